@@ -1,0 +1,14 @@
+"""Models: encoders, policies, classifiers, and the recognizers they make."""
+from .backbones import *  # noqa: F401,F403  (registers the backbones)
+from .base import Prediction, Recognizer
+from .classifiers import ConcatClassifier, RecurrentClassifier
+from .clip_recognizer import ClipRecognizer, resize_frames
+from .encoder import Encoder, Features
+from .glance_focus import GlanceFocusRecognizer
+from .policies import CentrePolicy, RandomPolicy, RecurrentGaussianPolicy
+from .ppo import Rollout
+from .temporal import TemporalContext, insert_shift, temporal_context
+
+__all__ = ['CentrePolicy', 'ClipRecognizer', 'ConcatClassifier', 'Encoder', 'Features', 'GlanceFocusRecognizer', 'Prediction',
+           'RandomPolicy', 'Recognizer', 'RecurrentClassifier', 'RecurrentGaussianPolicy', 'Rollout', 'TemporalContext', 'insert_shift',
+           'resize_frames', 'temporal_context']

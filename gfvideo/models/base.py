@@ -1,0 +1,109 @@
+"""What every clip recognizer shares: mmengine's forward modes, labels, views."""
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple, Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from .. import data  # noqa: F401  (registers the preprocessor)
+from ..registry import MODELS
+from ..structures import ClipSample
+
+__all__ = ['Prediction', 'Recognizer', 'as_size', 'labels_of', 'top1']
+
+
+class Prediction(NamedTuple):
+    """Clip logits after every step ``(B, S+1, C)``, and the centres ``(B, S, T, 2)`` of the focus steps, None without any."""
+    step_logits: Tensor
+    centres: Tensor | None
+
+
+def as_size(size: int | Sequence[int], name: str) -> tuple[int, int]:
+    """(height, width) from one number or two, all positive."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f'{name}={size!r} must be positive: one number, or (height, width)')
+    return int(height), int(width)
+
+
+def labels_of(data_samples: Sequence[ClipSample] | None, num_classes: int, device: torch.device) -> Tensor:
+    """Labels ``(B,)``, checked against the number of classes.
+
+    Raises:
+        ValueError: if a sample has no label, or one outside 0..C-1.
+    """
+    if not data_samples or any('gt_label' not in sample for sample in data_samples):
+        raise ValueError('training needs a gt_label in every data sample; use PackClip at the end of the training pipeline')
+    labels = torch.stack([torch.as_tensor(sample.gt_label).reshape(()) for sample in data_samples]).long()
+    wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
+    if len(wrong):
+        sample = data_samples[int(wrong[0])]
+        raise ValueError(f"clip {sample.get('video_id')!r} has label {int(labels[wrong[0]])}, but the model has {num_classes} classes "
+                         '(0 is the first); set num_classes to the number of classes of the dataset')
+    return labels.to(device)
+
+
+def top1(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of ``logits`` ``(B, C)`` whose largest is at the label."""
+    return (logits.argmax(-1) == labels).float().mean()
+
+
+class Recognizer(BaseModel):
+    """Base of the clip recognizers; a subclass gives ``predict_steps`` and ``losses``."""
+
+    def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
+        if num_classes < 1:
+            raise ValueError(f'num_classes={num_classes} must be at least 1')
+        self.num_classes = num_classes
+
+    def init_weights(self) -> None:
+        """Initialise the parts that know how, once; without mmengine's line a parameter in the log."""
+        if not self._is_init:
+            for part in self.children():
+                if hasattr(part, 'init_weights'):
+                    part.init_weights()
+            self._is_init = True
+
+    @abstractmethod
+    def predict_steps(self, frames: Tensor) -> Prediction:
+        """Clip logits after every step, of frames ``(B, T, 3, H, W)``."""
+
+    @abstractmethod
+    def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses (keys that start with ``loss``) and values to log, of frames ``(B, T, 3, H, W)`` and labels ``(B,)``."""
+
+    def predict_views(self, frames: Tensor) -> Prediction:
+        """Views ``(B, V, T, 3, H, W)``: log of the mean softmax over the views ``(B, S+1, C)``, centres ``(B, V, S, T, 2)``."""
+        B, V = frames.shape[:2]
+        step_logits, centres = self.predict_steps(frames.flatten(0, 1))                                   # (B*V, S+1, C)
+        probabilities = step_logits.float().softmax(-1).unflatten(0, (B, V)).mean(1)                      # (B, S+1, C)
+        return Prediction(probabilities.clamp_min(1e-12).log(), None if centres is None else centres.unflatten(0, (B, V)))
+
+    def forward(self, inputs: Tensor, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
+        """mmengine's entry.
+
+        Args:
+            inputs: normalised frames ``(B, T, 3, H, W)``, or views ``(B, V, T, 3, H, W)`` except for 'loss'.
+            data_samples: one a clip; needed by 'loss'.
+            mode: 'tensor' gives clip logits ``(B, C)``, 'loss' a dict of losses, 'predict' the samples with predictions.
+        """
+        if mode == 'loss':
+            return self.losses(inputs, labels_of(data_samples, self.num_classes, inputs.device))
+        if mode not in ('tensor', 'predict'):
+            raise ValueError(f"mode={mode!r} is unknown to {type(self).__name__}; choose 'tensor', 'loss' or 'predict'")
+        if inputs.dim() not in (5, 6):
+            raise ValueError(f'inputs have shape {tuple(inputs.shape)}; give frames (B, T, 3, H, W) or views (B, V, T, 3, H, W)')
+        prediction = self.predict_steps(inputs) if inputs.dim() == 5 else self.predict_views(inputs)
+        if mode == 'tensor':
+            return prediction.step_logits[:, -1]
+        samples = list(data_samples) if data_samples else [ClipSample() for _ in range(len(inputs))]
+        for i, sample in enumerate(samples):
+            sample.step_logits = prediction.step_logits[i].float()
+            sample.logits = sample.step_logits[-1]
+            if prediction.centres is not None:
+                sample.centres = prediction.centres[i].float()
+        return samples

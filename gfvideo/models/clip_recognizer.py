@@ -1,0 +1,50 @@
+"""The static baseline that every result is compared with: whole frames through one encoder (TSN, or TSM with a shift)."""
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .base import Prediction, Recognizer, as_size, top1
+
+__all__ = ['ClipRecognizer', 'resize_frames']
+
+
+def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames ``(B, T, 3, H, W)`` to ``(B, T, 3, *size)``, bilinear with antialiasing."""
+    if tuple(frames.shape[-2:]) == size:
+        return frames
+    resized = F.interpolate(frames.flatten(0, 1), size, mode='bilinear', align_corners=False, antialias=True)   # (B*T, 3, h, w)
+    return resized.unflatten(0, frames.shape[:2])
+
+
+@MODELS.register_module()
+class ClipRecognizer(Recognizer):
+    """Mean over frames of a linear layer on the encoder's vectors (TSN, Wang et al., ECCV 2016; TSM, Lin et al., ICCV 2019).
+
+    Args:
+        encoder: config of an :class:`~gfvideo.models.encoder.Encoder`; ``shift=None`` in it makes TSN.
+        num_classes: C.
+        input_size: resize frames to this height and width inside the model; None takes them as they come.
+        dropout: rate before the linear layer.
+    """
+
+    def __init__(self, encoder: dict, num_classes: int, input_size: int | tuple[int, int] | None = None, dropout: float = 0.5,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+        super().__init__(num_classes, data_preprocessor, init_cfg)
+        self.encoder = MODELS.build(encoder)
+        self.input_size = None if input_size is None else as_size(input_size, 'input_size')
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(self.encoder.channels, num_classes)
+
+    def frame_logits(self, frames: Tensor) -> Tensor:
+        """``(B, T, 3, H, W)`` to ``(B, T, C)``."""
+        frames = frames if self.input_size is None else resize_frames(frames, self.input_size)
+        return self.fc(self.dropout(self.encoder(frames).vector))
+
+    def predict_steps(self, frames: Tensor) -> Prediction:
+        return Prediction(self.frame_logits(frames).mean(1, keepdim=True), None)
+
+    def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits = self.frame_logits(frames).float().mean(1)                                                      # (B, C)
+        return dict(loss_step0=F.cross_entropy(logits, labels), acc_step0=top1(logits, labels))

@@ -1,0 +1,98 @@
+"""From frames to features, with time: a backbone, its temporal shift and its streaming cache."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from .pretrained import load_pretrained
+from .temporal import Cache, Shift, TemporalContext, insert_shift, temporal_context
+
+__all__ = ['Encoder', 'Features']
+
+
+class Features(NamedTuple):
+    """Features of a look at every frame.
+
+    Attributes:
+        vector: ``(B, T, F)``, the deepest map averaged over space.
+        map: ``(B, T, D, h, w)``, the map at ``map_stride``.
+        cache: what the next frame of a causal stream needs; empty otherwise.
+    """
+    vector: Tensor
+    map: Tensor
+    cache: Cache
+
+
+@MODELS.register_module()
+class Encoder(nn.Module):
+    """A backbone that sees time through the temporal shift (TSM, Lin et al., ICCV 2019).
+
+    Args:
+        backbone: config of a backbone; its ``init_cfg=dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads image weights.
+        shift: 'bidirectional', 'causal', or None for frames that do not see each other (TSN).
+        fold_div: 1/fold_div of the channels shift each way.
+        map_stride: stride of the map that is handed to the policy; None for the deepest.
+        frozen_stride: keep everything up to this stride as it was pretrained, 0 for nothing.
+    """
+
+    def __init__(self, backbone: dict, shift: Shift | None = 'bidirectional', fold_div: int = 8, map_stride: int | None = None,
+                 frozen_stride: int = 0):
+        super().__init__()
+        if shift not in ('bidirectional', 'causal', None):
+            raise ValueError(f"shift={shift!r} is unknown; choose 'bidirectional', 'causal' or None")
+        backbone = dict(backbone)
+        self.pretrained = self._pretrained_source(backbone.pop('init_cfg', None))
+        self.backbone = MODELS.build(backbone).to(memory_format=torch.channels_last)
+        self.shift, self.fold_div = shift, fold_div
+        if shift is not None:
+            insert_shift(self.backbone, self.backbone.shift_points())
+        strides = sorted(self.backbone.channels)
+        self.last_stride = strides[-1]
+        self.map_stride = self.last_stride if map_stride is None else map_stride
+        if self.map_stride not in strides:
+            raise ValueError(f'map_stride={map_stride} is none of the strides of {type(self.backbone).__name__}: {strides}')
+        self.channels: int = self.backbone.channels[self.last_stride]
+        self.map_channels: int = self.backbone.channels[self.map_stride]
+        self.frozen = self.backbone.layers_up_to(frozen_stride) if frozen_stride else []
+        for layer in self.frozen:
+            layer.requires_grad_(False)
+
+    @staticmethod
+    def _pretrained_source(init_cfg: dict | None) -> str | None:
+        if init_cfg is None:
+            return None
+        if init_cfg.get('type') != 'Pretrained' or 'checkpoint' not in init_cfg:
+            raise ValueError(f"init_cfg={init_cfg!r} is unknown; write init_cfg=dict(type='Pretrained', checkpoint=PATH_OR_URL)")
+        return init_cfg['checkpoint']
+
+    def init_weights(self) -> None:
+        """Random weights, then the pretrained ones if the config names any."""
+        self.backbone.init_weights()
+        if self.pretrained is not None:
+            load_pretrained(self.backbone, self.pretrained)
+
+    def train(self, mode: bool = True) -> Encoder:
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
+
+    def map_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W): every halving rounds up."""
+        return tuple(-(-side // self.map_stride) for side in size)
+
+    def forward(self, frames: Tensor, cache: Cache | None = None) -> Features:
+        """Read frames ``(B, T, 3, H, W)``; ``cache`` continues a causal stream from its earlier frames."""
+        B, T = frames.shape[:2]
+        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)        # (B*T, 3, H, W)
+        if self.shift is None:
+            maps, cache_out = self.backbone(images), {}
+        else:
+            with temporal_context(TemporalContext(T, self.shift, self.fold_div, cache or None)) as context:
+                maps = self.backbone(images)
+            cache_out = context.cache_out
+        vector = maps[self.last_stride].mean((2, 3))                                       # (B*T, F)
+        return Features(vector.unflatten(0, (B, T)), maps[self.map_stride].unflatten(0, (B, T)), cache_out)

@@ -1,0 +1,91 @@
+"""Insert the temporal shift into any image backbone, without touching its parameter names.
+
+A shift point is a forward pre-hook on one convolution of a residual branch ("blockres" of TSM). What the shift needs to know, how many
+frames a batch of images holds and what an earlier frame left, travels in a :class:`TemporalContext` that lives for one forward pass
+of :class:`~gfvideo.models.encoder.Encoder`; nothing stays on the modules, so one model serves many streams and threads.
+"""
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Iterable, Iterator, Literal
+
+from torch import Tensor, nn
+
+from ..ops import bidirectional_shift, causal_shift
+
+__all__ = ['Cache', 'Shift', 'TemporalContext', 'insert_shift', 'temporal_context']
+
+Shift = Literal['bidirectional', 'causal']
+Cache = dict[str, Tensor]
+
+
+@dataclass
+class TemporalContext:
+    """What the shift points of one forward pass share: T, the direction, and the causal caches coming in and going out."""
+    frames: int
+    shift: Shift
+    fold_div: int
+    cache_in: Cache | None = None
+    cache_out: Cache = field(default_factory=dict)
+
+
+_active: ContextVar[TemporalContext | None] = ContextVar('gfvideo_temporal_context', default=None)
+
+
+@contextmanager
+def temporal_context(context: TemporalContext) -> Iterator[TemporalContext]:
+    """Make ``context`` the one that shift points read while the block runs."""
+    token = _active.set(context)
+    try:
+        yield context
+    finally:
+        _active.reset(token)
+
+
+class ShiftPoint:
+    """Forward pre-hook that shifts the input of one convolution in time."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        context = _active.get()
+        if context is None:
+            raise RuntimeError(f'the temporal shift at {self.name!r} ran outside an encoder, so it cannot know how many frames its '
+                               'input holds; call the Encoder with (B, T, 3, H, W) frames instead of the bare backbone')
+        (x,) = args
+        frames = x.unflatten(0, (-1, context.frames))                    # (B, T, C, H, W)
+        if context.shift == 'bidirectional':
+            out = bidirectional_shift(frames, context.fold_div)
+        else:
+            before = None if context.cache_in is None else context.cache_in[self.name]
+            out, context.cache_out[self.name] = causal_shift(frames, before, context.fold_div)
+        return (out.flatten(0, 1),)                                      # (B*T, C, H, W)
+
+
+def insert_shift(backbone: nn.Module, points: Iterable[str]) -> list[str]:
+    """Put a shift point in front of the named convolutions of ``backbone``.
+
+    Args:
+        backbone: any image backbone.
+        points: dotted module names, e.g. ``backbone.shift_points()`` of the backbones in this package.
+
+    Returns:
+        The names, in the order in which they were given.
+
+    Raises:
+        ValueError: if there is no point, one is unknown, or one has a shift already.
+    """
+    names = list(points)
+    modules = dict(backbone.named_modules())
+    if not names:
+        raise ValueError(f'{type(backbone).__name__} names no place for the temporal shift; give the names of its convolutions')
+    for name in names:
+        if name not in modules:
+            raise ValueError(f'{type(backbone).__name__} has no module {name!r} to put the temporal shift in front of')
+        if any(isinstance(hook, ShiftPoint) for hook in modules[name]._forward_pre_hooks.values()):
+            raise ValueError(f'{name!r} has a temporal shift already')
+        modules[name].register_forward_pre_hook(ShiftPoint(name))
+    return names

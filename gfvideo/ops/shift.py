@@ -1,0 +1,103 @@
+"""Temporal shift (TSM, Lin et al., ICCV 2019): exchange channels between neighbouring frames, at no multiply-adds.
+
+Two forms, both on tensors whose frames are an axis of their own, ``(B, T, C, H, W)``:
+
+* bidirectional: the first C//fold_div channels come from the next frame, the second C//fold_div from the previous one;
+* causal: the first C//fold_div channels come from the previous frame, the rest stay, so a stream can be read frame by frame
+  with one cached slice per shift (TSM's online model).
+
+Where there is no neighbouring frame the channels are zero.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ['bidirectional_shift', 'causal_shift', 'shift_fold']
+
+
+def shift_fold(channels: int, fold_div: int) -> int:
+    """Number of channels that one direction of the shift moves, ``channels // fold_div``.
+
+    Raises:
+        ValueError: if the two directions together would move more channels than there are, or none.
+    """
+    fold = channels // fold_div if fold_div > 0 else 0
+    if fold < 1 or 2 * fold > channels:
+        raise ValueError(f'fold_div={fold_div} moves {fold} of {channels} channels each way; choose fold_div between 2 and {channels}')
+    return fold
+
+
+def _exchanged(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+    out = x.clone()                     # keeps the memory format; one straight copy beats gathering the parts that stay
+    later, earlier = slice(*from_next), slice(*from_previous)
+    out[:, :-1, later], out[:, -1, later] = x[:, 1:, later], 0
+    out[:, 1:, earlier], out[:, 0, earlier] = x[:, :-1, earlier], 0
+    return out
+
+
+class _Exchange(torch.autograd.Function):
+    """The exchange with its gradient, which is the exchange backwards in time: one pass, where autograd would copy once a slice."""
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+        return _exchanged(x, from_next, from_previous)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, ctx.from_next, ctx.from_previous = inputs
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _exchange(grad, ctx.from_previous, ctx.from_next), None, None
+
+
+def _exchange(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+    """Copy of ``x`` ``(B, T, C, H, W)`` whose channels in the ranges come from the next and the previous frame, zeros past the ends."""
+    # plain operations where no gradient is needed: tracers and exporters know those
+    exchange = _Exchange.apply if torch.is_grad_enabled() and x.requires_grad else _exchanged
+    return exchange(x, from_next, from_previous)
+
+
+def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
+    """Shift channels one frame both ways.
+
+    Args:
+        x: ``(B, T, C, H, W)``.
+        fold_div: the share of channels that moves each way is 1/fold_div.
+
+    Returns:
+        ``(B, T, C, H, W)``: ``out[:, t, :fold] = x[:, t+1, :fold]``, ``out[:, t, fold:2*fold] = x[:, t-1, fold:2*fold]``,
+        the rest as it was, zeros past both ends.
+
+    Raises:
+        ValueError: if ``fold_div`` moves no channel, or more than there are.
+    """
+    fold = shift_fold(x.shape[2], fold_div)
+    return _exchange(x, (0, fold), (fold, 2 * fold))
+
+
+def causal_shift(x: Tensor, cache: Tensor | None = None, fold_div: int = 8) -> tuple[Tensor, Tensor]:
+    """Shift channels one frame forward in time only, continuing from a cache.
+
+    Args:
+        x: ``(B, T, C, H, W)``, the next T frames of a stream.
+        cache: ``(B, fold, H, W)``, what the frame before ``x[:, 0]`` left; None at the start of a stream (zeros).
+        fold_div: the share of channels that moves is 1/fold_div.
+
+    Returns:
+        The shifted frames ``(B, T, C, H, W)`` and the cache for the frame after ``x[:, -1]``, ``(B, fold, H, W)``.
+
+    Raises:
+        ValueError: if the cache does not fit ``x``, or ``fold_div`` moves no channel, or more than there are.
+    """
+    fold = shift_fold(x.shape[2], fold_div)
+    out = _exchange(x, (0, 0), (0, fold))
+    if cache is not None:
+        expected = (x.shape[0], fold, *x.shape[3:])
+        if tuple(cache.shape) != expected:
+            raise ValueError(f'causal cache has shape {tuple(cache.shape)}, these frames need {expected}; '
+                             'a cache belongs to one stream, one look and one input size')
+        out[:, 0, :fold] = cache
+    return out, x[:, -1, :fold].clone()

@@ -1,0 +1,22 @@
+"""The registries of gfvideo: children of mmengine's, scope ``gfvideo``, which import their rooms on first use.
+
+``MODELS.build(dict(type='GlanceFocusRecognizer', ...))`` works from any folder and without an import beforehand.
+"""
+from mmengine import registry as root
+
+__all__ = ['DATASETS', 'EVALUATORS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS', 'TRANSFORMS', 'VISUALIZERS']
+
+
+def _child(name: str, parent: root.Registry, room: str) -> root.Registry:
+    return root.Registry(name, parent=parent, scope='gfvideo', locations=[room])
+
+
+MODELS = _child('model', root.MODELS, 'gfvideo.models')
+DATASETS = _child('dataset', root.DATASETS, 'gfvideo.data')
+TRANSFORMS = _child('transform', root.TRANSFORMS, 'gfvideo.data')
+METRICS = _child('metric', root.METRICS, 'gfvideo.evaluation')
+EVALUATORS = _child('evaluator', root.EVALUATOR, 'gfvideo.evaluation')
+HOOKS = _child('hook', root.HOOKS, 'gfvideo.engine')
+LOOPS = _child('loop', root.LOOPS, 'gfvideo.engine')
+OPTIM_WRAPPERS = _child('optim_wrapper', root.OPTIM_WRAPPERS, 'gfvideo.engine')
+VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'gfvideo.visualization')

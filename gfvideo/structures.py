@@ -1,0 +1,62 @@
+"""What passes between the rooms: the sample of one clip, and the state that one look leaves for the next."""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Callable
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+__all__ = ['ClipSample', 'LookState', 'map_tensors']
+
+
+class ClipSample(BaseDataElement):
+    """One clip's annotation and, after ``predict``, its prediction.
+
+    Meta information: ``video_id``, ``path``, ``total_frames``, ``frame_indices``, ``frame_size`` (H, W).
+
+    Data: ``gt_label`` (long, scalar); ``step_logits`` (S+1, C) clip logits after every step, of several views the log of their mean
+    softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V views (V, S, T, 2).
+    """
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply ``function`` to every tensor inside nested tuples, lists and dicts; anything else stays as it is."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_tensors(item, function) for item in value)
+    if isinstance(value, dict):
+        return {key: map_tensors(item, function) for key, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True)
+class LookState:
+    """What one look leaves for the next; nothing is kept on the model itself.
+
+    Attributes:
+        step: number of the look just taken, 0 for the glance.
+        logits: ``(B, T, C)`` per frame, from the evidence of all looks so far; the clip's prediction is their mean over T.
+        vector: ``(B, T, F)`` pooled features of this look alone.
+        feature_map: ``(B, T, D, h, w)`` map of this look that the policy reads.
+        evidence: state of the classifier.
+        memory: state of the policy, None before its first choice.
+        centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance.
+        cache: causal caches, one dict per step, of the last frame that took that step; empty for the bidirectional shift.
+    """
+    step: int
+    logits: Tensor
+    vector: Tensor
+    feature_map: Tensor
+    evidence: Any
+    memory: Any = None
+    centres: Tensor | None = None
+    cache: tuple[dict[str, Tensor], ...] = ()
+
+    def select(self, rows: Tensor | slice) -> LookState:
+        """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early exit needs no more."""
+        if isinstance(rows, Tensor) and rows.dtype == torch.bool:
+            rows = rows.nonzero().squeeze(1)
+        return replace(self, **{field.name: map_tensors(getattr(self, field.name), lambda x: x[rows]) for field in fields(self)})

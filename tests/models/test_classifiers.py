@@ -1,0 +1,37 @@
+import pytest
+import torch
+from torch import nn
+
+from gfvideo.models import ConcatClassifier, RecurrentClassifier
+
+
+def test_recurrent_equals_torch_gru():
+    torch.manual_seed(0)
+    classifier = RecurrentClassifier(6, 6, num_classes=4, steps=2, hidden=5)
+    gru = nn.GRU(6, 5, batch_first=True)
+    gru.load_state_dict({f'{name}_l0': value for name, value in classifier.gru.state_dict().items()})
+    looks = torch.randn(3, 2, 3, 6)                                                  # (B, T, S+1, F)
+    evidence = None
+    for step in range(3):
+        logits, evidence = classifier(looks[:, :, step], evidence, step)
+        states, _ = gru(looks.flatten(0, 1)[:, :step + 1])                           # (B*T, step+1, 5)
+        assert torch.allclose(logits, classifier.fc(states[:, -1]).view(3, 2, 4), atol=1e-6)
+
+
+def test_recurrent_projects_looks_of_other_width():
+    classifier = RecurrentClassifier(6, 8, num_classes=4, steps=1, hidden=5)
+    logits, evidence = classifier(torch.randn(2, 3, 6), None, 0)
+    logits, evidence = classifier(torch.randn(2, 3, 8), evidence, 1)
+    assert logits.shape == (2, 3, 4) and evidence.shape == (2, 3, 5)
+
+
+def test_concat_equals_one_linear_per_number_of_looks():
+    torch.manual_seed(0)
+    classifier = ConcatClassifier(6, 8, num_classes=4, steps=2)
+    glance, first, second = torch.randn(2, 3, 6), torch.randn(2, 3, 8), torch.randn(2, 3, 8)
+    _, evidence = classifier(glance, None, 0)
+    _, evidence = classifier(first, evidence, 1)
+    logits, _ = classifier(second, evidence, 2)
+    assert torch.allclose(logits, classifier.fc[2](torch.cat([glance, first, second], -1)))
+    with pytest.raises(ValueError, match='steps=3'):
+        classifier(second, evidence, 3)
