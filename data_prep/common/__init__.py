@@ -1,0 +1,1 @@
+"""What the preparation scripts share; nothing in gfvideo imports it."""

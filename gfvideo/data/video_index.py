@@ -1,0 +1,212 @@
+"""What a video file holds: which packet makes which frame, found by reading the packets without decoding them.
+
+Headers lie about the number of frames, so they are not asked. Where the packets themselves can be trusted (codecs and containers in which
+every packet that is to be shown makes one frame and carries its true time) their times, sorted, are the frames. Where they cannot, the
+index says why, and the frames have to be counted by decoding.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import av
+import numpy as np
+
+__all__ = ['VideoError', 'VideoIndex', 'index_packets', 'open_stream', 'packets_of']
+
+Container, Stream, Packet = av.container.InputContainer, av.video.stream.VideoStream, av.Packet
+
+
+class VideoError(Exception):
+    """A video that cannot be read. The message names the file, the reader, the reason and what to do; ``path`` is the file."""
+
+    def __init__(self, message: str, path: str = ''):
+        super().__init__(message)
+        self.path = path
+
+    @classmethod
+    def of(cls, path: str, reader: str, reason: object, remedy: str) -> VideoError:
+        """The error of ``reader`` on ``path``, in the house's form of words."""
+        return cls(f'{path}: {reader} cannot read this video: {reason}; {remedy}', path)
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    """Frames in the order they are shown, as far as the packets tell.
+
+    Attributes:
+        times: ``(N,)`` int64, presentation time of each frame in units of the stream, ascending.
+        packets: ``(N,)`` int64, the position in the file's order of packets of the packet that makes the frame.
+        starts: ``(N,)`` int64, position of the key packet at which decoding has to begin to get the frame.
+        doubt: why the packets cannot be trusted to be the frames; '' if they can.
+    """
+    times: np.ndarray
+    packets: np.ndarray
+    starts: np.ndarray
+    doubt: str = ''
+
+    @classmethod
+    def in_doubt(cls, doubt: str) -> VideoIndex:
+        """An index that knows no frame, and why."""
+        return cls(*(np.empty(0, np.int64) for _ in range(3)), doubt)
+
+
+def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
+    """Open ``path`` with PyAV; the container (the caller closes it) and its video stream, set to one decoder thread.
+
+    Raises:
+        VideoError: no such file, an empty or cut-off file, not a video, or no video stream in it.
+    """
+    _check_file(path, reader)
+    try:
+        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's business
+        container = av.open(os.path.abspath(path), metadata_errors='replace')
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError.of(path, reader, error, 'the file is damaged or no video; fetch it again or drop it from the list') from error
+    stream = container.streams.best('video')
+    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
+        container.close()
+        raise VideoError.of(path, reader, 'it has no video stream (sound only?)', 'drop it from the list')
+    stream.thread_type, stream.codec_context.thread_count = 'NONE', 1
+    return container, stream
+
+
+def packets_of(container: Container, stream: Stream) -> Iterator[Packet]:
+    """The packets of a stream in the order of the file, without the empty one PyAV ends with."""
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def index_packets(packets: Iterable[Packet], container: Container, stream: Stream) -> VideoIndex:
+    """Read all ``packets`` and index them; nothing is decoded (Something-Something clips: half a millisecond)."""
+    hidden, whole = _hides(stream), _packet_check(stream)
+    rows: list[tuple[int | None, bool, bool]] = []
+    damaged = -1
+    for position, packet in enumerate(packets):
+        rows.append((packet.pts, packet.is_keyframe, not packet.is_discard and not hidden(packet)))
+        if damaged < 0 and (packet.is_corrupt or not whole(packet)):
+            damaged = position
+    doubt = _doubt(rows, damaged, container, stream)
+    return VideoIndex.in_doubt(doubt) if doubt else _order(rows)
+
+
+def _order(rows: list[tuple[int | None, bool, bool]]) -> VideoIndex:
+    times, keys, shown = (np.array(column) for column in zip(*rows, strict=True))
+    packets = np.flatnonzero(shown)
+    packets = packets[np.argsort(times[packets])]                                    # (N,) in the order shown
+    # a frame shown before a key packet's frame may need what came before that key packet, even if it follows it in the file
+    key_packets = np.flatnonzero(keys)
+    key_packets = key_packets[np.argsort(times[key_packets])]
+    before = np.searchsorted(times[key_packets], times[packets], side='right') - 1
+    return VideoIndex(times[packets], packets, key_packets[np.maximum(before, 0)])
+
+
+# ---- when packets are not frames
+
+TIMED_CONTAINERS = ('mov', 'matroska')     # their packets carry the true time; AVI has none, MPEG-TS and -PS cannot be relied on
+ONE_FRAME_CODECS = ('h264', 'hevc', 'vp8', 'vp9', 'av1', 'libdav1d')     # one packet, one frame; MPEG-4 packs two in one, or none
+
+
+def _doubt(rows: list[tuple[int | None, bool, bool]], damaged: int, container: Container, stream: Stream) -> str:
+    """Why packets and frames may differ, or ''."""
+    shown = [time for time, _, show in rows if show]
+    if container.format.name.split(',')[0] not in TIMED_CONTAINERS:
+        return f'its container ({container.format.long_name}) does not say when each frame is shown'
+    if stream.codec_context.name not in ONE_FRAME_CODECS:
+        return f'its codec ({stream.codec_context.name}) may pack several frames or none in a packet'
+    if damaged >= 0:
+        return f'packet {damaged} is damaged'
+    if None in shown or len(set(shown)) < len(shown):
+        return 'some frames have no time of their own'
+    if not rows or not rows[0][1]:
+        return 'it does not begin with a key frame'
+    return ''
+
+
+def _hides(stream: Stream):
+    """Test for packets that make no frame although they are not marked so: VP8's alternative references (RFC 6386, 9.1)."""
+    if stream.codec_context.name == 'vp8':
+        return lambda packet: not memoryview(packet)[0] & 0x10
+    return lambda packet: False
+
+
+def _packet_check(stream: Stream):
+    """Test whether a packet is whole: in MP4 and Matroska the units of H.264 and HEVC carry their lengths, which must add up."""
+    header = stream.codec_context.extradata or b''
+    name = stream.codec_context.name
+    if name == 'h264' and len(header) > 4 and header[0] == 1:
+        width = (header[4] & 3) + 1
+    elif name == 'hevc' and len(header) > 21 and header[0] == 1:
+        width = (header[21] & 3) + 1
+    else:
+        return lambda packet: True
+    return lambda packet: _units_add_up(memoryview(packet), width)
+
+
+def _units_add_up(data: memoryview, width: int) -> bool:
+    at, end = 0, len(data)
+    while at + width <= end:
+        at += width + int.from_bytes(data[at:at + width], 'big')
+    return at == end
+
+
+# ---- files that end too early, which demuxers pass over in silence
+
+def _check_file(path: str, reader: str) -> None:
+    if not os.path.isfile(path):
+        what = 'it is a folder' if os.path.isdir(path) else 'there is no such file'
+        raise VideoError.of(path, reader, what, 'correct the path or the root of the dataset')
+    try:
+        with open(path, 'rb') as file:
+            size, declared = os.fstat(file.fileno()).st_size, _declared_size(file)
+    except OSError as error:
+        raise VideoError.of(path, reader, error, 'correct its permissions') from error
+    if not size:
+        raise VideoError.of(path, reader, 'the file is empty', 'fetch it again or drop it from the list')
+    if declared > size:
+        reason = f'it is cut off: {size} bytes are here, its header speaks of {declared}'
+        raise VideoError.of(path, reader, reason, 'fetch it again or drop it from the list')
+
+
+def _declared_size(file: BinaryIO) -> int:
+    """Bytes a Matroska/WebM or MP4/MOV file says it has; 0 where it does not say."""
+    start = file.read(12)
+    if start[:4] == b'\x1a\x45\xdf\xa3':
+        return _matroska_size(file)
+    return _mp4_size(file) if start[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip') else 0
+
+
+def _matroska_size(file: BinaryIO) -> int:
+    file.seek(4)
+    file.seek(_ebml_number(file) or 0, os.SEEK_CUR)             # over the EBML header
+    if file.read(4) != b'\x18\x53\x80\x67':                     # the segment, which holds all the rest
+        return 0
+    size = _ebml_number(file)
+    return 0 if size is None else file.tell() + size
+
+
+def _ebml_number(file: BinaryIO) -> int | None:
+    """A number of variable length (RFC 8794, 4); None for "unknown", all ones."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    length = 9 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(length - 1), 'big') & ((1 << 7 * length) - 1)
+    return None if value == (1 << 7 * length) - 1 else value
+
+
+def _mp4_size(file: BinaryIO) -> int:
+    """The end of the last box that holds pictures or their table (ISO 14496-12, 4.2)."""
+    at = declared = 0
+    while True:
+        file.seek(at)
+        head = file.read(16)
+        size, kind = int.from_bytes(head[:4], 'big'), head[4:8]
+        if size == 1:
+            size = int.from_bytes(head[8:16], 'big')
+        if len(head) < 8 or size < 8:                           # the end of the file, or a last box without a size
+            return declared
+        at += size
+        if kind in (b'mdat', b'moov', b'moof'):
+            declared = at

@@ -1,0 +1,447 @@
+"""Readers against videos that say in their pixels which frame is which, against plain decoding, and on files of every trouble."""
+from __future__ import annotations
+
+import csv
+import os
+import pickle
+import sys
+import wave
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from gfvideo.data import readers as readers_module
+from gfvideo.data.readers import READERS, FolderReader, PyAVReader, VideoError, open_video
+
+COUNT = 40
+H264 = {'options': {'x264-params': 'bframes=3:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0'}}
+FORMS = {
+    'h264': ('.mp4', H264),
+    'h264 open groups': ('.mkv', {'options': {'x264-params': 'open-gop=1:bframes=3:keyint=9:min-keyint=9:scenecut=0'}}),
+    'h264 one key frame': ('.mp4', {'key_every': 250, 'options': {'preset': 'ultrafast'}}),
+    'variable rate': ('.mp4', {'times': [number + number * number // 9 for number in range(COUNT)], **H264}),
+    'vp9': ('.webm', {'codec': 'libvpx-vp9', 'options': {'deadline': 'realtime', 'cpu-used': '8'}}),
+    'vp8 with hidden frames': ('.webm', {'codec': 'libvpx', 'key_every': 250, 'options': {
+        'auto-alt-ref': '1', 'lag-in-frames': '16', 'deadline': 'good', 'cpu-used': '5', 'b': '200k'}}),
+    'mpeg4': ('.avi', {'codec': 'mpeg4', 'options': {'bf': '2', 'b': '2M'}}),
+}
+
+
+@pytest.fixture(params=list(READERS))
+def reader(request: pytest.FixtureRequest) -> str:
+    imports = {'torchcodec': readers_module._import_torchcodec, 'decord': readers_module._import_decord}
+    try:
+        imports.get(request.param, lambda: None)()
+    except ImportError as error:
+        pytest.skip(str(error))
+    return request.param
+
+
+def decoded(path: Path) -> list[np.ndarray]:
+    """The slow, obvious reference: every frame in the order the decoder gives them, turned as the file says."""
+    frames = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            try:
+                frames += packet.decode()
+            except av.error.InvalidDataError:
+                pass
+    return [np.rot90(frame.to_ndarray(format='rgb24', interpolation='BICUBIC'), frame.rotation // 90) for frame in frames]
+
+
+# ---- the number painted in the pixels
+
+@pytest.mark.parametrize('form', FORMS)
+def test_painted_numbers(painted_video, reader, form):
+    suffix, options = FORMS[form]
+    path = painted_video(COUNT, suffix, **options)
+    if form == 'mpeg4' and reader != 'pyav':
+        with pytest.raises(VideoError, match=f'{reader}.*AVI.*pyav'):
+            open_video(path, reader)
+        return
+    with open_video(path, reader) as video:
+        assert len(video) == COUNT
+        assert video.frame_size == (48, 128)
+        for indices in (range(COUNT), [31, 2, 2, 17, 39, 0, 31], np.array([COUNT - 1]), [0], [13, 12, 11]):
+            frames = video.get_frames(indices)
+            assert frames.shape == (len(indices), 48, 128, 3) and frames.dtype == np.uint8
+            assert [painted_video.read_number(frame) for frame in frames] == list(indices)
+        assert [painted_video.read_number(frame) for frame in video.iter_frames()] == list(range(COUNT))
+
+
+def test_hidden_frames_are_there_to_be_tested(painted_video):
+    suffix, options = FORMS['vp8 with hidden frames']
+    with av.open(str(painted_video(COUNT, suffix, **options))) as container:
+        assert sum(packet.size > 0 for packet in container.demux(video=0)) > COUNT
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_equals_plain_decoding(painted_video, reader, form):
+    suffix, options = FORMS[form]
+    path = painted_video(COUNT, suffix, **options)
+    try:
+        video = open_video(path, reader)
+    except VideoError:
+        assert (form, reader != 'pyav') == ('mpeg4', True)
+        return
+    with video:
+        assert (video.get_frames(range(COUNT)) == decoded(path)).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(form=st.sampled_from(['h264', 'h264 open groups', 'variable rate', 'vp9']),
+       indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=10))
+def test_any_indices(painted_video, form, indices):
+    suffix, options = FORMS[form]
+    with open_video(painted_video(COUNT, suffix, **options), 'pyav') as video:
+        everything = video.get_frames(range(COUNT))
+        assert (video.get_frames(indices) == everything[indices]).all()
+        assert (video.get_frames(indices[::-1]) == everything[indices[::-1]]).all()
+
+
+@pytest.mark.parametrize('size', [(48, 129), (49, 128), (49, 129)])
+def test_odd_sizes(painted_video, reader, size):
+    path = painted_video(6, '.webm', height=size[0], width=size[1], **FORMS['vp9'][1])
+    if reader == 'decord' and size[0] % 2:
+        with pytest.raises(VideoError, match='decord.*height is odd.*pyav'):
+            open_video(path, reader)
+        return
+    with open_video(path, reader) as video:
+        assert video.frame_size == size
+        assert (video.get_frames(range(6)) == decoded(path)).all()
+
+
+@pytest.mark.parametrize('degrees', [90, 180, -90])
+def test_rotation(tmp_path, painted_video, reader, degrees):
+    path = tmp_path / 'turned.mp4'
+    with av.open(str(painted_video(6, **H264))) as source, av.open(str(path), 'w') as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(degrees)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    with open_video(path, reader) as video:
+        upright = [np.rot90(frame, -degrees // 90) for frame in video.get_frames(range(6))]
+        assert [painted_video.read_number(frame) for frame in upright] == list(range(6))
+        assert video.frame_size == ((48, 128) if degrees == 180 else (128, 48))
+
+
+# ---- real files of every trouble
+
+def odd_videos(shared: Path) -> list[dict[str, str]]:
+    with (shared / 'data' / 'odd_videos' / 'index.csv').open() as file:
+        return list(csv.DictReader(file))
+
+
+REFUSED = {
+    'pyav': {},
+    'torchcodec': {'header_50_frames_49_decode.mp4': 'damaged', 'one_frame.mp4': 'mpeg4', 'ucf_mpeg4_with_mp3.avi': 'AVI'},
+    'decord': {'header_50_frames_49_decode.mp4': 'damaged', 'one_frame.mp4': 'mpeg4', 'ucf_mpeg4_with_mp3.avi': 'AVI',
+               'av1.mkv': 'decord', 'odd_size_vp9.mp4': 'odd', 'header_266_frames_209_decode.mp4': '266 frames where there are 209'},
+}
+
+
+def test_odd_videos(shared, reader):
+    for row in odd_videos(shared):
+        path = shared / 'data' / 'odd_videos' / row['file']
+        if row['file'] in REFUSED[reader]:
+            with pytest.raises(VideoError, match=f"{row['file']}: {reader}.*{REFUSED[reader][row['file']]}.*pyav"):
+                open_video(path, reader)
+            continue
+        count = int(row['frames_that_decode'])
+        indices = [count - 1, 0, count // 2]
+        with open_video(path, reader) as video:
+            assert len(video) == count, row
+            assert video.frame_size == (int(row['height_shown']), int(row['width_shown'])), row
+            frames = video.get_frames(indices)
+        reference = decoded(path)
+        assert len(reference) == count, row
+        difference = np.abs(frames.astype(int) - np.stack([reference[index] for index in indices]))
+        # 8 bits: equal bit for bit; 10 bits: the readers upsample colour differently
+        assert difference.mean() < 4 if row['file'] == 'hevc_10bit.mp4' and reader != 'pyav' else difference.max() == 0, row
+
+
+def test_exact_and_sequential_counts_agree(shared):
+    for row in odd_videos(shared):
+        path = shared / 'data' / 'odd_videos' / row['file']
+        with open_video(path, exact=True) as video:
+            assert len(video) == int(row['frames_that_decode']), row
+            if row['file'].startswith('header'):
+                assert sum(1 for _ in video.iter_frames()) == len(video)
+
+
+# ---- what is decoded, and when
+
+def test_opening_decodes_nothing(painted_video, monkeypatch):
+    monkeypatch.setattr(PyAVReader, '_frames_of', lambda *_: pytest.fail('a packet was decoded'))
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        assert len(video) == COUNT
+
+
+def test_every_distinct_frame_is_decoded_once(painted_video, monkeypatch):
+    pictures = []
+    original = PyAVReader._picture
+    monkeypatch.setattr(PyAVReader, '_picture', lambda self, frame: pictures.append(frame.pts) or original(self, frame))
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        video.get_frames([30, 4, 30, 4, 4])
+    assert len(pictures) == len(set(pictures)) == 2
+
+
+def test_only_the_needed_packets_are_decoded(painted_video, monkeypatch):
+    packets = []
+    original = PyAVReader._frames_of
+    monkeypatch.setattr(PyAVReader, '_frames_of', lambda *given: packets.append(given[2]) or original(*given))
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        video.get_frames([0, 24])                                       # both are key frames
+    assert len([packet for packet in packets if packet]) == 2
+
+
+def test_frames_are_decoded_when_iterated_to(painted_video, monkeypatch):
+    packets = []
+    original = PyAVReader._frames_of
+    monkeypatch.setattr(PyAVReader, '_frames_of', lambda *given: packets.append(given[2]) or original(*given))
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        frames = video.iter_frames()
+        assert painted_video.read_number(next(frames)) == 0
+        assert len(packets) < 10
+        assert painted_video.read_number(video.get_frames([20])[0]) == 20       # does not disturb the iteration
+        assert [painted_video.read_number(frame) for frame in frames] == list(range(1, COUNT))
+
+
+@pytest.mark.parametrize('form', ['h264', 'mpeg4'])
+def test_packets_of_large_files_are_not_kept(painted_video, monkeypatch, form):
+    monkeypatch.setattr(readers_module, 'KEPT_BYTES', 1000)
+    suffix, options = FORMS[form]
+    with open_video(painted_video(COUNT, suffix, **options), 'pyav') as video:
+        assert [painted_video.read_number(frame) for frame in video.get_frames([5, 38, 20, 38])] == [5, 38, 20, 38]
+        assert video._kept is None
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='counts open files in /proc')
+def test_no_file_stays_open(painted_video, reader, tmp_path):
+    empty = tmp_path / 'empty.mp4'
+    empty.touch()
+    path = painted_video(COUNT, **H264)
+    with open_video(path, reader) as video:                              # what the library itself keeps open is open now
+        video.get_frames([3])
+    before = len(os.listdir('/proc/self/fd'))
+    for _ in range(3):
+        with open_video(path, reader) as video:
+            video.get_frames([3, 20])
+            frames = video.iter_frames()
+            next(frames)
+            frames.close()
+            with pytest.raises(IndexError):
+                video.get_frames([COUNT])
+        video.close()
+        with pytest.raises(VideoError):
+            open_video(empty, reader)
+    assert len(os.listdir('/proc/self/fd')) <= before
+
+
+# ---- damage
+
+def packet_at(path: Path, number: int) -> tuple[int, int]:
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+        return packet.pos, packet.size
+
+
+def damaged_copy(path: Path, target: Path, position: int, data: bytes) -> Path:
+    content = bytearray(path.read_bytes())
+    content[position:position + len(data)] = data
+    target.write_bytes(content)
+    return target
+
+
+def test_damaged_packet_is_found_without_decoding(painted_video, reader, tmp_path):
+    whole = painted_video(COUNT, **H264)
+    path = damaged_copy(whole, tmp_path / 'damaged.mp4', packet_at(whole, 30)[0], b'\xff' * 16)
+    if reader != 'pyav':
+        with pytest.raises(VideoError, match='packet 30 is damaged.*pyav'):
+            open_video(path, reader)
+        return
+    with open_video(path, reader) as video:
+        assert len(video) == len(decoded(path)) == COUNT - 1
+        assert (video.get_frames(range(COUNT - 1)) == decoded(path)).all()
+        with pytest.raises(IndexError, match=f'no frame {COUNT - 1}, it has {COUNT - 1} frames'):
+            video.get_frames([COUNT - 1])
+
+
+def test_damage_found_when_decoding(painted_video, tmp_path):
+    suffix, options = FORMS['vp9']
+    whole = painted_video(COUNT, suffix, **options)
+    position, size = packet_at(whole, 3)
+    path = damaged_copy(whole, tmp_path / 'damaged.webm', position, b'\x00' * size)
+    with open_video(path, 'pyav') as video:
+        assert painted_video.read_number(video.get_frames([2])[0]) == 2
+        with pytest.raises(VideoError, match='does not decode.*exact=True'):
+            video.get_frames([5])
+        with pytest.raises(VideoError, match='does not decode'):
+            list(video.iter_frames())
+    with open_video(path, 'pyav', exact=True) as video:
+        assert len(video) == len(decoded(path)) < COUNT
+        assert (video.get_frames([0, 5]) == [decoded(path)[0], decoded(path)[5]]).all()
+
+
+@pytest.mark.parametrize(('suffix', 'options'), [
+    ('.mp4', {'options': {'movflags': '+faststart'}}), ('.mp4', {}), ('.webm', FORMS['vp9'][1])])
+@pytest.mark.parametrize('part', [0.6, 0.95])
+def test_cut_off(painted_video, reader, tmp_path, suffix, options, part):
+    content = painted_video(COUNT, suffix, **options).read_bytes()
+    path = tmp_path / f'cut{suffix}'
+    path.write_bytes(content[:int(len(content) * part)])
+    with pytest.raises(VideoError, match='cut off') as caught:
+        open_video(path, reader)
+    assert caught.value.path == str(path)
+
+
+def test_not_a_video(reader, tmp_path):
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'page.mp4').write_text('<!DOCTYPE html><html><head><title>404</title></head><body>Not found</body></html>\n' * 20)
+    (tmp_path / 'bytes.mp4').write_bytes(bytes(range(256)) * 40)
+    with wave.open(str(tmp_path / 'sound.wav'), 'wb') as sound:
+        sound.setparams((1, 2, 8000, 0, 'NONE', ''))
+        sound.writeframes(bytes(16000))
+    reasons = {'missing.mp4': 'no such file', 'empty.mp4': 'empty', 'page.mp4': 'damaged|no video', 'bytes.mp4': 'damaged|no video',
+               'sound.wav': 'no video stream'}
+    for name, reason in reasons.items():
+        with pytest.raises(VideoError, match=f'(?s){name}: .*({reason})') as caught:
+            open_video(tmp_path / name, reader)
+        assert caught.value.path == str(tmp_path / name)
+
+
+def test_changing_size(painted_video, tmp_path):
+    paths = [tmp_path / 'a.ts', tmp_path / 'b.ts']
+    for path, height in zip(paths, (48, 64), strict=True):
+        painted_video.write(path, [painted_video.frame(number, height) for number in range(3)])
+    both = tmp_path / 'both.ts'
+    both.write_bytes(b''.join(path.read_bytes() for path in paths))
+    with open_video(both, 'pyav') as video, pytest.raises(VideoError, match=r'different sizes, \(48, 128\) and \(64, 128\)'):
+        video.get_frames(range(len(video)))
+
+
+def test_errors_survive_other_processes():
+    error = VideoError.of('clips/a.mp4', 'pyav', 'it is empty', 'fetch it again')
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.path) == (str(error), 'clips/a.mp4')
+    with pytest.raises(VideoError, match=r'(?s)no\.mp4.*no such file'):
+        list(DataLoader(_Missing(), num_workers=1))
+
+
+class _Missing:
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int):
+        return open_video('no.mp4')
+
+
+# ---- asking wrongly
+
+def test_wrong_indices(painted_video, reader):
+    path = painted_video(COUNT, **H264)
+    with open_video(path, reader) as video:
+        for index in (-1, COUNT, 1000):
+            with pytest.raises(IndexError, match=f'{path.name}: there is no frame {index}, it has {COUNT} frames'):
+                video.get_frames([0, index])
+        for indices in ([], [0.5], [[0, 1]]):
+            with pytest.raises(ValueError, match='indices of shape'):
+                video.get_frames(indices)
+
+
+def test_wrong_reader(painted_video):
+    with pytest.raises(ValueError, match="'opencv'.*'auto', 'torchcodec', 'pyav', 'decord'"):
+        open_video(painted_video(COUNT, **H264), 'opencv')
+
+
+# ---- which reader
+
+@pytest.mark.parametrize('raised', ['ImportError', 'RuntimeError', 'OSError'])
+def test_torchcodec_that_does_not_import(tmp_path, monkeypatch, painted_video, raised):
+    (tmp_path / 'torchcodec').mkdir()
+    (tmp_path / 'torchcodec' / '__init__.py').write_text(f"raise {raised}('libavutil is not here')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in list(sys.modules) if name.split('.')[0] == 'torchcodec']:
+        monkeypatch.delitem(sys.modules, name)
+    assert not readers_module._torchcodec_imports.__wrapped__()
+    with pytest.raises(ImportError, match='libavutil is not here.*pyav'):
+        open_video(painted_video(COUNT, **H264), 'torchcodec')
+
+
+def test_auto_falls_back(painted_video, monkeypatch):
+    def refuse(path, exact):
+        raise VideoError.of(path, 'torchcodec', 'packet 3 is damaged', 'use another')
+
+    monkeypatch.setattr(readers_module, 'TorchCodecReader', refuse)
+    for imports in (True, False):
+        monkeypatch.setattr(readers_module, '_torchcodec_imports', lambda imports=imports: imports)
+        with open_video(painted_video(COUNT, **H264)) as video:
+            assert isinstance(video, PyAVReader)
+
+
+# ---- folders
+
+@pytest.fixture
+def folder(tmp_path, painted_video) -> Path:
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f'{number + 1:05d}.jpg'), painted_video.frame(number)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return tmp_path
+
+
+def test_folder(folder, painted_video):
+    for stray in ('Thumbs.db', '.DS_Store', '1.jpg', '000013.jpg', '00013.png', 'img_00013.jpg', '00013.jpg.part'):
+        (folder / stray).touch()
+    with open_video(folder) as video:
+        assert isinstance(video, FolderReader)
+        assert (len(video), video.frame_size) == (12, (48, 128))
+        frames = video.get_frames([11, 0, 5, 5])
+        assert [painted_video.read_number(frame) for frame in frames] == [11, 0, 5, 5]
+        assert [painted_video.read_number(frame) for frame in video.iter_frames()] == list(range(12))
+        bar = frames[1, 24:40, 2:6].reshape(-1, 3).mean(axis=0)
+        assert np.abs(bar - (200, 40, 90)).max() < 25                      # red, green, blue in this order
+        with pytest.raises(IndexError, match='no frame 12, it has 12 frames'):
+            video.get_frames([12])
+
+
+def test_folder_of_other_names(folder, painted_video):
+    for number in range(12):
+        (folder / f'{number + 1:05d}.jpg').rename(folder / f'img_{number}.jpg')
+    with open_video(folder, template='img_{}.jpg', start=0) as video:
+        assert [painted_video.read_number(frame) for frame in video.get_frames(range(12))] == list(range(12))
+
+
+def test_folder_with_gaps(folder):
+    (folder / '00007.jpg').unlink()
+    with pytest.raises(VideoError, match='00007.jpg is missing'):
+        open_video(folder)
+    with pytest.raises(VideoError, match='00001.jpg comes before the first number, 2'):
+        FolderReader(str(folder), start=2)
+
+
+def test_folder_without_images(tmp_path):
+    (tmp_path / 'Thumbs.db').touch()
+    with pytest.raises(VideoError, match=r'no image in it is named like 00001\.jpg') as caught:
+        open_video(tmp_path)
+    assert caught.value.path == str(tmp_path)
+    with pytest.raises(VideoError, match='no such folder'):
+        FolderReader(str(tmp_path / 'missing'))
+    with pytest.raises(ValueError, match='one number'):
+        FolderReader(str(tmp_path), template='frame.jpg')
+
+
+def test_folder_with_a_bad_image(folder, painted_video):
+    (folder / '00003.jpg').write_text('<html>')
+    cv2.imwrite(str(folder / '00005.jpg'), painted_video.frame(4)[:40])
+    with open_video(folder) as video:
+        with pytest.raises(VideoError, match='00003.jpg is no image'):
+            video.get_frames([0, 2])
+        with pytest.raises(VideoError, match='different sizes'):
+            video.get_frames([0, 4])
