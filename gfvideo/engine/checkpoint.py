@@ -1,0 +1,275 @@
+"""Checkpoints that plain ``torch.load(weights_only=True)`` opens, that appear whole or not at all, and that a run can go on from.
+
+mmengine pickles history buffers and numpy values into its files, which torch >= 2.6 refuses to load. Here they become tensors and
+plain values on the way out and history buffers again on the way in.
+"""
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, barrier, get_rank
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import CheckpointLoader
+from torch import Tensor
+
+from ..registry import HOOKS
+from .random_state import random_state
+
+__all__ = ['CheckpointError', 'SafeCheckpointHook', 'latest_checkpoint', 'load_checkpoint', 'load_weights', 'plain', 'write_atomically']
+
+_BUFFER = 'history_buffer'
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be used; the message names the file, the reason and the remedy."""
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ write
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write beside ``path`` and rename, so that the final name always means a complete file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with open(part, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@register_backend('atomic_local', force=True)
+class AtomicLocalBackend(LocalBackend):
+    """The local disk, where a file that was put is whole."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_atomically(filepath, obj)
+
+
+def plain(value: Any, place: str = 'checkpoint') -> Any:
+    """``value`` of tensors, numbers, text, None and containers of them only; numpy arrays become tensors.
+
+    What has no such form (a function, a foreign object) is left out of its dict with a warning that names ``place``.
+
+    Raises:
+        TypeError: if ``value`` itself has no such form.
+    """
+    if value is None or isinstance(value, Tensor) or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biufc':
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist(), place)
+    if isinstance(value, HistoryBuffer):
+        values, counts = value.data
+        return {_BUFFER: dict(values=torch.from_numpy(np.array(values, dtype=np.float64)),
+                              counts=torch.from_numpy(np.array(counts, dtype=np.float64)), max_length=int(value.max_length))}
+    if isinstance(value, Mapping):
+        return _plain_dict(value, place)
+    if isinstance(value, tuple):
+        return tuple(plain(item, place) for item in value)
+    if isinstance(value, (list, set, frozenset)):
+        return [plain(item, place) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (str, int, float)):                      # subclasses, e.g. of enumerations
+        return next(kind(value) for kind in (str, int, float) if isinstance(value, kind))
+    raise TypeError(f'{type(value).__name__} has no plain form')
+
+
+def _plain_dict(mapping: Mapping, place: str) -> dict:
+    result: dict = OrderedDict() if isinstance(mapping, OrderedDict) else {}
+    for key, value in mapping.items():
+        try:
+            result[plain(key)] = plain(value, f'{place}.{key}')
+        except TypeError as error:
+            print_log(f'{place}.{key} is left out of the checkpoint: {error}', logger='current', level=30)
+    return result
+
+
+def _restore_buffers(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {_BUFFER}:
+        saved = value[_BUFFER]
+        return HistoryBuffer(saved['values'].cpu().numpy(), saved['counts'].cpu().numpy(), saved['max_length'])
+    if isinstance(value, dict):
+        return type(value)((key, _restore_buffers(item)) for key, item in value.items())
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- read
+
+def load_checkpoint(source: str | Path, map_location: str | torch.device | None = 'cpu') -> dict[str, Any]:
+    """Read a checkpoint without running anything that may hide in it (``weights_only=True``).
+
+    Args:
+        source: a file or an http(s) address; a bare state dict is accepted too.
+        map_location: see :func:`torch.load`.
+
+    Returns:
+        A dict with at least ``state_dict`` and ``meta``.
+
+    Raises:
+        FileNotFoundError: if there is no such file; the message lists the checkpoints beside it.
+        CheckpointError: if it is damaged, holds more than tensors and plain values, or no weights.
+    """
+    try:
+        if str(source).startswith(('http://', 'https://')):
+            content = _download(str(source), map_location)
+        else:
+            content = torch.load(_existing(source), map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no checkpoint '
+                              f'({_first_line(error)}). If you trust where it comes from, load it once with '
+                              'torch.load(..., weights_only=False) and save its state_dict alone') from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise CheckpointError(f'{source} is damaged or no checkpoint ({_first_line(error)}); download or save it again') from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{source} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
+    if 'state_dict' not in content:
+        if not content or not all(isinstance(value, Tensor) for value in content.values()):
+            raise CheckpointError(f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?')
+        content = dict(state_dict=content)
+    content.setdefault('meta', {})
+    return content
+
+
+def _download(url: str, map_location: str | torch.device | None) -> Any:
+    """Rank 0 fetches first, so that the others find the file in torch's cache."""
+    if get_rank() != 0:
+        barrier()
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location=map_location, progress=False, weights_only=True)
+    finally:
+        if get_rank() == 0:
+            barrier()
+
+
+def _existing(source: str | Path) -> Path:
+    path = Path(source).expanduser()
+    if not path.is_file():
+        beside = sorted(file.name for file in path.parent.glob('*.pth')) if path.parent.is_dir() else []
+        raise FileNotFoundError(f'no checkpoint at {path}; ' + (f'{path.parent} holds {", ".join(beside)}' if beside
+                                                                 else f'{path.parent} holds no .pth file'))
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# mmengine's Runner.resume and load_from come through here as well
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+    return load_checkpoint(filename, map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_http(filename: str, map_location: Any = None, **_: Any) -> dict[str, Any]:
+    return load_checkpoint(filename, map_location)
+
+
+def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:
+    """Put the weights of :func:`load_checkpoint`'s answer into ``model``; every key must fit.
+
+    Raises:
+        CheckpointError: naming the keys that are missing, superfluous or of another shape.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    weights = {key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()}
+    own = model.state_dict()
+    faults = [('missing in the file', [key for key in own if key not in weights]),
+              ('unknown to the model', [key for key in weights if key not in own]),
+              ('of another shape', [f'{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}' for key in own
+                                    if key in weights and own[key].shape != weights[key].shape])]
+    told = [f'{len(keys)} {fault} ({", ".join(keys[:4])}{", ..." if len(keys) > 4 else ""})' for fault, keys in faults if keys]
+    if told:
+        raise CheckpointError(f'{source} does not fit the model of the config: {"; ".join(told)}. Use the config it was trained with')
+    model.load_state_dict(weights)
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint that ``last_checkpoint`` in ``folder`` names, None if no run has saved one there.
+
+    Raises:
+        CheckpointError: if the named file is gone.
+    """
+    pointer = Path(folder) / 'last_checkpoint'
+    if not pointer.is_file():
+        return None
+    named = pointer.read_text().strip()
+    if not named:                                                 # cut off while the pointer was written; the files themselves are whole
+        return max(Path(folder).glob('*_[0-9]*.pth'), key=lambda file: file.stat().st_mtime_ns, default=None)
+    for path in (Path(named), Path(folder) / Path(named).name):   # the second: the folder was moved
+        if path.is_file():
+            return path
+    raise CheckpointError(f'{pointer} names {named}, which is gone; name another with --resume PATH, or start anew without --resume')
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- hook
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's CheckpointHook, whose files load with plain ``torch.load(weights_only=True)`` and are never half written.
+
+    Beside what mmengine saves, a file tells the stage, the datasets (name, manifest hash, present and official counts) and the
+    states of all ranks' random generators, so that a run cut off in the middle of an epoch goes on as if it never was.
+
+    Args:
+        kwargs: those of :class:`mmengine.hooks.CheckpointHook`.
+
+    Raises:
+        TypeError: on any other.
+    """
+
+    def __init__(self, **kwargs: Any):
+        unknown = set(kwargs) - set(inspect.signature(CheckpointHook.__init__).parameters)
+        if unknown:
+            raise TypeError(f'CheckpointHook takes no {", ".join(sorted(unknown))}')
+        super().__init__(**kwargs)
+        if self.backend_args is None and self.file_client_args is None:
+            self.backend_args = dict(backend='atomic_local')
+
+    def _save_checkpoint(self, runner: Any) -> None:
+        # here every rank passes; the writing itself is the first one's alone
+        runner.message_hub.update_info('random_states', all_gather_object(random_state()))
+        super()._save_checkpoint(runner)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Turn everything but tensors into plain values."""
+        checkpoint['meta'].update(stage=runner.cfg.get('stage'), datasets=_datasets(runner))
+        for key in checkpoint:
+            if key != 'state_dict':
+                checkpoint[key] = plain(checkpoint[key], key)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Turn them back, and refuse weights of which none belongs to the model."""
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = _restore_buffers(checkpoint['message_hub'])
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not set(model.state_dict()) & {key.removeprefix('module.') for key in checkpoint['state_dict']}:
+            raise CheckpointError(f'no weight of the checkpoint belongs to {type(model).__name__}: it has e.g. '
+                                  f'{list(checkpoint["state_dict"])[:3]}, the model {list(model.state_dict())[:3]}; '
+                                  'is load_from the right file?')
+
+
+def _datasets(runner: Any) -> dict[str, dict]:
+    loaders = dict(train=runner.train_dataloader, val=None if runner.val_loop is None else runner.val_dataloader)
+    metas = {name: getattr(loader.dataset, 'metainfo', None) for name, loader in loaders.items() if loader is not None}
+    return {name: {key: value for key, value in meta.items() if key != 'classes'} for name, meta in metas.items() if meta}

@@ -1,0 +1,220 @@
+"""Faults of a config that can be told before anything is trained: misspelt keys, parts that do not build, classes that do not match."""
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+import inspect
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+__all__ = ['KNOWN_KEYS', 'ConfigError', 'check_keys', 'check_stage', 'explain_unknown']
+
+# what a Runner takes, what it reads from its config beside, and what stages add
+KNOWN_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
+    'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval',
+    'custom_imports', 'stages', 'stage', 'start_from'}
+
+
+class ConfigError(ValueError):
+    """A config is at fault; the message names the key, its value and the remedy."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------- unknown keys
+
+def explain_unknown(key: str, place: str, known: Iterable[str] = KNOWN_KEYS) -> str:
+    """What to tell of an unknown key, with the known one it resembles."""
+    close = difflib.get_close_matches(key, known, 1, 0.75)
+    return f'unknown key {key!r} in {place}' + (f'; did you mean {close[0]!r}?' if close else '')
+
+
+def check_keys(cfg: Config) -> None:
+    """Refuse top-level keys that nothing reads.
+
+    Config files may name helpers (``train_pipeline = [...]``) that other lines of the file, or of a file that inherits it, read; those
+    pass, and so do names that start with an underscore. A helper that is set and not read is refused: in a child config it is the
+    common mistake of redefining ``train_pipeline``, which does not change ``train_dataloader.dataset.pipeline``.
+
+    Raises:
+        ConfigError: naming the key, the file and what was probably meant.
+    """
+    strange = [key for key in cfg if key not in KNOWN_KEYS and not key.startswith('_')]
+    if not strange:
+        return
+    file = Path(cfg.filename) if cfg.filename else None
+    if file is None or file.suffix != '.py' or not file.is_file():
+        raise ConfigError(explain_unknown(strange[0], str(file or 'the config')))
+    unread = dict(_unread_names(file, set()))
+    for key in strange:
+        if key in unread:
+            raise ConfigError(explain_unknown(key, str(unread[key])) + '. Nothing reads it: set the key that should change (redefining '
+                              'a helper of an inherited file changes nothing), or start its name with an underscore')
+
+
+def _unread_names(file: Path, read_below: set[str]) -> Iterator[tuple[str, Path]]:
+    """Names that a config file, or one it inherits, sets and neither it nor a file that inherits it reads; nearest file last."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding='utf-8'))))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    read = read_below | {name.id for name in names if isinstance(name.ctx, ast.Load)} | {
+        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == '_base_'}
+    for base in _inherited_files(nodes, file):
+        yield from _unread_names(base, read)
+    yield from ((name.id, file) for name in names if isinstance(name.ctx, ast.Store) and name.id not in read)
+
+
+def _inherited_files(nodes: list[ast.AST], file: Path) -> list[Path]:
+    """Files of ``_base_ = [...]`` and of ``with read_base(): from .x import *``."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets):
+            bases = ast.literal_eval(node.value)
+            found += [file.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
+        if isinstance(node, ast.ImportFrom) and node.level and node.module:
+            found.append(file.parents[node.level - 1] / (node.module.replace('.', '/') + '.py'))
+    return [base for base in found if base.suffix == '.py' and base.is_file()]
+
+
+# ------------------------------------------------------------------------------------------------------------------------- the parts
+
+def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None) -> None:
+    """Build every part of a stage and compare the classes of model and datasets; nothing is trained or written.
+
+    Args:
+        name: of the stage, for messages.
+        cfg: its whole config.
+        built: datasets already built, by their config; shared between stages so that none is read twice.
+
+    Raises:
+        ConfigError: naming the part that cannot be built, or the two class counts that differ.
+    """
+    check = _StageCheck(name, {} if built is None else built)
+    with registry.DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'gfvideo'):
+        model = check.build('model', lambda: registry.MODELS.build(_with_preprocessor(cfg)))
+        datasets = {key: check.dataset(key, cfg[key]['dataset']) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+                    if isinstance(cfg.get(key), dict)}
+        check.classes(model, datasets)
+        batches = {key: check.batches(key, cfg[key], len(dataset)) for key, dataset in datasets.items()}
+        check.loops(cfg)
+        check.evaluators(cfg)
+        check.hooks(cfg)
+        check.optimizer(model, cfg, batches.get('train_dataloader', 1))
+
+
+def _with_preprocessor(cfg: Config) -> dict:
+    model = dict(cfg.model)
+    if cfg.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return model
+
+
+class _StageCheck:
+
+    def __init__(self, stage: str, built: dict[str, Any]):
+        self.place = f'stage {stage!r}: ' if stage else ''
+        self.built = built
+
+    def build(self, key: str, build: Any) -> Any:
+        """Call ``build``; whatever it raises is the fault of ``key``."""
+        try:
+            return build()
+        except Exception as error:                                # builders of users' parts may raise anything; it is passed on
+            raise ConfigError(f'{self.place}{key} cannot be built: {error}') from error
+
+    def dataset(self, key: str, cfg: dict) -> Any:
+        text = json.dumps(cfg, sort_keys=True, default=repr)
+        if text not in self.built:
+            self.built[text] = self.build(f'{key}.dataset', lambda: _full(registry.DATASETS.build(cfg)))
+        return self.built[text]
+
+    def batches(self, key: str, cfg: dict, items: int) -> int:
+        """How many batches an epoch has; a loader over mere numbers stands in for the real one."""
+        loader = self.build(key, lambda: Runner.build_dataloader({**cfg, 'dataset': range(items)}, seed=0))
+        if len(loader) == 0:
+            raise ConfigError(f'{self.place}{key} has no batch: {items} clips, batch_size={cfg.get("batch_size")}; '
+                              'use a smaller batch or drop_last=False')
+        return len(loader)
+
+    def classes(self, model: nn.Module, datasets: dict[str, Any]) -> None:
+        """As many classes in the model as in every dataset, and the same in all of them."""
+        expected = getattr(model, 'num_classes', None)
+        first: tuple[str, list] | None = None
+        for key, dataset in datasets.items():
+            classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+            if classes is None:
+                continue
+            if expected is not None and len(classes) != expected:
+                raise ConfigError(f'{self.place}model.num_classes={expected}, but {key}.dataset has {len(classes)} classes '
+                                  f'({", ".join(map(str, classes[:3]))}{", ..." if len(classes) > 3 else ""}); '
+                                  f'set model.num_classes={len(classes)}')
+            if first is not None and list(classes) != list(first[1]):
+                raise ConfigError(f'{self.place}{key}.dataset and {first[0]}.dataset number their classes differently: '
+                                  f'{_first_difference(classes, first[1])}; prepare both with the same class list')
+            first = first or (key, classes)
+
+    def loops(self, cfg: Config) -> None:
+        for key, default, given in (('train_cfg', 'EpochBasedTrainLoop', 2), ('val_cfg', 'ValLoop', 3), ('test_cfg', 'TestLoop', 3)):
+            if not isinstance(cfg.get(key), dict):
+                continue
+            arguments = dict(cfg[key])
+            if arguments.pop('by_epoch', True) is False:
+                default = 'IterBasedTrainLoop'
+            name = arguments.pop('type', default)
+            with registry.LOOPS.switch_scope_and_registry(None) as loops:
+                loop = name if inspect.isclass(name) else loops.get(name)
+            if loop is None:
+                raise ConfigError(f'{self.place}{key}.type={name!r} is not a registered loop; is the name right?')
+            signature = inspect.signature(loop)
+            self.build(key, lambda given=given, arguments=arguments, signature=signature: signature.bind(*[None] * given, **arguments))
+
+    def evaluators(self, cfg: Config) -> None:
+        for key in ('val_evaluator', 'test_evaluator'):
+            evaluator = cfg.get(key)
+            if isinstance(evaluator, dict) and 'metrics' in evaluator:
+                self.build(key, lambda evaluator=evaluator: registry.EVALUATOR.build({'type': 'Evaluator', **evaluator}))
+            elif evaluator is not None:
+                self.build(key, lambda evaluator=evaluator: Evaluator(evaluator))
+
+    def hooks(self, cfg: Config) -> None:
+        hooks = {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
+        hooks.update({f'custom_hooks.{number}': hook for number, hook in enumerate(cfg.get('custom_hooks') or [])})
+        for key, hook in hooks.items():
+            if isinstance(hook, dict):
+                hook = {name: value for name, value in hook.items() if name != 'priority'}
+                self.build(key, lambda hook=hook: registry.HOOKS.build(hook))
+
+    def optimizer(self, model: nn.Module, cfg: Config, epoch_length: int) -> None:
+        if cfg.get('optim_wrapper') is None:
+            return
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ConfigError(f'{self.place}no parameter of {cfg.model.type} learns; is everything frozen '
+                              f'(model.frozen={cfg.model.get("frozen")})?')
+        wrapper = self.build('optim_wrapper', lambda: build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
+        schedulers = cfg.get('param_scheduler') or []
+        for number, scheduler in enumerate([schedulers] if 'type' in schedulers else schedulers):
+            arguments = dict(optimizer=wrapper, epoch_length=epoch_length)
+            if 'max_epochs' in cfg.train_cfg:                     # as the Runner does
+                arguments['end'] = cfg.train_cfg.max_epochs * (1 if scheduler.get('by_epoch', True) else epoch_length)
+            self.build(f'param_scheduler.{number}', lambda scheduler=scheduler, arguments=arguments:
+                       registry.PARAM_SCHEDULERS.build(scheduler, default_args=arguments))
+
+
+def _full(dataset: Any) -> Any:
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    return dataset
+
+
+def _first_difference(classes: list, others: list) -> str:
+    if len(classes) != len(others):
+        return f'{len(classes)} and {len(others)} classes'
+    label = next(label for label, pair in enumerate(zip(classes, others)) if pair[0] != pair[1])
+    return f'label {label} is {classes[label]!r} and {others[label]!r}'

@@ -1,0 +1,238 @@
+"""What the whole repository keeps to: no trace of a machine, one vocabulary, tools that answer, configs that build, true docs."""
+from __future__ import annotations
+
+import ast
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+UNTRACKED = re.compile(r'\.git/|\.venv|\.hypothesis/|\.\w+_cache/|work_dirs/|data/|build/|dist/|(?:.*/)?(?:__pycache__|[\w.-]+\.egg-info)/')
+
+
+def project_files() -> list[Path]:
+    """The files that are tracked or would be; without git, all but what .gitignore is for."""
+    if (ROOT / '.git').exists() and shutil.which('git'):
+        listed = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard', '-z'], cwd=ROOT, capture_output=True,
+                                text=True, timeout=300)
+        if listed.returncode == 0:
+            return sorted(ROOT / name for name in set(listed.stdout.split('\0')) if name and (ROOT / name).is_file())
+    return sorted(path for path in ROOT.rglob('*') if path.is_file() and not UNTRACKED.match(path.relative_to(ROOT).as_posix()))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, '' for a picture or video."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+        return ''
+
+
+# ------------------------------------------------------------------------------------------------------------------ nothing of a machine
+
+# written in pieces, so that this file does not find itself
+FOLDERS = ('work', 'opt', 'root', 'home', 'tmp', 'mnt', 'Users', 'scratch')
+MACHINE_PATH = re.compile(r'(?<![\w.~}$)*/-])/(?:' + '|'.join(FOLDERS) + r')(?=/\w)')
+HOSTS = (r'pypi\.' + 'org', 'python' + r'hosted\.', r'pytorch\.org/' + 'whl', r'registry\.' + 'npmjs', r'proxy\.' + 'golang',
+         r'crates\.' + r'io\b', r'deb\.' + 'debian', r'archive\.' + 'ubuntu', r'conda\.' + 'anaconda',
+         r'(?:^|[^\d.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\d.])')
+REGISTRY_HOST = re.compile('|'.join(HOSTS))
+
+
+def machine_traces(text: str) -> list[str]:
+    return [f'{number}: {line.strip()[:120]}' for number, line in enumerate(text.splitlines(), 1)
+            if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line)]
+
+
+def test_no_machine_paths_and_no_registry_hosts():
+    found = {str(path.relative_to(ROOT)): traces for path in project_files() if (traces := machine_traces(text_of(path)))}
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize(('line', 'caught'), [
+    ('root = ' + '/ho' + 'me/someone/data', True), ('cd ' + '/wo' + 'rk/main', True), ('https://' + 'pypi.' + 'org/simple', True),
+    ('index at ' + '10.' + '1.2.3:80', True), ("root = 'data/sthv2'", False), ('work_dirs/tmp/run', False), ('#!/usr/bin/env bash', False),
+    ('versions 0.10.7 and 5.0.0.93', False), ('--data-root ${ROOT}/home/x', False),
+])
+def test_trace_checker(line, caught):
+    assert bool(machine_traces(line)) == caught
+
+
+# -------------------------------------------------------------------------------------------------------------------------- one vocabulary
+
+SYNONYMS = {  # identifier -> what the project says instead
+    'segment': 'frame', 'segments': 'frames', 'n_segment': 'frames.shape[1]', 'n_segments': 'frames.shape[1]',
+    'num_segment': 'frames.shape[1]', 'num_segments': 'frames.shape[1]', 'num_seg': 'frames.shape[1]', 'num_segs': 'frames.shape[1]',
+    'num_clips': 'num_views', 'n_clips': 'num_views', 'clip_len': 'num_frames', 'clip_length': 'num_frames',
+    'gflops': 'gmacs', 'flops': 'macs',
+}
+
+
+def identifiers(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, name) of the variables, arguments, attributes, keywords, functions and classes of a syntax tree; strings are free."""
+    for node in ast.walk(tree):
+        line = getattr(node, 'lineno', 0)
+        for field in ('id', 'arg', 'attr', 'name', 'asname'):
+            if isinstance(name := getattr(node, field, None), str) and not isinstance(node, ast.alias):
+                yield line, name
+
+
+def test_one_vocabulary():
+    found = [f'{path.relative_to(ROOT)}:{line} says {name!r}; here it is {SYNONYMS[name]!r}'
+             for path in sorted((ROOT / 'gfvideo').rglob('*.py'))
+             for line, name in identifiers(ast.parse(text_of(path))) if name in SYNONYMS]
+    assert not found, '\n'.join(found)
+
+
+def test_vocabulary_checker():
+    tree = ast.parse('def f(num_clips):\n    sampler = "segment"\n    return g(num_segs=x.segments)')
+    assert {name for _, name in identifiers(tree)} & set(SYNONYMS) == {'num_clips', 'num_segs', 'segments'}
+
+
+# ------------------------------------------------------------------------------------------------------------------------- tools, --help
+
+def runs_as_script(path: Path) -> bool:
+    return "__name__ == '__main__'" in text_of(path)
+
+
+TOOLS = sorted([*(ROOT / 'tools').rglob('*.py'), *filter(runs_as_script, (ROOT / 'data_prep').rglob('*.py'))])
+SHELL_TOOLS = sorted((ROOT / 'tools').rglob('*.sh'))
+
+# all in one process, because importing torch anew for each would take most of a minute; each finds its own folder first on the path
+ASK_FOR_HELP = """
+import contextlib, io, json, runpy, sys, traceback
+answers = {}
+for tool in sys.argv[1:]:
+    said, path, main = io.StringIO(), list(sys.path), sys.modules['__main__']
+    sys.path[0], argv, sys.argv = tool.rpartition('/')[0], sys.argv, [tool, '--help']
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            runpy.run_path(tool, run_name='__main__')
+        code = 'went on after --help'
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        code = traceback.format_exc()
+    answers[tool] = [code, said.getvalue()]
+    sys.path[:], sys.argv, sys.modules['__main__'] = path, argv, main
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope='module')
+def help_answers(tmp_path_factory) -> dict[str, list]:
+    elsewhere = tmp_path_factory.mktemp('elsewhere')
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    run = subprocess.run([sys.executable, '-c', ASK_FOR_HELP, *map(str, TOOLS)], cwd=elsewhere, env=environment,
+                         capture_output=True, text=True, timeout=500)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize('tool', TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tool_answers_help(tool, help_answers):
+    code, said = help_answers[str(tool)]
+    assert code == 0, f'{code}\n{said}'
+    assert 'usage:' in said
+
+
+@pytest.mark.parametrize('tool', SHELL_TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_shell_tool_is_sound(tool):
+    assert os.access(tool, os.X_OK), f'{tool.name} is not executable: chmod +x'
+    checked = subprocess.run(['bash', '-n', str(tool)], capture_output=True, text=True, timeout=300)
+    assert checked.returncode == 0, checked.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- configs
+
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+
+
+def without_pretrained(cfg):
+    """A copy of a model config without the weights that would be loaded from elsewhere."""
+    if isinstance(cfg, dict):
+        kept = ((key, value) for key, value in cfg.items() if not (key == 'init_cfg' and 'Pretrained' in str(value)))
+        return {key: without_pretrained(value) for key, value in kept}
+    return [without_pretrained(value) for value in cfg] if isinstance(cfg, list | tuple) else cfg
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: str(path.relative_to(ROOT / 'configs')))
+def test_config_builds(path, tmp_path, monkeypatch):
+    from gfvideo.engine import expand_stages, load_config
+    from gfvideo.registry import MODELS, TRANSFORMS
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config(path)
+    built = {}
+    for stage in expand_stages(cfg):
+        model = without_pretrained(stage.cfg.model.to_dict())
+        if json.dumps(model, default=str, sort_keys=True) not in built:
+            built[json.dumps(model, default=str, sort_keys=True)] = MODELS.build(model)
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            for step in stage.cfg.get(loader, {}).get('dataset', {}).get('pipeline', []):
+                TRANSFORMS.build(step.to_dict())
+    assert all(sum(p.numel() for p in model.parameters()) for model in built.values())
+
+
+# ------------------------------------------------------------------------------------------------------------------- packaging and pages
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / 'setup.cfg', encoding='utf-8')
+    return parser
+
+
+def names_of(requirements: str) -> set[str]:
+    return {re.match(r'[\w.-]+', line).group().lower() for line in requirements.splitlines() if line and not line.startswith('#')}
+
+
+def test_constraints_pin_every_requirement():
+    pins = dict(line.split('==') for line in text_of(ROOT / 'constraints.txt').splitlines() if line and not line.startswith('#'))
+    parser = setup_cfg()
+    asked = names_of(parser['options']['install_requires']).union(*map(names_of, parser['options.extras_require'].values()))
+    assert not asked - set(pins), 'constraints.txt pins no version of these'
+    assert pins['torch'] == '2.13.0'
+
+
+def test_every_core_requirement_has_its_reason():
+    lines = (ROOT / 'setup.cfg').read_text(encoding='utf-8').split('install_requires =')[1].split('\n[')[0].splitlines()
+    lines = [line.strip() for line in lines if line.strip()]
+    for before, line in zip([''] + lines, lines, strict=False):
+        assert line.startswith('#') or before.startswith('#'), f'{line} stands in setup.cfg without the line that says what it is for'
+
+
+def code_blocks(page: str, language: str = '') -> list[str]:
+    return re.findall(rf'^```{language}[^\n]*\n(.*?)^```', page, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_readme_test_command_is_what_ci_runs():
+    in_readme = {line.split('#')[0].strip() for block in code_blocks(text_of(ROOT / 'README.md')) for line in block.splitlines()}
+    ci = [line.strip() for line in text_of(ROOT / '.ci' / 'run').splitlines()]
+    assert 'make test' in in_readme and 'make test' in ci
+
+
+PAGES = sorted([ROOT / 'README.md', *(ROOT / 'docs').rglob('*.md')])
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r'^```.*?^```', '', text_of(page), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+        if not re.match(r'[a-z]+:|#', target):
+            assert (page.parent / target.split('#')[0]).exists(), f'{page.name} links to {target}, which is not there'
+
+
+MENTIONED = re.compile(r'(?<![\w/.-])((?:tools|configs|docs|data_prep|gfvideo|tests)/[\w/.-]*\w\.(?:py|sh|md))')
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_pages_name_are_there(page):
+    missing = sorted({name for name in MENTIONED.findall(text_of(page)) if not (ROOT / name).exists()})
+    assert not missing, f'{page.name} names files that are not there: {missing}'

@@ -1,0 +1,89 @@
+"""The command line: what the tools answer, and what they print and write."""
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / 'tools'
+ENGINE_TESTS = ROOT / 'tests' / 'engine'
+CONFIG = ENGINE_TESTS / 'three_stages.py'
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a tool from another folder; the answer is (exit status, standard output, standard error)."""
+    environment = {**os.environ, 'PYTHONPATH': str(ENGINE_TESTS), 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
+
+    def call(*command: object) -> tuple[int, str, str]:
+        starter = ['bash'] if str(command[0]).endswith('.sh') else [sys.executable]
+        done = subprocess.run([*starter, str(TOOLS / str(command[0])), *map(str, command[1:])], cwd=tmp_path, env=environment, text=True,
+                              capture_output=True, timeout=600)
+        return done.returncode, done.stdout, done.stderr
+    return call
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'analysis_tools/print_config.py'])
+def test_tools_answer_help_from_any_folder(run, tool):
+    status, out, _ = run(tool, '--help')
+    assert status == 0 and 'config' in out and '--cfg-options' in out
+
+
+@pytest.mark.parametrize('script, usage', [('dist_train.sh', 'CONFIG GPUS'), ('dist_test.sh', 'CONFIG CHECKPOINT GPUS'),
+                                           ('slurm_train.sh', 'PARTITION JOB CONFIG'),
+                                           ('slurm_test.sh', 'PARTITION JOB CONFIG CHECKPOINT')])
+def test_scripts_say_what_they_want(run, script, usage):
+    status, _, error = run(script)
+    assert status == 2 and usage in error
+    assert os.access(TOOLS / script, os.X_OK)
+
+
+def test_print_config(run):
+    status, out, _ = run('analysis_tools/print_config.py', CONFIG, '--stage', 'policy', '--cfg-options', 'model.steps=1',
+                         'stages.1.train_cfg.max_epochs=3')
+    assert status == 0 and "# stage 'policy'" in out and "type='PolicyLoop'" in out and 'steps=1' in out and 'max_epochs=3' in out
+    assert run('analysis_tools/print_config.py', CONFIG, '--stage', 'polcy')[2].startswith("ConfigError: no stage 'polcy'")
+
+
+def test_train_then_test(run, tmp_path):
+    status, out, error = run('train.py', CONFIG, '--stage', 'random', '--work-dir', 'work', '--cfg-options', 'train_cfg.max_epochs=1')
+    assert status == 0, error[-2000:]
+    checkpoint = tmp_path / 'work' / 'random' / 'epoch_1.pth'
+    torch.load(checkpoint, weights_only=True)
+
+    status, out, error = run('test.py', CONFIG, checkpoint, '--work-dir', 'tested', '--dump', 'clips.pkl')
+    assert status == 0, error[-2000:]
+    results = json.loads((tmp_path / 'tested' / 'test_results.json').read_text())
+    assert results['stage'] == 'tune' and results['seed'] == 0 and results['clips'] == 3
+    assert results['dataset'] == dict(name='squares', manifest_hash='abc123', present=3, official=10)
+    assert {'top1', 'top5', 'mean_class_accuracy', 'top1_step0', 'top1_step2'} <= set(results['metrics'])
+    for line in ('manifest_hash', 'official', f'{results["metrics"]["top1"]:.4f}', 'top1_step2'):
+        assert line in out
+    with open(tmp_path / 'clips.pkl', 'rb') as file:                     # written a moment ago by the test itself
+        clips = pickle.load(file)
+    logits = [clip['step_logits'][-1].argmax().item() == clip['gt_label'].item() for clip in clips]
+    assert len(clips) == 3 and sum(logits) / 3 == pytest.approx(results['metrics']['top1'])
+
+    status, _, error = run('test.py', CONFIG, checkpoint, '--cfg-options', 'model.steps=1')
+    assert status == 1 and 'epoch_1.pth does not fit the model of the config' in error
+    assert 'unknown to the model (policy.focus_reader' in error
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['nowhere.py'], 'FileNotFoundError: no config at nowhere.py'),
+    ([CONFIG, '--cfg-options', 'optim_wraper.type=X'], "ConfigError: unknown key 'optim_wraper' in option 'optim_wraper.type'; did you"),
+    ([CONFIG, '--cfg-options', 'model.num_classes=5'], "ConfigError: stage 'random': model.num_classes=5, but train_dataloader.dataset"),
+    ([CONFIG, '--stage', 'tune'], "ConfigError: stage 'tune' starts from stage 'policy', which is not finished"),
+    ([CONFIG, '--launcher', 'pytorch'], 'ConfigError: --launcher pytorch: RANK, WORLD_SIZE'),
+])
+def test_faults_are_told_in_a_line_before_anything_is_written(run, tmp_path, arguments, message):
+    status, _, error = run('train.py', *arguments)
+    assert status == 1 and message in error
+    assert not list(tmp_path.rglob('*.pth'))

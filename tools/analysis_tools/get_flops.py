@@ -1,0 +1,93 @@
+#!/usr/bin/env python
+"""Count the multiply-adds of a config's recognizer, by part and by step.
+
+    python tools/analysis_tools/get_flops.py CONFIG --shape 8 240 320
+
+Counted while the model runs, for one view of one clip, with the settings of the last stage. What other tools call FLOPs are often these
+same multiply-adds; a processor's floating-point operations are twice as many. Additions alone, normalisation, activations, pooling and
+resizing count 0.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--shape', nargs=3, type=int, metavar=('T', 'H', 'W'),
+                        help='frames of a view, and their height and width in pixels (default: what the test pipeline makes)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
+                        help='settings of the config to change, e.g. model.patch_size=96')
+    args = parser.parse_args(arguments)
+    if args.shape is not None and min(args.shape) < 1:
+        parser.error(f'--shape {" ".join(map(str, args.shape))}: give positive numbers')
+    return args
+
+
+def shape_of_views(cfg: Config) -> tuple[int, int, int]:
+    """(T, H, W) of what the test pipeline makes of a video.
+
+    Raises:
+        ValueError: if it leaves the frames at a size that depends on the video.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    pipeline = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict)]
+    frames = [step.get('frames', 8) for step in pipeline if step['type'] == 'SampleFrames']
+    sizes = [step['size'] for step in pipeline if 'size' in step]
+    if not frames or not sizes:
+        raise ValueError('the test pipeline does not say how large its frames are; give --shape T H W')
+    height, width = (sizes[-1], sizes[-1]) if isinstance(sizes[-1], int) else sizes[-1]
+    return frames[-1], height, width
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns: names to the left, numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ['  '.join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))).rstrip()
+             for row in cells]
+    return '\n'.join([lines[0], '  '.join('-' * width for width in widths), *lines[1:]])
+
+
+def giga(multiply_adds: int) -> str:
+    return f'{multiply_adds / 1e9:.4f}'
+
+
+def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
+    """The tables that are printed."""
+    frames, height, width = shape
+    names = list(cost['by_step'][0])
+    names = [name for name in names if name != 'rest' or any(step['rest'] for step in cost['by_step'])]
+    by_step = [[f'step {i}' if len(cost['by_step']) > 1 else 'all', *(giga(step[name]) for name in names), giga(sum(step.values())),
+                giga(after)] for i, (step, after) in enumerate(zip(cost['by_step'], cost['steps']))]
+    return '\n\n'.join([
+        f'Multiply-adds in GMACs (10^9) for one view of {frames} frames of {height}x{width}; {parameters / 1e6:.2f} M parameters',
+        table(['one run of', 'GMACs'], [*([name, giga(value)] for name, value in cost['parts'].items()), ['whole', giga(cost['steps'][-1])]]),
+        table(['GMACs', *names, 'step alone', 'after it'], by_step)])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    from gfvideo.apis import init_recognizer
+    from gfvideo.complexity import recognizer_cost
+    try:
+        model = init_recognizer(args.config, cfg_options=args.cfg_options)
+        shape = tuple(args.shape or shape_of_views(model.cfg))
+        cost = recognizer_cost(model, (shape[0], 3, *shape[1:]))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+    print(report(cost, shape, sum(parameter.numel() for parameter in model.parameters())))
+
+
+if __name__ == '__main__':
+    main()

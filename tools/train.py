@@ -1,0 +1,85 @@
+#!/usr/bin/env python
+"""Train a config: all its stages in order, or one of them."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go, each stage in a folder of its name (default: work_dir of the '
+                                           'config, or ./work_dirs/<config name>)')
+    parser.add_argument('--stage', metavar='NAME', help='train this stage alone, from the finished stage before it')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
+                        help='go on where the run was cut off: finished stages are left out; with a PATH, from that checkpoint')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16), on CPU or GPU')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale learning rates by the real batch size over auto_scale_lr.base_batch_size')
+    parser.add_argument('--seed', type=int, help='random seed (default: that of the config)')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
+                        help='override config values, e.g. model.num_classes=3, in every stage; stages.STAGE.KEY=VALUE, with the name of a '
+                             'stage or its number from 0, in that one')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='given by some launchers')
+    args = parser.parse_args(arguments)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """Set in a stage's config, in place, what the flags say."""
+    from gfvideo.engine import ConfigError, adapt_to_devices
+    if args.amp:
+        cfg.merge_from_dict({'optim_wrapper.type': 'AutocastOptimWrapper'})
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: what its rates are meant for')
+        cfg.auto_scale_lr.enable = True
+    if args.seed is not None:
+        cfg.merge_from_dict({'randomness.seed': args.seed})
+    if args.deterministic:
+        cfg.merge_from_dict({'randomness.deterministic': True})
+    adapt_to_devices(cfg, args.launcher)
+
+
+def train(args: argparse.Namespace) -> None:
+    from gfvideo.engine import check_stages, expand_stages, init_distributed, load_config, run_stages, select_stage
+    cfg = load_config(args.config)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
+    stages = expand_stages(cfg, args.cfg_options)
+    for stage in stages:
+        apply_flags(stage.cfg, args)
+    if args.stage is not None and 'load_from' in args.cfg_options:
+        select_stage(stages, args.stage).cfg.start_from = 'load_from'
+    init_distributed(args.launcher, stages[0].cfg.get('env_cfg'))
+    check_stages(stages)
+    resume = args.resume
+    if resume is None and stages[0].cfg.get('resume'):            # mmengine's own way of asking for it
+        resume = stages[0].cfg.get('load_from') or 'auto'
+    run_stages(stages, args.stage, resume)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    from gfvideo.engine import CheckpointError, ConfigError
+    try:
+        train(args)
+    except (ConfigError, CheckpointError, FileNotFoundError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+
+
+if __name__ == '__main__':
+    main()
