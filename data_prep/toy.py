@@ -1,21 +1,20 @@
 #!/usr/bin/env python
-"""Write the toy set: small encoded videos in Something-Something-V2 form, made from nothing but a seed.
+"""Write the toy set: small encoded videos in the form of Something-Something V2, drawn from nothing but a seed.
 
-A warm-coloured disc with a fine texture in its middle is pushed to the left or to the right over clutter. Its class is (what, how):
+    python data_prep/toy.py --out data/toy
 
-* WHAT, one of four textures of equal mean and equal contrast, is readable only at full resolution: the texture's period is size/32 pixels,
-  so it averages out when a frame is seen at 32x32. A disc and its colour stay visible there, among discs of colder colours.
-* HOW, the direction, is readable only over time: a clip to the left is a clip to the right played backwards, and in every frame the disc may
-  stand anywhere. It is pushed out of one side's reach and set back at the other, so that place and direction are independent.
-* WHERE the disc is differs by clip, and by frame within a clip.
+A disc of a warm colour, with a fine texture in its middle, is pushed to the left or to the right over clutter, and discs of cold colours
+with it. Its class is (what, how):
+WHAT, one of three textures of equal mean and contrast, is readable only at full resolution: a period of the texture is 3 pixels of 128, so
+it averages out in a frame seen at 32x32 or 48x48, where the disc and its colour stay visible among the cold ones.
+HOW, the direction, is readable only over time: a clip to the left is a clip to the right played backwards. Where a disc leaves its room
+at one side it starts again at the other, so that in every frame of every class it may stand anywhere.
+WHERE the disc is differs by clip, and by frame within a clip.
 
-Files: videos/<id>.webm (VP9, 12 frames a second); something-something-v2-{labels,train,validation,test}.json; test-answers.csv (id;label);
-objects.csv (id,frame,x,y,diameter: the disc's centre and width in pixels; for measuring where patches fall, never for training);
-toy.json (the settings, and the sign that this folder is ours to replace).
-
-The same settings and seed give the same pixels before encoding, clip by clip, whatever the number of clips: a clip depends on the seed and its id.
+DIR holds videos/<id>.webm (VP9, 12 frames a second), something-something-v2-{labels,train,validation,test}.json, test-answers.csv
+(id;label), objects.csv (id,frame,x,y,diameter: centre and width of the disc in pixels, to measure where patches fall, never to train on)
+and toy.json (the settings; the sign that the folder may be replaced). A clip depends on its id and the settings, not on how many there are.
 """
-
 from __future__ import annotations
 
 import argparse
@@ -27,47 +26,39 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import av
 import cv2
 import numpy as np
 
-VERSION = 1  # of the pictures: raise it when the same seed draws other pixels
+VERSION = 1             # of the pictures: raise it when the same seed draws other pixels
 FRAMES_PER_SECOND = 12
-GLANCE = 32  # pixels across, of a frame in which the texture averages out
-DIAMETER, MARK = 20 / 128, 12 / 128  # of the disc, and of the texture in its middle, as parts of the frame's width
-SPLITS = {'train': 100000, 'validation': 200000, 'test': 300000}  # first id of each split
-MAX_CLIPS = 100000
-TEXTURES = {'upright stripes': (1, 0), 'level stripes': (0, 1), 'rising stripes': (1, 1), 'falling stripes': (1, -1)}
+FIRST_IDS = {'train': 100000, 'validation': 200000, 'test': 300000}
+MAX_CLIPS = 100000      # of a split, between one first id and the next
+CHUNK = 16              # clips in one task of a worker
+
+TEXTURES = ('upright stripes', 'level stripes', 'checks')       # none changes into another in a mirror
 MOTIONS = {'from left to right': 1, 'from right to left': -1}
-WARM, COLD = (-60, 20), (100, 220)  # hues in degrees in the plane of red and blue differences
-DISTRACTORS = 4
+PERIOD = 3 / 128        # of the texture, as a part of the frame's width
+DIAMETER = 22 / 128     # of a disc, likewise
+MARK = 16 / 128         # of the textured middle, likewise
+SPEEDS = (1.0, 1.4)     # 1 crosses half the frame's width in a clip
+WARM, COLD = (-60, 20), (100, 220)      # hues of the disc and of the others: degrees in the plane of red and blue differences
+OTHERS = 4
+
 MARKER = 'toy.json'
-
-
-def class_templates() -> list[str]:
-    """The template of every class, texture by texture; a class name is its template without brackets."""
-    return [f'Pushing [something with {texture}] {motion}' for texture in TEXTURES for motion in MOTIONS]
-
-
-def parts(label: int) -> tuple[str, str]:
-    """The texture and the motion of a class."""
-    return list(TEXTURES)[label // len(MOTIONS)], list(MOTIONS)[label % len(MOTIONS)]
-
-
-def class_name(template: str) -> str:
-    return template.replace('[', '').replace(']', '')
+LISTS = [f'something-something-v2-{name}.json' for name in ('labels', *FIRST_IDS)] + ['test-answers.csv', 'objects.csv']
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a clip of this set looks like: `size` pixels square, `frames` long, drawn from `seed`."""
-
+class Settings:
+    """All that a clip's pixels depend on besides its id: height and width in pixels, length in frames, seed, version of the drawing."""
     size: int
     frames: int
     seed: int
@@ -78,308 +69,328 @@ class Look:
         return DIAMETER * self.size
 
 
-def texture(name: str, x: np.ndarray, y: np.ndarray, period: float, phase: tuple[float, float]) -> np.ndarray:
-    """A texture of mean 0 and root mean square 1 over its period, at pixel coordinates (x, y)."""
-    x = 2 * math.pi * x / period + phase[0]
-    y = 2 * math.pi * y / period + phase[1]
-    across, down = TEXTURES[name]
-    return math.sqrt(2) * np.sin(across * x + down * y)
+# ---------------------------------------------------------------- pictures
+
+def texture(what: str, x: np.ndarray, y: np.ndarray, period: float, phases: tuple[float, float]) -> np.ndarray:
+    """Waves of mean 0 and root mean square 1 at pixel coordinates (x, y)."""
+    across, down = np.sin(2 * math.pi * x / period + phases[0]), np.sin(2 * math.pi * y / period + phases[1])
+    return {'upright stripes': math.sqrt(2) * across, 'level stripes': math.sqrt(2) * down, 'checks': 2 * across * down}[what]
 
 
-def path(rng: np.random.Generator, frames: int, room: float, forward: float, drift: float) -> np.ndarray:
-    """Places (frames, 2) in [0, room]: x runs on by `forward` a frame and begins anew at the far side, y drifts to and fro.
+def course(rng: np.random.Generator, settings: Settings) -> np.ndarray:
+    """Centres (frames, 2), (x, y) in pixels, of a disc that crosses the frame: x starts anew at the other side, y drifts to and fro.
 
-    The start is uniform, hence so is the place in every frame, whatever the speed.
+    The start is uniform over where a disc fits, and so is the place in every frame, whatever the speed, one of ``SPEEDS`` to the right.
     """
-    steps = np.arange(frames)
-    x = (rng.uniform(0, room) + forward * steps) % room
-    y = (rng.uniform(0, 2 * room) + drift * steps) % (2 * room)
-    return np.stack([x, np.minimum(y, 2 * room - y)], axis=1)
+    room, pace = settings.size - settings.diameter, 0.5 * settings.size / settings.frames
+    moment = np.arange(settings.frames)
+    x = (rng.uniform(0, room) + pace * rng.uniform(*SPEEDS) * moment) % room
+    y = (rng.uniform(0, 2 * room) + pace * rng.uniform(-0.4, 0.4) * moment) % (2 * room)
+    return np.stack([x, np.minimum(y, 2 * room - y)], axis=1) + settings.diameter / 2
 
 
-def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int) -> np.ndarray:
-    """Noise of unit strength that changes over size/cells pixels, float32 (size, size, channels)."""
-    coarse = rng.standard_normal((cells, cells, channels)).astype(np.float32)
+def clouds(rng: np.random.Generator, size: int, cells: int, channels: int) -> np.ndarray:
+    """Smooth noise of about unit strength that changes over size/cells pixels: float32 (size, size, channels)."""
+    coarse = rng.standard_normal((cells, cells, channels), dtype=np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC).reshape(size, size, channels)
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Cloudy, nearly grey clutter, float32 (size, size, 3)."""
-    light = 118 + 22 * smooth_noise(rng, size, 5, 1) + 12 * smooth_noise(rng, size, 14, 1)
-    return light + 9 * smooth_noise(rng, size, 5, 3)
+    """Cloudy, nearly grey clutter: float32 (size, size, 3) about 118."""
+    light = 118 + 22 * clouds(rng, size, 5, 1) + 12 * clouds(rng, size, 14, 1)
+    return light + 9 * clouds(rng, size, 5, 3)
 
 
 def colour(rng: np.random.Generator, hues: tuple[float, float]) -> np.ndarray:
-    """A colour of a hue in `hues` (degrees) and a fixed brightness (BT.601), give or take 12."""
-    hue = math.radians(rng.uniform(*hues))
-    # red and blue differences turn with the hue; green follows from the brightness
-    light = 118 + rng.uniform(-12, 12)
+    """RGB of a hue in ``hues`` (degrees) at a brightness (BT.601) of 106 to 130, far enough from black and white for the texture."""
+    hue, light = math.radians(rng.uniform(*hues)), 118 + rng.uniform(-12, 12)
     red, blue = light + 50 * math.cos(hue), light + 50 * math.sin(hue)
     return np.array([red, (light - 0.299 * red - 0.114 * blue) / 0.587, blue], dtype=np.float32)
 
 
-def draw_disc(frame: np.ndarray, place: np.ndarray, diameter: float, paint: np.ndarray, mark: np.ndarray | None) -> None:
-    """Draw a disc into the float frame (size, size, 3); `mark` (size, size) is added to its middle."""
-    size = frame.shape[0]
-    x0, y0 = (max(0, int(c - diameter / 2 - 1)) for c in place)
-    x1, y1 = (min(size, int(c + diameter / 2 + 3)) for c in place)
-    y, x = np.mgrid[y0:y1, x0:x1].astype(np.float32) + 0.5
-    distance = np.hypot(x - place[0], y - place[1])
-    cover = np.clip(diameter / 2 - distance + 0.5, 0, 1)[..., None]
-    filled = np.broadcast_to(paint, (*distance.shape, 3))
-    if mark is not None:
-        filled = filled + mark(x - place[0], y - place[1], distance)[..., None]
-    frame[y0:y1, x0:x1] += cover * (filled - frame[y0:y1, x0:x1])
+def draw_disc(frame: np.ndarray, centre: np.ndarray, diameter: float, paint: np.ndarray, mark: Callable | None = None) -> None:
+    """Draw a disc into ``frame``, float (size, size, 3). ``mark(x, y)`` is added to its brightness, (x, y) pixels from its centre."""
+    size = len(frame)
+    left, top = (max(0, int(c - diameter / 2) - 1) for c in centre)
+    right, bottom = (min(size, int(c + diameter / 2) + 2) for c in centre)
+    x = np.arange(left, right, dtype=np.float32)[None, :] + 0.5 - centre[0]         # (1, w)
+    y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - centre[1]         # (h, 1)
+    under = frame[top:bottom, left:right]                                           # (h, w, 3)
+    painted = paint if mark is None else paint + mark(x, y)[..., None]
+    under += within(x, y, diameter)[..., None] * (painted - under)
 
 
-def disc_places(rng: np.random.Generator, look: Look, speed: tuple[float, float]) -> np.ndarray:
-    """Centres (frames, 2), (x, y) in pixels, of a disc that moves by `speed` (range; 1 is half the frame's width a clip) and drifts."""
-    pace = 0.5 * look.size / look.frames
-    room = look.size - look.diameter
-    return path(rng, look.frames, room, pace * rng.uniform(*speed), pace * rng.uniform(-0.4, 0.4)) + look.diameter / 2
+def within(x: np.ndarray, y: np.ndarray, diameter: float) -> np.ndarray:
+    """How much of the pixel at (x, y) from the centre a disc covers, 0 to 1."""
+    return np.clip(diameter / 2 - np.hypot(x, y) + 0.5, 0, 1)
 
 
-def draw_clip(rng: np.random.Generator, look: Look, what: str, places: np.ndarray) -> np.ndarray:
-    """Draw the disc with texture `what` at `places` (frames, 2), over clutter and among discs of colder colours.
+def draw_clip(rng: np.random.Generator, settings: Settings, what: str, how: str,
+              pixels: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+    """Draw a clip of the disc with texture ``what``, pushed ``how``.
 
     Returns:
-        uint8 (frames, size, size, 3), RGB.
+        Frames, uint8 (frames, size, size, 3) RGB, or None without ``pixels``; and the disc's centres, (frames, 2), (x, y) in pixels.
     """
-    size, diameter = look.size, look.diameter
-    warm, phase = colour(rng, WARM), tuple(rng.uniform(0, 2 * math.pi, 2))
-    others = [(disc_places(rng, look, (-0.5, 0.5)), colour(rng, COLD)) for _ in range(DISTRACTORS)]
-    scene = background(rng, size)
+    centres = course(rng, settings)
+    frames = draw_frames(rng, settings, what, centres) if pixels else None
+    if MOTIONS[how] < 0:        # to the left is to the right played backwards, so the two have the same frames
+        return frames if frames is None else frames[::-1], centres[::-1]
+    return frames, centres
 
-    def mark(x: np.ndarray, y: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        inside = np.clip(MARK * size / 2 - distance + 0.5, 0, 1)
-        return 36 * inside * texture(what, x, y, size / GLANCE, phase)
 
-    pixels = np.empty((look.frames, size, size, 3), np.uint8)
-    for t in range(look.frames):
-        frame = scene + 3 * rng.standard_normal((size, size, 1), dtype=np.float32)
+def draw_frames(rng: np.random.Generator, settings: Settings, what: str, centres: np.ndarray) -> np.ndarray:
+    """Frames, uint8 (frames, size, size, 3) RGB: the disc at ``centres``, over discs of cold colours, over a cloudy ground."""
+    size, diameter = settings.size, settings.diameter
+    warm, phases = colour(rng, WARM), tuple(rng.uniform(0, 2 * math.pi, 2))
+    others = [(course(rng, settings), colour(rng, COLD)) for _ in range(OTHERS)]
+    ground = background(rng, size)
+
+    def mark(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return 45 * within(x, y, MARK * size) * texture(what, x, y, PERIOD * size, phases)
+
+    frames = np.empty((settings.frames, size, size, 3), np.uint8)
+    for number, centre in enumerate(centres):
+        frame = ground + 3 * rng.standard_normal((size, size, 1), dtype=np.float32)
         for elsewhere, cold in others:
-            draw_disc(frame, elsewhere[t], diameter, cold, None)
-        draw_disc(frame, places[t], diameter, warm, mark)
-        pixels[t] = np.clip(frame + 0.5, 0, 255)
-    return pixels
+            draw_disc(frame, elsewhere[number], diameter, cold)
+        draw_disc(frame, centre, diameter, warm, mark)
+        frames[number] = np.clip(frame + 0.5, 0, 255)
+    return frames
 
 
-def encode(pixels: np.ndarray) -> bytes:
-    """WebM bytes of uint8 (frames, height, width, 3) RGB; VP9, one thread, its fastest settings that keep the texture."""
+# ---------------------------------------------------------------- clips and files
+
+def class_templates() -> list[str]:
+    """The template of every class, by its number here; the name of a class is its template without brackets."""
+    return [f'Pushing [something with {what}] {how}' for what in TEXTURES for how in MOTIONS]
+
+
+def class_name(template: str) -> str:
+    return template.replace('[', '').replace(']', '')
+
+
+def class_of(settings: Settings, split: str, number: int) -> int:
+    """Which of :func:`class_templates` clip ``number`` of a split shows: each run of 6 clips shows all 6, in an order of its own."""
+    classes = len(TEXTURES) * len(MOTIONS)
+    rng = np.random.default_rng([settings.seed, FIRST_IDS[split], number // classes, 1])
+    return int(rng.permutation(classes)[number % classes])
+
+
+def make_clip(settings: Settings, split: str, number: int, pixels: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+    """Clip ``number`` of a split, as :func:`draw_clip` returns it: the same for the same arguments."""
+    label = class_of(settings, split, number)
+    what, how = TEXTURES[label // len(MOTIONS)], list(MOTIONS)[label % len(MOTIONS)]
+    return draw_clip(np.random.default_rng([settings.seed, FIRST_IDS[split], number, 0]), settings, what, how, pixels)
+
+
+def clip_id(split: str, number: int) -> str:
+    return str(FIRST_IDS[split] + number)
+
+
+def encode(frames: np.ndarray) -> bytes:
+    """WebM file of RGB ``frames``, uint8 (frames, height, width, 3): VP9 by one thread, in the fastest way that keeps the texture."""
     file = io.BytesIO()
     with av.open(file, 'w', format='webm') as container:
-        stream = container.add_stream('libvpx-vp9', rate=FRAMES_PER_SECOND)
-        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], 'yuv420p'
+        options = {'deadline': 'realtime', 'cpu-used': '8', 'crf': '28', 'b': '0', 'lag-in-frames': '0'}
+        stream = container.add_stream('libvpx-vp9', rate=FRAMES_PER_SECOND, options=options)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], 'yuv420p'
         stream.codec_context.thread_count = 1
-        stream.options = {'deadline': 'realtime', 'cpu-used': '8', 'crf': '28', 'b': '0', 'lag-in-frames': '0'}
-        for image in pixels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')))
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')))
         container.mux(stream.encode())
     return file.getvalue()
 
 
-def clip_class(look: Look, split: str, number: int) -> int:
-    """The class of clip `number` of a split: every run of as many clips as classes holds each class once, in an order of its own."""
-    classes = len(TEXTURES) * len(MOTIONS)
-    rng = np.random.default_rng([look.seed, SPLITS[split], number // classes, 1])
-    return int(rng.permutation(classes)[number % classes])
-
-
-def make_clip(look: Look, split: str, number: int, pixels: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
-    """Pixels (frames, size, size, 3), or None if not wanted, and places (frames, 2) of clip `number` of a split.
-
-    A clip to the left is one to the right played backwards, so both have the same frames.
-    """
-    what, how = parts(clip_class(look, split, number))
-    rng = np.random.default_rng([look.seed, SPLITS[split], number, 0])
-    places = disc_places(rng, look, (0.85, 1.15))
-    drawn = draw_clip(rng, look, what, places)[::MOTIONS[how]] if pixels else None
-    return drawn, places[::MOTIONS[how]]
-
-
-def clip_id(split: str, number: int) -> str:
-    return str(SPLITS[split] + number)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path` under a temporary name, then rename: the final name always means a complete file."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write under a temporary name beside ``file``, then rename: a file of the final name is always complete."""
+    temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
     try:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_videos(videos: Path, look: Look, jobs: list[tuple[str, int]]) -> int:
-    """Draw, encode and write the clips `jobs` (split, number); runs in a worker process. Returns how many."""
-    cv2.setNumThreads(1)
-    for split, number in jobs:
-        write_atomically(videos / f'{clip_id(split, number)}.webm', encode(make_clip(look, split, number)[0]))
-    return len(jobs)
+def write_videos(folder: Path, settings: Settings, clips: list[tuple[str, int]]) -> int:
+    """Draw, encode and write ``clips``, (split, number) each, one after the other. Returns how many."""
+    cv2.setNumThreads(1)        # one process a core
+    for clip in clips:
+        write_atomically(folder / f'{clip_id(*clip)}.webm', encode(make_clip(settings, *clip)[0]))
+    return len(clips)
 
 
-def label_files(look: Look, counts: dict[str, int]) -> dict[str, str]:
-    """Name and text of every file but the videos."""
+def annotation(template: str) -> dict[str, str | list[str]]:
+    """What a list says of a clip besides its id: a caption, the template (the class), and what stands in its brackets."""
+    placeholder = template[template.index('[') + 1:template.index(']')].replace('something', 'a disc')
+    caption = re.sub(r'\[.*\]', placeholder, template).lower()
+    return {'label': caption, 'template': template, 'placeholders': [placeholder]}
+
+
+def lists(settings: Settings, counts: dict[str, int]) -> dict[str, str]:
+    """Name and text of each of ``LISTS``."""
     templates = class_templates()
-    names = [class_name(template) for template in templates]
-    files = {'something-something-v2-labels.json': json.dumps({name: str(label) for label, name in enumerate(sorted(names))}, indent=0)}
-    for split, count in counts.items():
-        rows = [{'id': clip_id(split, i), **({} if split == 'test' else caption(templates[clip_class(look, split, i)]))} for i in range(count)]
-        files[f'something-something-v2-{split}.json'] = json.dumps(rows, indent=0)
-    files['test-answers.csv'] = ''.join(f'{clip_id("test", i)};{names[clip_class(look, "test", i)]}\n' for i in range(counts['test']))
-    files['objects.csv'] = 'id,frame,x,y,diameter\n' + ''.join(object_rows(look, counts))
+    shown = {split: [(clip_id(split, i), templates[class_of(settings, split, i)]) for i in range(count)] for split, count in counts.items()}
+    contents = {'labels': {name: str(label) for label, name in enumerate(sorted(map(class_name, templates)))}}
+    for split, clips in shown.items():
+        contents[split] = [{'id': clip} | ({} if split == 'test' else annotation(template)) for clip, template in clips]
+    files = {f'something-something-v2-{name}.json': json.dumps(content, indent=0) for name, content in contents.items()}
+    files['test-answers.csv'] = ''.join(f'{clip};{class_name(template)}\n' for clip, template in shown['test'])
+    files['objects.csv'] = 'id,frame,x,y,diameter\n' + ''.join(object_rows(settings, counts))
     return files
 
 
-def caption(template: str) -> dict:
-    """What an annotation row says of a clip besides its id: the caption, the template (the class) and what stands in its brackets."""
-    placeholder = template[template.index('[') + 1:template.index(']')].replace('something', 'a disc')
-    label = re.sub(r'\[.*\]', placeholder, template).lower()
-    return {'label': label, 'template': template, 'placeholders': [placeholder]}
-
-
-def object_rows(look: Look, counts: dict[str, int]) -> Iterator[str]:
+def object_rows(settings: Settings, counts: dict[str, int]) -> Iterator[str]:
     for split, count in counts.items():
         for number in range(count):
-            for t, (x, y) in enumerate(make_clip(look, split, number, pixels=False)[1]):
-                yield f'{clip_id(split, number)},{t},{x:.1f},{y:.1f},{look.diameter:g}\n'
+            _, centres = make_clip(settings, split, number, pixels=False)
+            for frame, (x, y) in enumerate(centres):
+                yield f'{clip_id(split, number)},{frame},{x:.1f},{y:.1f},{settings.diameter:g}\n'
 
 
-def claim(out: Path, look: Look, wanted: set[str]) -> None:
-    """Make `out` ours: a new or empty folder, or one this script made, from which what does not belong to `look` is removed."""
-    marker = out / MARKER
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not marker.is_file():
-        raise FileExistsError(f'{out} exists and was not made by this script (no {MARKER} in it): name another folder, or remove it')
-    videos = out / 'videos'
-    videos.mkdir(parents=True, exist_ok=True)
-    same = marker.is_file() and json.loads(marker.read_text(encoding='utf-8')).get('look') == asdict(look)
-    for name in label_files_names():
-        (out / name).unlink(missing_ok=True)  # they come last: where they stand, the set is complete
-    for path in videos.iterdir():
-        if re.fullmatch(r'\d{6}\.webm(\.\d+\.tmp)?', path.name) and not (same and path.name in wanted):
-            path.unlink()
-    write_atomically(marker, json.dumps({'look': asdict(look)}, indent=1).encode())
+# ---------------------------------------------------------------- the whole set
 
-
-def label_files_names() -> list[str]:
-    return [f'something-something-v2-{name}.json' for name in ('labels', *SPLITS)] + ['test-answers.csv', 'objects.csv']
-
-
-def check_arguments(counts: dict[str, int], size: int, frames: int, seed: int, workers: int) -> None:
-    for split, count in counts.items():
-        if not 0 <= count <= MAX_CLIPS:
-            raise ValueError(f'{split} clips: {count}, give 0 to {MAX_CLIPS}')
-    if not 96 <= size <= 1024 or size % 2:
-        raise ValueError(f'size {size}: give an even number from 96 (below, the texture is finer than the pixels) to 1024')
-    if not 2 <= frames <= 1000:
-        raise ValueError(f'frames {frames}: give 2 to 1000')
-    if seed < 0:
-        raise ValueError(f'seed {seed}: give 0 or more')
-    if workers < 1:
-        raise ValueError(f'workers {workers}: give 1 or more')
-
-
-class Progress:
-    """Counts clips on `stream`: a bar on a terminal, else a line every tenth."""
-
-    def __init__(self, total: int, stream=sys.stderr):
-        self.total, self.stream = total, stream
-        self.done, self.tenth, self.start = 0, -1, time.monotonic()
-
-    def add(self, count: int) -> None:
-        self.done += count
-        seconds = time.monotonic() - self.start
-        left = seconds / max(self.done, 1) * (self.total - self.done)
-        text = f'{self.done}/{self.total} clips, {seconds:.0f} s' + (f', about {left:.0f} s left' if self.done < self.total else '')
-        tenth = 10 * self.done // self.total
-        if self.stream.isatty():
-            bar = '#' * (2 * tenth) + '.' * (20 - 2 * tenth)
-            self.stream.write(f'\r\033[K[{bar}] {text}' + ('\n' if self.done == self.total else ''))
-        elif tenth > self.tenth:
-            self.stream.write(f'{text}\n')
-        self.tenth = tenth
-        self.stream.flush()
-
-
-def generate(
-    out: str | os.PathLike, *, train: int = 1200, val: int = 400, test: int = 200, size: int = 128, frames: int = 16, seed: int = 0, workers: int | None = None,
-) -> Path:
-    """Write the toy set into the folder `out`, going on where an earlier run with the same look was cut off.
+def generate(out: str | os.PathLike, *, train: int = 1600, val: int = 200, test: int = 400, size: int = 128, frames: int = 16,
+             seed: int = 0, workers: int | None = None) -> Path:
+    """Write the toy set into the folder ``out``, going on where an earlier run was cut off; progress goes to stderr.
 
     Args:
-        out: a new or empty folder, or one made by this function: then clips of another size, frames or seed are replaced.
+        out: a new or empty folder, or one that this function made: its clips of another size, length or seed are replaced.
         train, val, test: clips of each split, 0 to 100000.
-        size: height and width in pixels, even, 96 to 1024. The texture vanishes at 32x32 whatever the size.
-        frames: frames of a clip, at 12 a second; the disc crosses about half the frame's width in a clip of any length.
-        seed: 0 or more; each seed gives other clips under the same ids.
-        workers: processes; default: as many as there are cores. 1 works in this process. More are started by spawning, so a script must
-            call this under `if __name__ == '__main__'`.
+        size: height and width in pixels, even, 96 to 1024.
+        frames: length of a clip, 2 to 1000; the disc crosses about half the frame's width in a clip of any length.
+        seed: 0 or more; every seed draws other clips under the same ids.
+        workers: processes; as many as cores by default. 1 works in this process; more are spawned, so that a script must call this under
+            ``if __name__ == '__main__'``.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: `out` holds something that this function did not make.
-        ValueError: an argument out of range.
+        FileExistsError: ``out`` holds something that this function did not make.
+        ValueError: an argument is out of range.
         RuntimeError: a worker process died.
+        OSError: a file cannot be written.
     """
     counts = {'train': train, 'validation': val, 'test': test}
     workers = core_count() if workers is None else workers
-    check_arguments(counts, size, frames, seed, workers)
-    out, look = Path(out), Look(size, frames, seed)
-    jobs = [(split, number) for split, count in counts.items() for number in range(count)]
-    claim(out, look, {f'{clip_id(*job)}.webm' for job in jobs})
-    jobs = [job for job in jobs if not (out / 'videos' / f'{clip_id(*job)}.webm').exists()]
-    if jobs:
-        progress = Progress(len(jobs))
-        progress.add(0)
-        for count in write_all(out / 'videos', look, jobs, workers):
-            progress.add(count)
-    for name, text in label_files(look, counts).items():
-        write_atomically(out / name, text.encode())
-    return out
+    check_ranges(train=(train, 0, MAX_CLIPS), val=(val, 0, MAX_CLIPS), test=(test, 0, MAX_CLIPS), size=(size, 96, 1024),
+                 frames=(frames, 2, 1000), seed=(seed, 0, 2 ** 63), workers=(workers, 1, 1024))
+    if size % 2:
+        raise ValueError(f'size is {size}; give an even number, for the colours of two pixels are stored as one')
+    folder, settings = Path(out), Settings(size, frames, seed)
+    clips = [(split, number) for split, count in counts.items() for number in range(count)]
+    present = claim(folder, settings, {f'{clip_id(*clip)}.webm' for clip in clips})
+    missing = [clip for clip in clips if f'{clip_id(*clip)}.webm' not in present]
+    progress = Progress(len(clips), len(present))
+    for count in write_all(folder / 'videos', settings, missing, workers):
+        progress.add(count)
+    for name, text in lists(settings, counts).items():
+        write_atomically(folder / name, text.encode())
+    return folder
 
 
 def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def write_all(videos: Path, look: Look, jobs: list[tuple[str, int]], workers: int) -> Iterator[int]:
-    """Write the clips `jobs`, a few at a time; yields how many after each few."""
-    chunks = [jobs[i:i + 16] for i in range(0, len(jobs), 16)]
-    if workers == 1:
-        yield from (write_videos(videos, look, chunk) for chunk in chunks)
-        return
-    with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=multiprocessing.get_context('spawn')) as pool:
-        futures = [pool.submit(write_videos, videos, look, chunk) for chunk in chunks]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        except BrokenProcessPool as error:
-            raise RuntimeError('a worker process died (out of memory?): run again to go on, with fewer --workers') from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def check_ranges(**ranges: tuple[int, int, int]) -> None:
+    """Each argument is ``(value, lowest, highest)``."""
+    for name, (value, lowest, highest) in ranges.items():
+        if not lowest <= value <= highest:
+            raise ValueError(f'{name} is {value}; give {lowest} to {highest}')
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0] + ' ' + __doc__.split('\n\n')[1],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write; a set made earlier by this script is resumed or replaced')
-    parser.add_argument('--train', type=int, default=1200, metavar='N', help='training clips')
-    parser.add_argument('--val', type=int, default=400, metavar='N', help='validation clips')
-    parser.add_argument('--test', type=int, default=200, metavar='N', help='test clips')
-    parser.add_argument('--size', type=int, default=128, metavar='PIXELS', help='height and width of a frame')
-    parser.add_argument('--frames', type=int, default=16, metavar='N', help=f'frames of a clip, at {FRAMES_PER_SECOND} a second')
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='each seed gives other clips')
-    parser.add_argument('--workers', type=int, default=core_count(), metavar='N', help='processes')
-    given = vars(parser.parse_args(arguments))
+def claim(folder: Path, settings: Settings, wanted: set[str]) -> set[str]:
+    """Take ``folder`` over, and remove of an earlier set what is not wanted now. Returns the names of the wanted videos that are there."""
+    earlier = settings_of(folder)
+    videos = folder / 'videos'
+    videos.mkdir(parents=True, exist_ok=True)
+    for name in LISTS:
+        (folder / name).unlink(missing_ok=True)     # written last: where they stand, the videos are complete
+    present = set()
+    for file in videos.iterdir():
+        if earlier == asdict(settings) and file.name in wanted:
+            present.add(file.name)
+        elif re.fullmatch(r'\d{6}\.webm(\.\d+\.tmp)?', file.name):
+            file.unlink()
+    write_atomically(folder / MARKER, json.dumps({'settings': asdict(settings)}, indent=1).encode())
+    return present
+
+
+def settings_of(folder: Path) -> dict | None:
+    """The settings that an earlier run left in ``folder``; None if the folder is new or empty; an error if it is someone else's."""
+    if not folder.exists() or folder.is_dir() and not any(folder.iterdir()):
+        return None
     try:
-        out = generate(given.pop('out'), **given)
+        return json.loads((folder / MARKER).read_text(encoding='utf-8'))['settings']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileExistsError(f'{folder} is there and was not made by toy.py (it holds no {MARKER} with settings); '
+                              'name another folder, or remove this one') from error
+
+
+def write_all(folder: Path, settings: Settings, clips: list[tuple[str, int]], workers: int) -> Iterator[int]:
+    """Write ``clips`` in ``workers`` processes; yields how many after each task."""
+    chunks = [clips[i:i + CHUNK] for i in range(0, len(clips), CHUNK)]
+    if workers == 1 or len(chunks) < 2:
+        yield from (write_videos(folder, settings, chunk) for chunk in chunks)
+        return
+    with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context('spawn')) as pool:
+        tasks = [pool.submit(write_videos, folder, settings, chunk) for chunk in chunks]
+        try:
+            yield from (task.result() for task in as_completed(tasks))
+        except BrokenProcessPool as error:
+            raise RuntimeError('a worker process died (out of memory?); run again to go on, with fewer workers') from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class Progress:
+    """Shows how many of ``total`` clips are written: a bar on a terminal, elsewhere a line every tenth."""
+
+    def __init__(self, total: int, done: int, stream: TextIO | None = None) -> None:
+        self.total, self.before, self.done = total, done, done
+        self.stream = sys.stderr if stream is None else stream
+        self.start, self.shown = time.monotonic(), -1
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        self.done += count
+        tenths = 10 * self.done // self.total if self.total else 10
+        if self.stream.isatty():
+            end = '\n' if self.done == self.total else ''
+            self.stream.write(f'\r\033[K[{"#" * 2 * tenths:<20}] {self.text()}{end}')
+        elif tenths > self.shown:
+            self.stream.write(f'{self.text()}\n')
+        self.shown = tenths
+        self.stream.flush()
+
+    def text(self) -> str:
+        seconds, written = time.monotonic() - self.start, self.done - self.before
+        text = f'{self.done} of {self.total} clips, {seconds:.0f} s'
+        if written and self.done < self.total:
+            text += f', about {seconds / written * (self.total - self.done):.0f} s left'
+        return text
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='new folder, or an earlier toy set to go on with or replace')
+    options = {
+        'train': (1600, 'training clips'), 'val': (200, 'validation clips'), 'test': (400, 'test clips'),
+        'size': (128, 'height and width of a frame in pixels'), 'frames': (16, 'frames of a clip'),
+        'seed': (0, 'another seed draws other clips'), 'workers': (core_count(), 'processes'),
+    }
+    for name, (default, text) in options.items():
+        parser.add_argument(f'--{name}', type=int, default=default, metavar='N', help=f'{text} (default: %(default)s)')
+    args = parser.parse_args(argv)
+    try:
+        folder = generate(**vars(args))
     except (OSError, RuntimeError, ValueError) as error:
-        parser.exit(1, f'{parser.prog}: {error}\n')
-    sys.stdout.write(f'{out}: {given["train"]} training, {given["val"]} validation and {given["test"]} test clips\n')
+        parser.exit(1, f'error: {error}\n')
+    except KeyboardInterrupt:
+        parser.exit(130, f'\nstopped; the same command goes on where it was, in {args.out}\n')
+    sys.stdout.write(f'{folder}: {args.train} training, {args.val} validation, {args.test} test clips\n')
 
 
 if __name__ == '__main__':

@@ -24,8 +24,8 @@ from ..structures import ClipSample
 from .readers import Reader, VideoError, open_video
 from .sampling import sample_indices
 
-__all__ = ['FLIP_LABEL_MAPS', 'CentreCrop', 'ColourJitter', 'DecodeFrames', 'Flip', 'MultiScaleCrop', 'PackClip', 'RandomResizedCrop',
-           'Resize', 'ResizeShortSide', 'SampleFrames', 'ThreeCrop']
+__all__ = ['FLIP_LABEL_MAPS', 'CentreCrop', 'ColourJitter', 'DecodeFrames', 'Flip', 'MultiScaleCrop', 'PackClip', 'RandomCrop',
+           'RandomResizedCrop', 'Resize', 'ResizeShortSide', 'SampleFrames', 'ThreeCrop']
 
 Results = dict[str, Any]
 
@@ -262,6 +262,28 @@ class RandomResizedCrop:
     def __call__(self, results: Results) -> Results:
         top, left, height, width = self.box(*results['frames'].shape[1:3], results['rng'])
         results['frames'] = _resized(_cut(results['frames'], top, left, (height, width)), self.size)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomCrop:
+    """Cut the same box out of every frame, at a random place and without resizing.
+
+    Args:
+        size: of the box, one number or (height, width).
+
+    Raises:
+        ValueError: if the frames are smaller.
+    """
+
+    def __init__(self, size: int | tuple[int, int]):
+        self.size = _pair('size', size)
+
+    def __call__(self, results: Results) -> Results:
+        height, width = _check_fits('RandomCrop', self.size, results)
+        top = int(results['rng'].integers(height - self.size[0] + 1))
+        left = int(results['rng'].integers(width - self.size[1] + 1))
+        results['frames'] = _cut(results['frames'], top, left, self.size)
         return results
 
 

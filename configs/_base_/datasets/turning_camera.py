@@ -1,0 +1,21 @@
+"""Clips of 320x240 in Something-Something-V2 form whose classes are directions (no flip) and small objects, read at full resolution."""
+_root = '{{$GFVIDEO_TURNING_CAMERA:data/turning_camera_ssv2}}'
+_prepare = 'python data_prep/something_something.py --videos DIR --annotations DIR --out ' + _root
+train_pipeline = [
+    dict(type='SampleFrames', frames=8, strategy='segment'),
+    dict(type='DecodeFrames'),
+    dict(type='PackClip')]
+test_pipeline = [
+    dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
+    dict(type='DecodeFrames'),
+    dict(type='PackClip')]
+train_dataloader = dict(
+    batch_size=16, num_workers=1, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=16, num_workers=1, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True))
+test_dataloader = val_dataloader
+val_evaluator = test_evaluator = dict(type='ClipAccuracy')
+val_cfg = test_cfg = dict()
+auto_scale_lr = dict(base_batch_size=16)

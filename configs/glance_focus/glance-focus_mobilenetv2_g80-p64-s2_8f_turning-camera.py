@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/glance_focus_mobilenetv2.py', '../_base_/datasets/turning_camera.py', '../_base_/schedules/three_stages.py',
+          '../_base_/default_runtime.py']
+model = dict(num_classes=12, glance=dict(frozen_stride=4), focus=dict(frozen_stride=4))

@@ -1,0 +1,2 @@
+_base_ = './tsm_tiny_toy.py'
+model = dict(encoder=dict(shift=None))
