@@ -1,0 +1,283 @@
+#!/usr/bin/env python
+"""The main job on an embedded default: make toy videos, train Glance-and-Focus and what it is compared with, print one table.
+
+    make demo                          # one seed, a few minutes on two cores
+    make demo DEMO_ARGS="--seed 1"     # another seed of the training; the videos stay the same
+
+The videos (data_prep/toy.py) hide WHAT moves in a texture that only full resolution shows, HOW it moves in the order of the frames, and
+show WHERE it is at a glance. Five networks of one tiny backbone learn to name (what, how):
+
+    glance_focus   a glance at 32x32, then two 24x24 patches a frame where the learned policy says
+    random         the same, with patches at random places, tuned on them for as long
+    centre         the same, with patches at the centre of the frame, tuned on them for as long
+    tsm            the focus encoder on whole frames at full resolution
+    tsn            the same without the temporal shift: frames are averaged
+
+Cut off, the same command goes on where it was. Everything is written to --work-dir: results.json (the rows of the table), focus.png (where
+the policy looks), curve.png, and of every network its log, checkpoints and test_results.json.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+GLANCE_FOCUS, TSM, TSN = (f'configs/quickstart/{name}_tiny_toy.py' for name in ('glance-focus', 'tsm', 'tsn'))
+METHODS = ('glance_focus', 'random', 'centre', 'tsm', 'tsn')
+CLIP = (8, 3, 112, 112)         # what test_pipeline of configs/_base_/datasets/toy.py hands to a network
+
+
+@dataclass
+class Task:
+    """A network to train: one child process, its folder, its log."""
+    name: str
+    config: str
+    folder: Path
+    arguments: list[str] = field(default_factory=list)
+    after: str | None = None    # the task whose checkpoint it starts from
+    process: subprocess.Popen | None = None
+    status: str = 'waiting'
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_suffix('.log')
+
+    @property
+    def marker(self) -> Path:
+        """Written when the training is over; it holds the command, so that another command trains anew."""
+        return self.folder / 'demo_done.json'
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(ROOT / 'tools/train.py'), str(ROOT / self.config), '--work-dir', str(self.folder), *self.arguments]
+
+    def done(self) -> bool:
+        return self.marker.is_file() and json.loads(self.marker.read_text()) == self.command()[1:]
+
+    def read_status(self) -> str:
+        """Stage, epoch, loss and validation accuracy, from the end of the log."""
+        if not self.log.is_file():
+            return self.status
+        with self.log.open('rb') as file:
+            file.seek(max(0, self.log.stat().st_size - 20000))
+            text = file.read().decode(errors='replace')
+        stages = re.findall(r'tage [\'"]?(\w+)', text)
+        steps = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\].*?(?:  (loss: [\d.]+)|$)', text)
+        accuracies = re.findall(r'Epoch\(val\).*?top1: ([\d.]+)', text)
+        parts = [stages[-1]] if stages else []
+        if steps:
+            epoch, done, of, loss = steps[-1]
+            parts.append(f'epoch {epoch} {int(done) * 100 // int(of)} %' + (f' {loss}' if loss else ''))
+        if accuracies:
+            parts.append(f'val top-1 {100 * float(accuracies[-1]):.0f} %')
+        return ' '.join(parts) or 'starting'
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/demo', help='where everything goes (default: work_dirs/demo)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the training (default: 0)')
+    parser.add_argument('--jobs', type=int, default=min(2, os.cpu_count() or 1), help='networks trained at a time (default: 2)')
+    parser.add_argument('--clips', type=int, nargs=3, default=(1600, 200, 400), metavar=('TRAIN', 'VAL', 'TEST'),
+                        help='size of the toy set (default: 1600 200 400)')
+    parser.add_argument('--cfg-options', nargs='*', default=[], metavar='KEY=VALUE', help='handed to every training')
+    return parser.parse_args(arguments)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def prepare_videos(work_dir: Path, clips: tuple[int, int, int]) -> None:
+    """Generate and prepare the toy set; both scripts leave alone what they find complete."""
+    train, val, test = (str(count) for count in clips)
+    marker, settings = work_dir / 'videos_ready.json', list(clips)
+    if marker.is_file() and json.loads(marker.read_text()) == settings:
+        say(f'videos: {work_dir / "prepared"} is ready')
+        return
+    raw = work_dir / 'videos'
+    for command in (['data_prep/toy.py', '--out', str(raw), '--train', train, '--val', val, '--test', test],
+                    ['data_prep/something_something.py', '--videos', str(raw / 'videos'), '--annotations', str(raw),
+                     '--out', str(work_dir / 'prepared')]):
+        subprocess.run([sys.executable, str(ROOT / command[0]), *command[1:]], check=True)
+    marker.write_text(json.dumps(settings))
+
+
+def make_tasks(folder: Path, args: argparse.Namespace) -> list[Task]:
+    """What to train, the longest first; the controls start from the encoders that stage 1 trained on random patches."""
+    common = ['--seed', str(args.seed)]
+    options = list(args.cfg_options)
+
+    def control(centres: str) -> Task:
+        start = folder / 'glance_focus/random/last.pth'
+        return Task(centres, GLANCE_FOCUS, folder / centres, after='glance_focus', arguments=[
+            *common, '--stage', 'tune', '--cfg-options', f'load_from={start}', f'model.train_centres={centres}',
+            f'model.test_centres={centres}', *options])
+
+    plain = [*common, *(['--cfg-options', *options] if options else [])]
+    return [Task('glance_focus', GLANCE_FOCUS, folder / 'glance_focus', plain), Task('tsm', TSM, folder / 'tsm', plain),
+            Task('tsn', TSN, folder / 'tsn', plain), control('random'), control('centre')]
+
+
+def environment(work_dir: Path) -> dict[str, str]:
+    """Of the trainings: where the data is, and one thread each, since two small networks side by side are faster than one on two cores."""
+    return {**os.environ, 'GFVIDEO_TOY': str(work_dir / 'prepared'), 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
+
+
+def start(task: Task, env: dict[str, str]) -> None:
+    command = task.command()
+    if task.folder.is_dir() and task.arguments and '--stage' not in task.arguments:
+        command.append('--resume')
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with task.log.open('wb') as log:
+        task.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=ROOT)
+
+
+def finish(task: Task) -> None:
+    """Check how a training ended; leave its last checkpoint under a fixed name.
+
+    Raises:
+        RuntimeError: with the end of the log, if it failed.
+    """
+    if task.process.returncode:
+        raise RuntimeError(f'training {task.name} failed with exit status {task.process.returncode}; the end of {task.log}:\n'
+                           + '\n'.join(task.log.read_text(errors='replace').splitlines()[-15:]))
+    from gfvideo.engine import latest_checkpoint
+    for folder in [task.folder, *(path for path in task.folder.iterdir() if path.is_dir())]:
+        checkpoint = latest_checkpoint(folder)
+        if checkpoint is not None:
+            shutil.copyfile(checkpoint, folder / 'last.pth')
+    task.marker.write_text(json.dumps(task.command()[1:]))
+
+
+def train_all(tasks: list[Task], jobs: int, env: dict[str, str]) -> None:
+    """Train the tasks, ``jobs`` at a time; a line of progress on a terminal, a line now and then elsewhere."""
+    began, shown, terminal = time.monotonic(), 0.0, sys.stdout.isatty()
+    for task in tasks:
+        task.status = 'done' if task.done() else 'waiting'
+    try:
+        while any(task.status != 'done' for task in tasks):
+            for task in tasks:
+                ready = task.after is None or next(t for t in tasks if t.name == task.after).status == 'done'
+                if task.status == 'waiting' and ready and sum(t.status == 'running' for t in tasks) < jobs:
+                    start(task, env)
+                    task.status = 'running'
+                elif task.status == 'running' and task.process.poll() is not None:
+                    finish(task)
+                    task.status = 'done'
+                    say(f'{"" if not terminal else chr(13)}[{time.monotonic() - began:4.0f} s] {task.name}: trained, {task.read_status()}'.ljust(100))
+            if time.monotonic() - shown > (1 if terminal else 15):
+                shown = time.monotonic()
+                line = ' | '.join(f'{t.name}: {t.read_status()}' for t in tasks if t.status == 'running')
+                line = f'[{shown - began:4.0f} s] {line}'
+                if terminal:
+                    width = shutil.get_terminal_size().columns - 1
+                    print('\r' + line[:width].ljust(width), end='', flush=True)
+                else:
+                    say(line)
+            time.sleep(0.2)
+    finally:
+        for task in tasks:
+            if task.process is not None and task.process.poll() is None:
+                task.process.terminate()
+                task.process.wait(20)
+
+
+def folder_of_last_stage(task: Task) -> Path:
+    return task.folder / 'tune' if (task.folder / 'tune').is_dir() else task.folder
+
+
+def measure(task: Task, env: dict[str, str], seed: int) -> dict:
+    """A row of the table: accuracy from tools/test.py, multiply-adds counted, time measured one clip at a time."""
+    import torch
+
+    from gfvideo.apis import init_recognizer
+    from gfvideo.complexity import latency, recognizer_cost
+    checkpoint = folder_of_last_stage(task) / 'last.pth'
+    options = task.arguments[task.arguments.index('--cfg-options'):] if '--cfg-options' in task.arguments else []
+    options = [option for option in options if not option.startswith(('load_from', 'stages'))]
+    subprocess.run([sys.executable, str(ROOT / 'tools/test.py'), str(ROOT / task.config), str(checkpoint), '--work-dir',
+                    str(task.folder / 'test'), *(options if len(options) > 1 else [])],
+                   check=True, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics = json.loads((task.folder / 'test/test_results.json').read_text())['metrics']
+    steps = sorted(int(key.removeprefix('top1_step')) for key in metrics if re.fullmatch(r'top1_step\d+', key))
+    model = init_recognizer(checkpoint=checkpoint)
+    if task.name in ('random', 'centre'):
+        model.test_centres = task.name
+    return dict(method=task.name, seed=seed, top1=[metrics[f'top1_step{step}'] for step in steps],
+                gmacs=[count / 1e9 for count in recognizer_cost(model, CLIP)['steps']],
+                ms=latency(model, torch.randn(1, *CLIP), repeats=30))
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as text: a cell lists the values after step 0 (the glance), 1, 2; whole-frame networks have one."""
+    def cell(values: list[float], form: str) -> str:
+        return ' / '.join(format(value, form) for value in values)
+    head = ['method', 'top-1 % after each step', 'GMACs/clip', 'ms/clip, batch 1']
+    body = [[row['method'], cell([100 * x for x in row['top1']], '.1f'), cell(row['gmacs'], '.4f'), cell(row['ms'], '.1f')] for row in rows]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(4)]
+    return '\n'.join('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in [head, *body])
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Rows of this seed join those of other seeds in the file."""
+    others = json.loads(path.read_text()) if path.is_file() else []
+    rows = [row for row in others if row['seed'] not in {new['seed'] for new in rows}] + rows
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(sorted(rows, key=lambda row: row['seed']), indent=1))
+    os.replace(temporary, path)
+
+
+def draw(folder: Path, rows: list[dict], env: dict[str, str]) -> None:
+    from gfvideo.visualization import Curve, draw_curves, save_picture
+    subprocess.run([sys.executable, str(ROOT / 'tools/visualizations/show_focus.py'), str(ROOT / GLANCE_FOCUS),
+                    str(folder / 'glance_focus/tune/last.pth'), '--count', '6', '--out', str(folder / 'focus')],
+                   check=True, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    save_picture(draw_curves({row['method']: Curve(row['gmacs'], row['top1']) for row in rows}, title='Toy videos', chance=1 / 6),
+                 folder / 'curve.png')
+
+
+def demo(args: argparse.Namespace) -> None:
+    work_dir = args.work_dir.resolve()
+    folder = work_dir / f'seed{args.seed}'
+    folder.mkdir(parents=True, exist_ok=True)
+    say('1/4  videos')
+    prepare_videos(work_dir, tuple(args.clips))
+    say(f'2/4  training five networks, {args.jobs} at a time')
+    env, tasks = environment(work_dir), make_tasks(folder, args)
+    train_all(tasks, args.jobs, env)
+    say('\n3/4  testing, counting multiply-adds, measuring time one clip at a time')
+    by_name = {task.name: task for task in tasks}
+    rows = [measure(by_name[name], env, args.seed) for name in METHODS]
+    write_rows(work_dir / 'results.json', rows)
+    say('4/4  pictures')
+    draw(folder, rows, env)
+    say(f'\n{table(rows)}\n\nA cell lists the values after the glance, the first and the second look; whole-frame networks have one. GMACs are '
+        f'multiply-adds; ms is the\nmedian of 30 runs of the network alone on this CPU. Chance is 16.7 %.\n'
+        f'rows      {work_dir / "results.json"}\npictures  {folder / "focus/sheet.png"}\ncurve     {folder / "curve.png"}')
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    began = time.monotonic()
+    try:
+        demo(args)
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on where it was')
+    except (RuntimeError, OSError) as error:
+        sys.exit(f'\n{error}')
+    except subprocess.CalledProcessError as error:
+        sys.exit(f'\n{" ".join(map(str, error.cmd[1:3]))} failed with exit status {error.returncode}; run it by hand to see why')
+    say(f'{time.monotonic() - began:.0f} s in all')
+
+
+if __name__ == '__main__':
+    main()
