@@ -191,7 +191,7 @@ def clip_id(split: str, number: int) -> str:
 def encode(frames: np.ndarray) -> bytes:
     """WebM file of RGB ``frames``, uint8 (frames, height, width, 3): VP9 by one thread, in the fastest way that keeps the texture."""
     file = io.BytesIO()
-    with av.open(file, 'w', format='webm') as container:
+    with av.open(file, 'w', format='webm', options={'fflags': '+bitexact'}) as container:      # no date, no random number
         options = {'deadline': 'realtime', 'cpu-used': '8', 'crf': '28', 'b': '0', 'lag-in-frames': '0'}
         stream = container.add_stream('libvpx-vp9', rate=FRAMES_PER_SECOND, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], 'yuv420p'

@@ -1,8 +1,9 @@
 """What passes between the rooms: the sample of one clip, and the state that one look leaves for the next."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from mmengine.structures import BaseDataElement

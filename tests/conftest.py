@@ -8,6 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile('busy machines too', deadline=None)
+settings.load_profile('busy machines too')
 
 BITS = 8
 CELL = 16

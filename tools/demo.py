@@ -172,7 +172,8 @@ def train_all(tasks: list[Task], jobs: int, env: dict[str, str]) -> None:
                 elif task.status == 'running' and task.process.poll() is not None:
                     finish(task)
                     task.status = 'done'
-                    say(f'{"" if not terminal else chr(13)}[{time.monotonic() - began:4.0f} s] {task.name}: trained, {task.read_status()}'.ljust(100))
+                    line = f'[{time.monotonic() - began:4.0f} s] {task.name}: trained, {task.read_status()}'
+                    say('\r' + line.ljust(shutil.get_terminal_size().columns - 1) if terminal else line)
             if time.monotonic() - shown > (1 if terminal else 15):
                 shown = time.monotonic()
                 line = ' | '.join(f'{t.name}: {t.read_status()}' for t in tasks if t.status == 'running')
@@ -259,8 +260,8 @@ def demo(args: argparse.Namespace) -> None:
     write_rows(work_dir / 'results.json', rows)
     say('4/4  pictures')
     draw(folder, rows, env)
-    say(f'\n{table(rows)}\n\nA cell lists the values after the glance, the first and the second look; whole-frame networks have one. GMACs are '
-        f'multiply-adds; ms is the\nmedian of 30 runs of the network alone on this CPU. Chance is 16.7 %.\n'
+    say(f'\n{table(rows)}\n\nA cell lists the values after the glance, the first and the second look; whole-frame networks have one. GMACs '
+        'are multiply-adds;\nms is the median of 30 runs of the network alone on this CPU. Chance is 16.7 %.\n'
         f'rows      {work_dir / "results.json"}\npictures  {folder / "focus/sheet.png"}\ncurve     {folder / "curve.png"}')
 
 

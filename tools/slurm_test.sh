@@ -19,6 +19,6 @@ if [ "$GPUS_PER_NODE" -gt 0 ]; then
     GRES=(--gres="gpu:$TASKS_PER_NODE")
 fi
 # shellcheck disable=SC2086
-exec srun --partition="$PARTITION" --job-name="$JOB" "${GRES[@]}" --ntasks="$GPUS" --ntasks-per-node="$TASKS_PER_NODE" \
+exec srun --partition="$PARTITION" --job-name="$JOB" ${GRES[@]+"${GRES[@]}"} --ntasks="$GPUS" --ntasks-per-node="$TASKS_PER_NODE" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
     "${PYTHON:-python}" -u "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "$@"

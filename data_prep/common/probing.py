@@ -115,7 +115,7 @@ class _Progress:
     def add(self, probes: Sequence[Probe]) -> None:
         self.done += len(probes)
         self.bad += sum(probe.reason is not None for probe in probes)
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+        if self.done < self.total and time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
             self.line()
 
     def line(self) -> None:

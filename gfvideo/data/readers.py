@@ -7,7 +7,7 @@ there, pictures of one frame differ by up to 4 of 255 on average on a saturated 
 ====================  ===================================================================================================
 ``'pyav'``            reads what FFmpeg reads, also files with damaged packets or without times
 ``'torchcodec'``      optional, needs FFmpeg's libraries; refuses files whose packets are not their frames
-``'decord'``          refuses the same, and AV1, and pictures of odd height (it upsamples their colour in its own way)
+``'decord'``          refuses the same, AV1, open groups of pictures (it gives wrong frames) and odd heights (other colours)
 ====================  ===================================================================================================
 """
 from __future__ import annotations
@@ -186,9 +186,9 @@ class PyAVReader(_IndexedReader):
         self._kept: list[av.Packet] | None = None
         self._count: int | None = None
         try:
-            self._index = self._read_index()
+            self.index = self._read_index()
             if exact:
-                self._index = self._verified(self._index)
+                self.index = self._verified(self.index)
         except BaseException:
             self.close()
             raise
@@ -196,7 +196,7 @@ class PyAVReader(_IndexedReader):
     @property
     def doubt(self) -> str:
         """Why packets cannot be relied on to be frames, or ''."""
-        return self._index.doubt
+        return self.index.doubt
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -205,7 +205,7 @@ class PyAVReader(_IndexedReader):
 
     def __len__(self) -> int:
         if self._count is None:
-            self._count = len(self._index.times) or sum(1 for _ in self._sequence())
+            self._count = len(self.index.times) or sum(1 for _ in self._sequence())
         if not self._count:
             raise self._error('no frame of it decodes', DROP)
         return self._count
@@ -243,7 +243,7 @@ class PyAVReader(_IndexedReader):
     def _verified(self, index: VideoIndex) -> VideoIndex:
         """The index if decoding everything gives its frames; otherwise one in doubt."""
         doubtful = VideoIndex.in_doubt(index.doubt or 'not all its packets decode')
-        self._index = doubtful                      # decoding goes on after a packet that does not decode
+        self.index = doubtful                      # decoding goes on after a packet that does not decode
         times = [frame.pts for frame in self._sequence()]
         self._count = len(times)
         return index if np.array_equal(times, index.times) else doubtful
@@ -267,8 +267,8 @@ class PyAVReader(_IndexedReader):
             raise self._out_of_range(max(rows))
 
     def _by_index(self, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        for first, last, rows in _runs(self._index, wanted):
-            missing = {int(self._index.times[wanted[row]]): row for row in rows}
+        for first, last, rows in _runs(self.index, wanted):
+            missing = {int(self.index.times[wanted[row]]): row for row in rows}
             for frame in self._run(first, last, frozenset(missing)):
                 row = missing.pop(frame.pts, None)
                 if row is not None:
@@ -350,7 +350,7 @@ class _CheckedReader(_IndexedReader):
         with PyAVReader(path, exact) as reference:
             if reference.doubt:
                 raise self._error(reference.doubt, USE_PYAV)
-            self._count, self._stored_size = len(reference), reference.stored_size
+            self._count, self._index, self._stored_size = len(reference), reference.index, reference.stored_size
 
     def __len__(self) -> int:
         return self._count
@@ -397,6 +397,8 @@ class DecordReader(_CheckedReader):
         super().__init__(path, exact, (decord.DECORDError, RuntimeError, ValueError, IndexError, KeyError, OSError))
         if self._stored_size[0] % 2:
             raise self._error(f'its height is odd ({self._stored_size[0]}), and decord gives such pictures other colours', USE_PYAV)
+        if self._index.has_leading:
+            raise self._error('it has frames that refer back across a key frame, and decord gives wrong ones there', USE_PYAV)
         self._decoder = self._attempt(decord.VideoReader, os.path.abspath(path), num_threads=1, fault_tol=1)
         self._check_count(len(self._decoder))
 

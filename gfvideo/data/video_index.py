@@ -47,6 +47,12 @@ class VideoIndex:
     starts: np.ndarray
     doubt: str = ''
 
+    @property
+    def has_leading(self) -> bool:
+        """Whether a frame is shown before, but stored after, a key frame, and needs what came before that key frame (open groups)."""
+        keys = np.unique(self.starts)
+        return bool((keys[np.searchsorted(keys, self.packets, side='right') - 1] != self.starts).any())
+
     @classmethod
     def in_doubt(cls, doubt: str) -> VideoIndex:
         """An index that knows no frame, and why."""

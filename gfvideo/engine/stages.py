@@ -268,10 +268,11 @@ def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | N
         settings = settings_of(cfg)
         if checkpoint is None:
             cfg.resume, cfg.load_from = False, _start_of(stages, number)
-            _forget(stages[number:])
+            _forget(stages[number:], pointers_of=stages[number:])
         else:
             cfg.resume, cfg.load_from, checkpoint = True, str(checkpoint), None
             _take_seed(cfg)
+            _forget(stages[number:], pointers_of=stages[number + 1:])
         _train(stages[number].name, cfg, settings)
 
 
@@ -302,10 +303,10 @@ def _titled(name: str) -> str:
 
 def _stage_of(stages: Sequence[Stage], checkpoint: str, only: str | None) -> int:
     """Number of the stage that saved ``checkpoint``."""
-    meta = load_checkpoint(checkpoint)['meta']
-    if 'epoch' not in meta:
+    content = load_checkpoint(checkpoint)
+    if 'optimizer' not in content:                                # the best one, say, or one of another tool
         raise CheckpointError(f'{checkpoint} holds weights but no state of a run; start from it with --cfg-options load_from={checkpoint}')
-    name = meta.get('stage') or ''
+    name = content['meta'].get('stage') or ''
     if only is not None and name != only:
         raise ConfigError(f'--resume {checkpoint}: it was saved in {_titled(name)}, not in stage {only!r}')
     return _number_of(stages, name)
@@ -346,11 +347,11 @@ def _take_seed(cfg: Config) -> None:
         cfg.randomness = randomness | dict(seed=seed)
 
 
-def _forget(stages: Sequence[Stage]) -> None:
+def _forget(stages: Sequence[Stage], pointers_of: Sequence[Stage]) -> None:
+    """Remove the records of ``stages``, and what names the latest checkpoint of ``pointers_of``."""
     if is_main_process():
-        for stage in stages:
-            for name in (RECORD, 'last_checkpoint'):
-                (Path(stage.cfg.work_dir) / name).unlink(missing_ok=True)
+        for name, cfg in [(RECORD, stage.cfg) for stage in stages] + [('last_checkpoint', stage.cfg) for stage in pointers_of]:
+            (Path(cfg.work_dir) / name).unlink(missing_ok=True)
     barrier()
 
 

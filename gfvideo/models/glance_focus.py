@@ -4,8 +4,9 @@ GFNet (Huang et al., TPAMI 2023) gives the looks, the policy and the three stage
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from ..structures import ClipSample, LookState
 from .base import Prediction, Recognizer, as_size, labels_of, top1
 from .clip_recognizer import resize_frames
 from .policies import CentrePolicy, Choice, Geometry, Observation, RandomPolicy
-from .ppo import (Reward, Rollout, clipped_policy_loss, explained_variance, generalised_advantages, normalise, step_rewards)
+from .ppo import Reward, Rollout, clipped_policy_loss, explained_variance, generalised_advantages, normalise, step_rewards
 from .temporal import Cache
 
 __all__ = ['Centres', 'GlanceFocusRecognizer']
@@ -185,7 +186,7 @@ class GlanceFocusRecognizer(Recognizer):
     # ---- the policy's stage
 
     def forward(self, inputs: Tensor | Rollout, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
-        """mmengine's entry; beside the modes of :class:`Recognizer`, 'rollout' draws centres for frames and 'policy_loss' learns from a Rollout."""
+        """mmengine's entry; beside the modes of :class:`Recognizer`, 'rollout' draws centres for frames, 'policy_loss' learns from them."""
         if mode == 'rollout':
             return self.rollout(inputs, labels_of(data_samples, self.num_classes, inputs.device))
         if mode == 'policy_loss':
@@ -207,11 +208,12 @@ class GlanceFocusRecognizer(Recognizer):
             observed.append(state.feature_map)
             choices.append(choice)
             if self.reward == 'contrast':
-                at_random = self.focus(frames, state, self.choose(frames, state, 'random').centres)
-                random_log_probs.append(self._label_log_probs(at_random, labels))
+                elsewhere = self.focus(frames, state, self.choose(frames, state, 'random').centres)
+                random_log_probs.append(self._label_log_probs(elsewhere, labels))
             state = self.focus(frames, replace(state, memory=choice.memory), choice.centres)
             log_probs.append(self._label_log_probs(state, labels))
-        rewards = step_rewards(torch.stack(log_probs), self.reward, torch.stack(random_log_probs) if random_log_probs else None)  # (S, B, A)
+        at_random = torch.stack(random_log_probs) if random_log_probs else None
+        rewards = step_rewards(torch.stack(log_probs), self.reward, at_random)                              # (S, B, A)
         values = torch.stack([choice.value for choice in choices])                                          # (S, B, A)
         advantages, returns = generalised_advantages(rewards, values, self.ppo['gamma'], self.ppo['lam'])
         by_clip = [x.transpose(0, 1) for x in (values, rewards, normalise(advantages), returns)]            # (B, S, A) each

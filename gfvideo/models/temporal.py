@@ -6,10 +6,11 @@ of :class:`~gfvideo.models.encoder.Encoder`; nothing stays on the modules, so on
 """
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Iterable, Iterator, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 

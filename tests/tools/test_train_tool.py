@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_scripts_say_what_they_want(run, script, usage):
     assert os.access(TOOLS / script, os.X_OK)
 
 
+def test_slurm_scripts_ask_for_what_the_environment_says(tmp_path):
+    (tmp_path / 'srun').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    environment = {**os.environ, 'PATH': f'{tmp_path}{os.pathsep}{os.environ["PATH"]}', 'PYTHON': 'py', 'GPUS': '16', 'GPUS_PER_NODE': '4'}
+
+    def asked(script: str, *arguments: str, **more: str) -> list[str]:
+        return subprocess.run(['bash', str(TOOLS / script), 'part', 'job', *arguments], env={**environment, **more}, text=True,
+                              capture_output=True, check=True, timeout=60).stdout.split('\n')[:-1]
+    assert asked('slurm_train.sh', 'c.py', '--amp', SRUN_ARGS='--mem=2 --time=1') == [
+        '--partition=part', '--job-name=job', '--gres=gpu:4', '--ntasks=16', '--ntasks-per-node=4', '--cpus-per-task=5',
+        '--kill-on-bad-exit=1', '--mem=2', '--time=1', 'py', '-u', f'{TOOLS}/train.py', 'c.py', '--launcher', 'slurm', '--amp']
+    assert asked('slurm_test.sh', 'c.py', 'x.pth', GPUS='2', GPUS_PER_NODE='0') == [
+        '--partition=part', '--job-name=job', '--ntasks=2', '--ntasks-per-node=2', '--cpus-per-task=5', '--kill-on-bad-exit=1', 'py', '-u',
+        f'{TOOLS}/test.py', 'c.py', 'x.pth', '--launcher', 'slurm']
+
+
 def test_print_config(run):
     status, out, _ = run('analysis_tools/print_config.py', CONFIG, '--stage', 'policy', '--cfg-options', 'model.steps=1',
                          'stages.1.train_cfg.max_epochs=3')
@@ -83,7 +100,12 @@ def test_train_then_test(run, tmp_path):
     ([CONFIG, '--stage', 'tune'], "ConfigError: stage 'tune' starts from stage 'policy', which is not finished"),
     ([CONFIG, '--launcher', 'pytorch'], 'ConfigError: --launcher pytorch: RANK, WORLD_SIZE'),
 ])
-def test_faults_are_told_in_a_line_before_anything_is_written(run, tmp_path, arguments, message):
-    status, _, error = run('train.py', *arguments)
-    assert status == 1 and message in error
+def test_faults_are_told_in_a_line_before_anything_is_written(monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ENGINE_TESTS)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOLS / 'train.py'))['main'](list(map(str, arguments)))
+    assert message in str(stop.value)
     assert not list(tmp_path.rglob('*.pth'))

@@ -69,10 +69,10 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
     names = [name for name in names if name != 'rest' or any(step['rest'] for step in cost['by_step'])]
     by_step = [[f'step {i}' if len(cost['by_step']) > 1 else 'all', *(giga(step[name]) for name in names), giga(sum(step.values())),
                 giga(after)] for i, (step, after) in enumerate(zip(cost['by_step'], cost['steps']))]
+    by_part = [*([name, giga(value)] for name, value in cost['parts'].items()), ['whole', giga(cost['steps'][-1])]]
     return '\n\n'.join([
         f'Multiply-adds in GMACs (10^9) for one view of {frames} frames of {height}x{width}; {parameters / 1e6:.2f} M parameters',
-        table(['one run of', 'GMACs'], [*([name, giga(value)] for name, value in cost['parts'].items()), ['whole', giga(cost['steps'][-1])]]),
-        table(['GMACs', *names, 'step alone', 'after it'], by_step)])
+        table(['one run of', 'GMACs'], by_part), table(['GMACs', *names, 'step alone', 'after it'], by_step)])
 
 
 def main(arguments: list[str] | None = None) -> None:
