@@ -17,11 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-SCRIPT = Path(__file__).resolve().parents[2] / 'data_prep' / 'toy.py'
-sys.path.insert(0, str(SCRIPT.parents[1]))
+from data_prep import toy
 
-from data_prep import toy  # noqa: E402
-
+SCRIPT = Path(toy.__file__).resolve()
 COUNTS = {'train': 12, 'validation': 6, 'test': 6}
 SMALL = {'train': 12, 'val': 6, 'test': 6, 'size': 96, 'frames': 4, 'workers': 1}
 

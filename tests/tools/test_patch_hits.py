@@ -1,0 +1,38 @@
+"""The tool's figures on a made-up test whose patches are known."""
+import importlib.util
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/patch_hits.py'
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location('patch_hits', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write(folder, centres):
+    clips = [dict(video_id='7', frame_indices=[0, 5], frame_size=(40, 60), centres=np.array(centres))]
+    (folder / 'predictions.pkl').write_bytes(pickle.dumps(clips))
+    (folder / 'objects.csv').write_text('id,frame,x,y,diameter\n7,0,10,10,8\n7,5,50,30,8\n8,0,1,1,8\n')
+    return [str(folder / 'predictions.pkl'), str(folder / 'objects.csv'), '--patch-size', '20']
+
+
+def test_rates(tool, tmp_path, capsys):
+    # look 1: top left at both frames, so right at frame 0 alone; look 2: bottom right, right at frame 5 alone
+    tool.main(write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ['look 1: centre 50.0  whole 50.0  clips 100.0', 'look 2: centre 50.0  whole 50.0  clips 100.0']
+
+
+def test_predictions_without_centres(tool, tmp_path):
+    arguments = write(tmp_path, [[[0, 0], [0, 0]]])
+    (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([dict(video_id='7')]))
+    with pytest.raises(SystemExit, match='static recognizer'):
+        tool.main(arguments)

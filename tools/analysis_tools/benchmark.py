@@ -1,0 +1,323 @@
+#!/usr/bin/env python
+"""Compare this package's speed with plain code that does the same, written out below: paired, interleaved measurements.
+
+    python tools/analysis_tools/benchmark.py tsm                      # a static TSM forward pass and its peak memory
+    python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER  # reading the frames of clips, with transforms
+
+A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1, ours is faster. Trust the ratios
+and not the milliseconds: other work on the machine slows both sides of a pair alike. "CPU" is the time the processors spent on this process;
+with one thread other work hardly touches it.
+"""
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[2]
+VIDEO_ENDINGS = {'.webm', '.mp4', '.avi', '.mkv', '.mov'}
+sys.path.insert(0, str(ROOT))                                     # a checkout that is not installed works too
+
+
+# ---------------------------------------------------------------------------------------------------------------- measuring
+
+class Comparison(NamedTuple):
+    """Medians over rounds; ratios are plain / ours, with their quartiles."""
+    ours_ms: float
+    plain_ms: float
+    wall: tuple[float, float, float]
+    cpu: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        wall, cpu = (f'{ratio[1]:.3f} ({ratio[0]:.3f} to {ratio[2]:.3f})' for ratio in (self.wall, self.cpu))
+        return f'ours {self.ours_ms:8.1f} ms   plain {self.plain_ms:8.1f} ms   ratio {wall}   of CPU time {cpu}'
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds by the clock and by the processors."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    return tuple(float(value) for value in np.percentile(values, (25, 50, 75)))
+
+
+def compare(ours: Callable[[], Any], plain: Callable[[], Any], rounds: int) -> Comparison:
+    """Run both in turn, each first in every second round, after one round that does not count."""
+    times: dict[str, list[tuple[float, float]]] = dict(ours=[], plain=[])
+    for i in range(rounds + 1):
+        order = [('ours', ours), ('plain', plain)]
+        for name, function in order if i % 2 else reversed(order):
+            seconds = timed(function)
+            if i:
+                times[name].append(seconds)
+    walls, cpus = ([plain[k] / ours[k] for ours, plain in zip(times['ours'], times['plain'])] for k in (0, 1))
+    medians = (1e3 * statistics.median(wall for wall, _ in times[name]) for name in ('ours', 'plain'))
+    return Comparison(*medians, quartiles(walls), quartiles(cpus))
+
+
+# ------------------------------------------------------------------------------------------------------- tsm: the plain code
+
+class PlainShift(nn.Module):
+    """The published shift in front of a convolution: zeros, then three slices."""
+
+    def __init__(self, net: nn.Module, frames: int, fold_div: int = 8):
+        super().__init__()
+        self.net, self.frames, self.fold_div = net, frames, fold_div
+
+    def forward(self, x: Tensor) -> Tensor:
+        clip = x.view(-1, self.frames, *x.shape[1:])              # (B, T, C, H, W)
+        fold = clip.shape[2] // self.fold_div
+        out = torch.zeros_like(clip)
+        out[:, :-1, :fold] = clip[:, 1:, :fold]
+        out[:, 1:, fold:2 * fold] = clip[:, :-1, fold:2 * fold]
+        out[:, :, 2 * fold:] = clip[:, :, 2 * fold:]
+        return self.net(out.view_as(x))
+
+
+class PlainBottleneck(nn.Module):
+    """torchvision's bottleneck, with the shift where TSM puts it."""
+
+    def __init__(self, channels: int, width: int, stride: int, frames: int):
+        super().__init__()
+        self.conv1 = PlainShift(nn.Conv2d(channels, width, 1, bias=False), frames)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride != 1 or channels != 4 * width:
+            self.downsample = nn.Sequential(nn.Conv2d(channels, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        out += identity
+        return self.relu(out)
+
+
+class PlainTSM(nn.Module):
+    """ResNet-50 as torchvision writes it, the shift inside, the mean of the frames' scores: (B, T, 3, H, W) to (B, classes)."""
+
+    def __init__(self, classes: int, frames: int):
+        super().__init__()
+        self.frames = frames
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        channels = 64
+        for i, repeat in enumerate((3, 4, 6, 3)):
+            width, blocks = 64 << i, []
+            for j in range(repeat):
+                blocks.append(PlainBottleneck(channels, width, 2 if i and j == 0 else 1, frames))
+                channels = 4 * width
+            setattr(self, f'layer{i + 1}', nn.Sequential(*blocks))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = frames.view(-1, *frames.shape[2:])                    # (B*T, 3, H, W)
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        scores = self.fc(self.avgpool(x).flatten(1))              # (B*T, classes)
+        return scores.view(-1, self.frames, scores.shape[1]).mean(1)
+
+
+def plain_tsm(classes: int, frames: int) -> nn.Module:
+    torch.manual_seed(0)
+    return PlainTSM(classes, frames).eval()
+
+
+def our_tsm(classes: int, frames: int) -> nn.Module:
+    from gfvideo.registry import MODELS
+    torch.manual_seed(0)
+    return MODELS.build(dict(type='ClipRecognizer', num_classes=classes,
+                             encoder=dict(type='Encoder', backbone=dict(type='ResNet', depth=50)))).eval()
+
+
+def copy_weights(plain: nn.Module, ours: nn.Module) -> None:
+    """Give both the same weights, so that their outputs can be compared."""
+    state = {name.replace('.net.', '.'): value for name, value in plain.state_dict().items()}
+    ours.encoder.backbone.load_state_dict({name: value for name, value in state.items() if not name.startswith('fc.')})
+    ours.fc.load_state_dict({'weight': state['fc.weight'], 'bias': state['fc.bias']})
+
+
+def clips(batch: int, frames: int, size: int) -> Tensor:
+    return torch.randn(batch, frames, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def check_equal(ours: Tensor, plain: Tensor) -> None:
+    difference = float((ours - plain).abs().max() / plain.abs().max())
+    if difference > 1e-4:
+        raise RuntimeError(f'our TSM and the plain one differ by {difference:.1e} of the largest score; they are not the same network')
+
+
+# ------------------------------------------------------------------------------------------------------------- tsm: its memory
+
+def resident_mb(key: str) -> float:
+    """Memory of this process in MB: ``'VmRSS'`` now, ``'VmHWM'`` at its highest."""
+    status = Path('/proc/self/status')
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith(key))
+        return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == 'darwin' else 2**10)
+
+
+def peak_memory(which: str, batch: int, frames: int, size: int, threads: int) -> tuple[float, float]:
+    """In a process of its own: MB at the highest, and how much of it came with the forward passes."""
+    torch.set_num_threads(threads)
+    model = {'ours': our_tsm, 'plain': plain_tsm}[which](174, frames)
+    x = clips(batch, frames, size)
+    before = resident_mb('VmRSS')
+    with torch.no_grad():
+        for _ in range(2):
+            model(x)
+    return resident_mb('VmHWM'), resident_mb('VmHWM') - before
+
+
+def peak_memory_apart(*arguments: Any) -> tuple[float, float]:
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        return pool.apply_async(peak_memory, arguments).get(timeout=1800)
+
+
+def run_tsm(args: argparse.Namespace) -> None:
+    torch.set_num_threads(args.threads)
+    ours, plain = our_tsm(174, args.frames), plain_tsm(174, args.frames)
+    copy_weights(plain, ours)
+    print(f'TSM, ResNet-50, {args.frames} frames of {args.size}x{args.size}, float32, {args.threads} thread(s), {args.rounds} rounds; '
+          'median ratio (quartiles), plain / ours')
+    for batch in args.batch:
+        x = clips(batch, args.frames, args.size)
+        with torch.no_grad():
+            check_equal(ours(x), plain(x))
+            print(f'batch {batch}: {compare(lambda x=x: ours(x), lambda x=x: plain(x), args.rounds)}', flush=True)
+        memory = {which: peak_memory_apart(which, batch, args.frames, args.size, args.threads) for which in ('ours', 'plain')}
+        peaks = '   '.join(f'{which} {peak:.0f} MB ({added:.0f} MB of it for the forward pass)' for which, (peak, added) in memory.items())
+        ratio = memory['plain'][0] / memory['ours'][0]
+        print(f'batch {batch}: peak memory   {peaks}   ratio {ratio:.3f}', flush=True)
+
+
+# -------------------------------------------------------------------------------------------------------------------- reading
+
+def read_by_hand(path: str, frames: int, short: int, crop: int) -> Tensor:
+    """Middle frames of equal parts, short side to ``short``, centre crop, with decord and cv2 alone: uint8 (T, 3, crop, crop)."""
+    import decord
+    reader = decord.VideoReader(path, num_threads=1)
+    indices = ((np.arange(frames) + 0.5) * (len(reader) / frames)).astype(np.int64)
+    images = reader.get_batch(indices.tolist()).asnumpy()         # (T, H, W, 3)
+    height, width = images.shape[1:3]
+    scale = short / min(height, width)
+    height, width = int(height * scale + 0.5), int(width * scale + 0.5)
+    top, left = (height - crop) // 2, (width - crop) // 2
+    resized = [cv2.resize(image, (width, height))[top:top + crop, left:left + crop] for image in images]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
+
+
+def our_pipeline(frames: int, short: int, crop: int, reader: str) -> Callable[[str], Tensor]:
+    """The same with the transforms of a test pipeline."""
+    from gfvideo.data.dataset import build_pipeline, describe_clip
+    pipeline = build_pipeline([dict(type='SampleFrames', frames=frames, strategy='segment', test_mode=True, reader=reader),
+                               dict(type='DecodeFrames', reader=reader), dict(type='ResizeShortSide', short=short),
+                               dict(type='CentreCrop', size=crop), dict(type='PackClip')])
+    return lambda path: pipeline(dict(describe_clip(path), label=None))['inputs']
+
+
+def videos_in(paths: Sequence[Path], limit: int) -> list[str]:
+    """Up to ``limit`` video files of the files and folders, evenly spread.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    files = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f'{path} does not exist')
+        files += sorted(file for file in path.rglob('*') if file.suffix.lower() in VIDEO_ENDINGS) if path.is_dir() else [path]
+    if not files:
+        raise FileNotFoundError(f'no video ({", ".join(sorted(VIDEO_ENDINGS))}) in {", ".join(map(str, paths))}')
+    return [str(files[i]) for i in np.unique(np.linspace(0, len(files) - 1, min(limit, len(files))).round().astype(int))]
+
+
+def mean_difference(ours: Tensor, plain: Tensor) -> float:
+    """Mean absolute difference of two clips, in levels of 0..255; 255 where their shapes differ."""
+    return float((ours.float() - plain.float()).abs().mean()) if ours.shape == plain.shape else 255.0
+
+
+def run_reading(args: argparse.Namespace) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    files = videos_in(args.videos, args.limit)
+    read = our_pipeline(args.frames, args.short, args.crop, args.reader)
+    plain: Callable[[str], Tensor] = lambda path: read_by_hand(path, args.frames, args.short, args.crop)   # noqa: E731
+    differences = [mean_difference(read(file), plain(file)) for file in files]
+    print(f'{len(files)} files, {args.frames} frames, short side {args.short}, crop {args.crop}, reader {args.reader}, one thread; '
+          'median ratio (quartiles), plain / ours')
+    for file, difference in zip(files, differences):
+        if difference > 1:
+            print(f'{file}: the two differ by {difference:.1f} of 255 on average (other frames, sizes or colours)')
+
+    def all_files(read_one: Callable[[str], Tensor]) -> Callable[[], None]:
+        return lambda: [read_one(file) for file in files] and None
+
+    print(f'all files: {compare(all_files(read), all_files(plain), args.rounds)}')
+
+
+# ------------------------------------------------------------------------------------------------------------------------ main
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    tsm = commands.add_parser('tsm', help='static TSM forward pass: time and peak memory', formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    tsm.add_argument('--batch', type=int, nargs='+', default=[1, 8], help='clips in a batch')
+    tsm.add_argument('--frames', type=int, default=8, help='frames of a clip')
+    tsm.add_argument('--size', type=int, default=224, help='height and width of a frame in pixels')
+    tsm.add_argument('--threads', type=int, default=1, help='threads of torch')
+    tsm.add_argument('--rounds', type=int, default=15, help='pairs of runs')
+    tsm.set_defaults(run=run_tsm)
+    reading = commands.add_parser('reading', help='frames of video files, with transforms', formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    reading.add_argument('videos', nargs='+', type=Path, help='video files, or folders of them')
+    reading.add_argument('--limit', type=int, default=20, help='files to read, evenly spread over those given')
+    reading.add_argument('--frames', type=int, default=8, help='frames of a clip')
+    reading.add_argument('--short', type=int, default=256, help='short side after resizing, in pixels')
+    reading.add_argument('--crop', type=int, default=224, help='side of the centre crop, in pixels')
+    reading.add_argument('--reader', default='auto', help='auto, torchcodec, pyav or decord')
+    reading.add_argument('--rounds', type=int, default=10, help='pairs of runs over all files')
+    reading.set_defaults(run=run_reading)
+    args = parser.parse_args(arguments)
+    positive = [getattr(args, name, 1) for name in ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop')]
+    if min([*positive, *getattr(args, 'batch', [1])]) < 1:
+        parser.error('give positive numbers')
+    return args
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    try:
+        args.run(args)
+    except FileNotFoundError as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+
+
+if __name__ == '__main__':
+    main()

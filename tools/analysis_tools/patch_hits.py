@@ -1,0 +1,67 @@
+#!/usr/bin/env python
+"""How often the patches of a test hold the object, where its place is known.
+
+    python tools/test.py CONFIG CHECKPOINT --dump predictions.pkl
+    python tools/analysis_tools/patch_hits.py predictions.pkl objects.csv --patch-size 64
+
+OBJECTS is a table with the header id,frame,x,y,diameter (centre and width in pixels); it serves to measure, never to train. The clips must
+have been tested on whole frames (decoded, perhaps resized, not cropped).
+"""
+from __future__ import annotations
+
+import argparse
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('predictions', type=Path, metavar='PREDICTIONS', help='.pkl file that tools/test.py --dump wrote')
+    parser.add_argument('objects', type=Path, metavar='OBJECTS', help='table of the objects, .csv')
+    parser.add_argument('--patch-size', type=int, nargs='+', required=True, metavar='P', help='one number, or height and width')
+    args = parser.parse_args(arguments)
+    if len(args.patch_size) > 2:
+        parser.error('--patch-size takes one number, or height and width')
+    return args
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """What ``tools/test.py --dump`` wrote.
+
+    Raises:
+        ValueError: if the clips have no centres.
+    """
+    with path.open('rb') as file:
+        clips = pickle.load(file)                                 # written by the user's own test run
+    if not clips or 'centres' not in clips[0]:
+        raise ValueError(f'{path} holds no centres; a static recognizer cuts no patches, test a Glance-and-Focus one')
+    return clips
+
+
+def report(args: argparse.Namespace) -> list[str]:
+    from gfvideo.evaluation import patch_hit_rate, read_objects
+    clips, objects = read_predictions(args.predictions), read_objects(args.objects)
+    rates = patch_hit_rate([clip['centres'] for clip in clips], [clip['frame_indices'] for clip in clips],
+                           [objects.get(clip['video_id'], {}) for clip in clips], [tuple(clip['frame_size']) for clip in clips],
+                           (args.patch_size[0], args.patch_size[-1]))
+    lines = [f'{len(clips)} clips; % of patches that hold the centre of the object, all of it, and of clips with a centre held so far']
+    for step, (centre, whole, clip) in enumerate(zip(rates['centre'], rates['whole'], rates['clip'], strict=True), 1):
+        lines.append(f'look {step}: centre {100 * centre:.1f}  whole {100 * whole:.1f}  clips {100 * clip:.1f}')
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    try:
+        print('\n'.join(report(args)))
+    except (OSError, ValueError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+
+
+if __name__ == '__main__':
+    main()
