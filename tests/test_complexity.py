@@ -150,7 +150,7 @@ def test_glance_focus_by_hand():
     glance, focus = T * tiny_cnn(8, 32, 32), T * tiny_cnn(16, 48, 32)
     recurrent = T * (3 * hidden * 2 * hidden + hidden * classes)
     classifier = [T * channels * hidden + recurrent for channels in (glance_channels, focus_channels, focus_channels)]
-    rest_of_policy = 3 * 8 * 16 + 8 * 2 + 8 * 8 + 8                      # GRU, actor, critic
+    rest_of_policy = 3 * 8 * 16 + 8 * 2                                 # GRU, actor; the critic does not run at test
     policy = [T * (cells * channels * 4 + cells * 4 * 8 + rest_of_policy)      # 1x1 convolution, linear layer
               for cells, channels in ((2 * 2, glance_channels), (3 * 2, focus_channels))]
     assert cost['parts'] == dict(glance=glance, policy=policy[1], focus_step=focus, classifier=classifier[1])

@@ -2,6 +2,7 @@
 """Count the multiply-adds of a config's recognizer, by part and by step.
 
     python tools/analysis_tools/get_flops.py CONFIG --shape 8 240 320
+    python tools/analysis_tools/get_flops.py CONFIG --shape 8 240 320 --latency 30      # and time it, one clip at a time
 
 Counted while the model runs, for one view of one clip, with the settings of the last stage. What other tools call FLOPs are often these
 same multiply-adds; a processor's floating-point operations are twice as many. Additions alone, normalisation, activations, pooling and
@@ -25,6 +26,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', nargs=3, type=int, metavar=('T', 'H', 'W'),
                         help='frames of a view, and their height and width in pixels (default: what the test pipeline makes)')
+    parser.add_argument('--latency', type=int, default=0, metavar='RUNS',
+                        help='also time so many runs of one clip on this machine (default: none)')
+    parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
                         help='settings of the config to change, e.g. model.patch_size=96')
     args = parser.parse_args(arguments)
@@ -78,15 +82,22 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    import torch
+
     from gfvideo.apis import init_recognizer
-    from gfvideo.complexity import recognizer_cost
+    from gfvideo.complexity import latency, recognizer_cost
     try:
-        model = init_recognizer(args.config, cfg_options=args.cfg_options)
+        model = init_recognizer(args.config, device=args.device, cfg_options=args.cfg_options)
         shape = tuple(args.shape or shape_of_views(model.cfg))
         cost = recognizer_cost(model, (shape[0], 3, *shape[1:]))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
     print(report(cost, shape, sum(parameter.numel() for parameter in model.parameters())))
+    if args.latency:
+        frames = torch.randn(1, shape[0], 3, *shape[1:], device=args.device)
+        times = latency(model, frames, repeats=args.latency)
+        print(f'\nms/clip at batch 1, median of {args.latency} runs on {args.device} with {torch.get_num_threads()} threads: '
+              + ', '.join(f'{ms:.1f} after step {step}' for step, ms in enumerate(times)))
 
 
 if __name__ == '__main__':

@@ -30,8 +30,8 @@ class Choice(NamedTuple):
         centres: ``(B, T, 2)`` in [0, 1], where to cut.
         memory: state for its next choice.
         action: ``(B, A, 2)`` the raw choice before it was clamped to [0, 1]; A = T in scope 'frame', 1 in scope 'clip'.
-        log_prob: ``(B, A)`` of the raw choice; None where nothing was drawn.
-        value: ``(B, A)`` estimate of the return before the choice; None for policies without one.
+        log_prob: ``(B, A)`` of the raw choice; None for a mean, or where nothing learns.
+        value: ``(B, A)`` estimate of the return before the choice; None likewise.
     """
     centres: Tensor
     memory: Any = None

@@ -145,8 +145,10 @@ class RecurrentGaussianPolicy(Policy):
         memory = self._remember(observation, memory)
         before = None if observation.centres is None else observation.centres[:, :memory.hidden.shape[1]]
         mean = self.actor(memory.hidden, memory.keys, before, geometry).float()                            # (B, A, 2)
+        if action is None and not sample:                                                                  # at test nothing is learned from it
+            return Choice(mean.clamp(0, 1).expand(B, T, 2), memory, mean)
         if action is None:
-            action = mean + self.std * torch.randn_like(mean) if sample else mean
+            action = mean + self.std * torch.randn_like(mean)
         log_prob = (-((action - mean) / self.std) ** 2 / 2 - self.std.log() - math.log(2 * math.pi) / 2).sum(-1)   # (B, A)
         value = self.critic(memory.hidden).squeeze(-1).float()                                             # (B, A)
         return Choice(action.clamp(0, 1).expand(B, T, 2), memory, action, log_prob, value)
