@@ -95,7 +95,8 @@ def encoder(**backbone: object) -> Encoder:
 # what Uni-AdaFocus prints per frame of ResNet-50 and MobileNetV2 with TSM, as GFLOPs, without a classifier; it rounds up
 @pytest.mark.parametrize('backbone, size, printed, digits', [
     (dict(type='ResNet', depth=50), 96, 0.751, 3), (dict(type='ResNet', depth=50), 128, 1.335, 3),
-    (dict(type='ResNet', depth=50), 160, 2.086, 3), (dict(type='ResNet', depth=50), 224, 4.09, 2), (dict(type='MobileNetV2'), 224, 0.300, 3)])
+    (dict(type='ResNet', depth=50), 160, 2.086, 3), (dict(type='ResNet', depth=50), 224, 4.09, 2),
+    (dict(type='MobileNetV2'), 224, 0.300, 3)])
 def test_published_costs_per_frame(backbone, size, printed, digits):
     giga = count_multiply_adds(encoder(**backbone), torch.zeros(1, 1, 3, size, size)) / 1e9
     assert 0 <= printed - giga < 10 ** -digits

@@ -4,9 +4,9 @@
     python tools/analysis_tools/benchmark.py tsm                      # a static TSM forward pass and its peak memory
     python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER  # reading the frames of clips, with transforms
 
-A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1, ours is faster. Trust the ratios
-and not the milliseconds: other work on the machine slows both sides of a pair alike. "CPU" is the time the processors spent on this process;
-with one thread other work hardly touches it.
+A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1, ours is faster. Trust the
+ratios and not the milliseconds: other work on the machine slows both sides of a pair alike. "CPU" is the time the processors spent on this
+process; with one thread other work hardly touches it.
 """
 from __future__ import annotations
 
@@ -186,6 +186,7 @@ def resident_mb(key: str) -> float:
 
 def peak_memory(which: str, batch: int, frames: int, size: int, threads: int) -> tuple[float, float]:
     """In a process of its own: MB at the highest, and how much of it came with the forward passes."""
+    import gfvideo.models  # noqa: F401  (in both processes, so that the same libraries fill their memory)
     torch.set_num_threads(threads)
     model = {'ours': our_tsm, 'plain': plain_tsm}[which](174, frames)
     x = clips(batch, frames, size)
@@ -287,15 +288,16 @@ def run_reading(args: argparse.Namespace) -> None:
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    with_defaults = argparse.ArgumentDefaultsHelpFormatter
     commands = parser.add_subparsers(dest='command', required=True)
-    tsm = commands.add_parser('tsm', help='static TSM forward pass: time and peak memory', formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    tsm = commands.add_parser('tsm', help='static TSM forward pass: time and peak memory', formatter_class=with_defaults)
     tsm.add_argument('--batch', type=int, nargs='+', default=[1, 8], help='clips in a batch')
     tsm.add_argument('--frames', type=int, default=8, help='frames of a clip')
     tsm.add_argument('--size', type=int, default=224, help='height and width of a frame in pixels')
     tsm.add_argument('--threads', type=int, default=1, help='threads of torch')
     tsm.add_argument('--rounds', type=int, default=15, help='pairs of runs')
     tsm.set_defaults(run=run_tsm)
-    reading = commands.add_parser('reading', help='frames of video files, with transforms', formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    reading = commands.add_parser('reading', help='frames of video files, with transforms', formatter_class=with_defaults)
     reading.add_argument('videos', nargs='+', type=Path, help='video files, or folders of them')
     reading.add_argument('--limit', type=int, default=20, help='files to read, evenly spread over those given')
     reading.add_argument('--frames', type=int, default=8, help='frames of a clip')
