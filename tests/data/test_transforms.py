@@ -46,8 +46,8 @@ def write_video(path, count=6, height=32, width=48):
 
 
 def test_every_transform_is_registered():
-    for name in ('SampleFrames', 'DecodeFrames', 'ResizeShortSide', 'Resize', 'MultiScaleCrop', 'RandomResizedCrop', 'CentreCrop',
-                 'ThreeCrop', 'Flip', 'ColourJitter', 'PackClip'):
+    for name in ('SampleFrames', 'DecodeFrames', 'ResizeShortSide', 'Resize', 'MultiScaleCrop', 'RandomCrop', 'RandomResizedCrop',
+                 'CentreCrop', 'ThreeCrop', 'Flip', 'ColourJitter', 'PackClip'):
         assert TRANSFORMS.get(name) is getattr(T, name)
 
 
@@ -255,6 +255,16 @@ def test_random_resized_crop_takes_the_drawn_box():
     np.testing.assert_array_equal(transform(results(frames, seed=5))['frames'], expected)
 
 
+def test_random_crop_cuts_one_box_and_reaches_every_place():
+    frames, seen = places(3, 6, 8), set()
+    for seed in range(200):
+        out = T.RandomCrop((4, 5))(results(frames, seed=seed))['frames']
+        top, left = (int(x) for x in out[0, 0, 0, :2])                  # places() paints its row and column into every pixel
+        np.testing.assert_array_equal(out, frames[:, top:top + 4, left:left + 5])
+        seen.add((top, left))
+    assert seen == {(top, left) for top in range(3) for left in range(4)}
+
+
 @pytest.mark.parametrize(('size', 'top', 'left'), [((20, 20), 10, 20), (40, 0, 10), ((39, 59), 0, 0), ((40, 60), 0, 0)])
 def test_centre_crop(size, top, left):
     out = T.CentreCrop(size)(results(places()))['frames']
@@ -276,7 +286,7 @@ def test_three_crop(height, width, corners):
     assert [tuple(view[0, :2, 0, 0].tolist()) for view in packed[::2]] == corners
 
 
-@pytest.mark.parametrize('crop', [T.CentreCrop(41), T.ThreeCrop((20, 61))])
+@pytest.mark.parametrize('crop', [T.CentreCrop(41), T.RandomCrop(41), T.ThreeCrop((20, 61))])
 def test_crops_larger_than_the_frame_are_refused(crop):
     with pytest.raises(ValueError, match=r'does not fit in the frames of x\.mp4, \(40, 60\).*ResizeShortSide'):
         crop(results(places()))
