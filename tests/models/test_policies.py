@@ -115,5 +115,7 @@ def test_unknown_options():
         RandomPolicy(scope='video')
     with pytest.raises(ValueError, match='actor'):
         gaussian(actor='mlp')
+    with pytest.raises(ValueError, match='map_stride'):
+        gaussian(glance_map=(1, 1))
     with pytest.raises(ValueError, match='std'):
         gaussian(std=(0.1, 0.0))

@@ -104,6 +104,9 @@ class RecurrentGaussianPolicy(Policy):
         super().__init__(scope)
         if actor not in ('attention', 'linear'):
             raise ValueError(f"actor={actor!r} is unknown; choose 'attention' or 'linear'")
+        if actor == 'attention' and max(glance_map) < 2:
+            raise ValueError(f'the glance map that the policy reads has {glance_map} cells, so its attention cannot move; give the glance '
+                             "encoder a smaller map_stride, or set actor='linear'")
         if min(std) <= 0:
             raise ValueError(f'std={std} must be positive at both ends')
         self.glance_reader = MapReader(glance_channels, glance_map, reduced, hidden)
