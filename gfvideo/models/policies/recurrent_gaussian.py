@@ -148,7 +148,7 @@ class RecurrentGaussianPolicy(Policy):
         memory = self._remember(observation, memory)
         before = None if observation.centres is None else observation.centres[:, :memory.hidden.shape[1]]
         mean = self.actor(memory.hidden, memory.keys, before, geometry).float()                            # (B, A, 2)
-        if action is None and not sample:                                                                  # at test nothing is learned from it
+        if action is None and not sample:                                                                  # a test needs no more
             return Choice(mean.clamp(0, 1).expand(B, T, 2), memory, mean)
         if action is None:
             action = mean + self.std * torch.randn_like(mean)
