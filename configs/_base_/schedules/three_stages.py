@@ -8,7 +8,10 @@ stages = [
     dict(name='random', model=dict(train_centres='random', test_centres='random', frozen=('policy',))),
     dict(name='policy',
          model=dict(frozen=('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')),
-         train_cfg=dict(type='PolicyLoop', max_epochs=3, val_interval=1, update_epochs=4, minibatches=2),
-         optim_wrapper=dict(clip_grad=dict(max_norm=1.0))),
+         train_cfg=dict(type='PolicyLoop', max_epochs=8, val_interval=4, update_epochs=4, minibatches=2),
+         optim_wrapper=dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=1.0)),
+         param_scheduler=[
+             dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30),
+             dict(type='CosineAnnealingLR', begin=0, by_epoch=True, convert_to_iter_based=True)]),
     dict(name='tune', model=dict(train_centres='mean', frozen=('policy',)), train_cfg=dict(max_epochs=2, val_interval=1),
          optim_wrapper=dict(optimizer=dict(lr=2e-4)))]
