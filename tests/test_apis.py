@@ -35,7 +35,7 @@ def dataset(tmp_path_factory, painted_video):
 
 
 def encoder():
-    return dict(type='Encoder', backbone=dict(type='TinyCNN', width=8))
+    return dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
 
 
 def config(root, **model):

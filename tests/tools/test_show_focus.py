@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
     # the object fills the frame's middle 16 pixels, where the centre policy's patch of 32x32 holds it
     lines = ''.join(f'v{clip},{frame},{W / 2},{H / 2},16\n' for clip in range(3) for frame in range(FRAMES))
     (root / 'objects.csv').write_text('id,frame,x,y,diameter\n' + lines)
-    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8))
+    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
     cfg = Config(dict(
         model=dict(type='GlanceFocusRecognizer', num_classes=2, glance=encoder, focus=encoder, glance_size=16, patch_size=32, steps=2,
                    policy=dict(type='RecurrentGaussianPolicy', hidden=8), classifier=dict(type='RecurrentClassifier', hidden=16)),

@@ -1,0 +1,89 @@
+"""The plain code of the benchmark is the same network and the same clip as ours; ratios are taken pair by pair."""
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis_tools' / 'benchmark.py'
+
+
+@pytest.fixture(scope='module')
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('benchmark_tool', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_both_tsm_are_the_same_network(benchmark):
+    ours, plain = benchmark.our_tsm(7, 4), benchmark.plain_tsm(7, 4)
+    benchmark.copy_weights(plain, ours)
+    x = benchmark.clips(2, 4, 64)
+    with torch.no_grad():
+        scores = ours(x), plain(x)
+    assert scores[0].shape == (2, 7)
+    benchmark.check_equal(*scores)
+    with pytest.raises(RuntimeError, match='not the same network'):
+        benchmark.check_equal(scores[0] * 1.001, scores[1])
+
+
+def test_both_read_the_same_clip(benchmark, painted_video):
+    pytest.importorskip('decord')
+    video = painted_video(24, height=64, width=160)
+    ours = benchmark.our_pipeline(8, 48, 32, 'auto')(str(video))
+    plain = benchmark.read_by_hand(str(video), 8, 48, 32)
+    assert ours.shape == (8, 3, 32, 32) and ours.dtype == torch.uint8
+    assert benchmark.mean_difference(ours, plain) < 0.5
+    assert benchmark.mean_difference(ours, plain[:, :, 1:]) == 255
+
+
+def test_rounds_are_paired_and_the_first_does_not_count(benchmark, monkeypatch):
+    calls = []
+    seconds = {'ours': iter([(9., 9.), (1., 2.), (2., 2.), (4., 2.)]), 'plain': iter([(9., 9.), (2., 2.), (2., 4.), (12., 6.)])}
+
+    def timed(function):
+        function()
+        return next(seconds[calls[-1]])
+
+    monkeypatch.setattr(benchmark, 'timed', timed)
+    result = benchmark.compare(lambda: calls.append('ours'), lambda: calls.append('plain'), 3)
+    assert calls == ['plain', 'ours', 'ours', 'plain'] * 2
+    assert (result.ours_ms, result.plain_ms) == (2000, 2000)
+    assert result.wall == (1.5, 2, 2.5) and result.cpu == (1.5, 2, 2.5)
+    assert 'ratio 2.000 (1.500 to 2.500)' in str(result)
+
+
+def test_memory_is_measured_in_its_own_process(benchmark):
+    peak, added = benchmark.peak_memory_apart('plain', 1, 2, 32, 1)
+    assert 0 <= added < peak < 10_000
+
+
+def test_files_are_spread_evenly(benchmark, tmp_path):
+    for name in 'abcdefg':
+        (tmp_path / f'{name}.webm').touch()
+    (tmp_path / 'note.txt').touch()
+    assert [Path(file).stem for file in benchmark.videos_in([tmp_path], 3)] == ['a', 'd', 'g']
+    assert len(benchmark.videos_in([tmp_path, tmp_path / 'a.webm'], 99)) == 8
+    with pytest.raises(FileNotFoundError, match='no video'):
+        benchmark.videos_in([tmp_path / 'empty'] if (tmp_path / 'empty').mkdir() is None else [], 3)
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        benchmark.videos_in([tmp_path / 'gone'], 3)
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['tsm', '--help'], ['reading', '--help']])
+def test_help(arguments, tmp_path):
+    done = subprocess.run([sys.executable, str(TOOL), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0 and 'usage: benchmark.py' in done.stdout
+
+
+def test_arguments_that_make_no_sense(benchmark, tmp_path):
+    with pytest.raises(SystemExit):
+        benchmark.parse_args(['tsm', '--batch', '0'])
+    with pytest.raises(SystemExit, match='does not exist'):
+        benchmark.main(['reading', str(tmp_path / 'gone')])
