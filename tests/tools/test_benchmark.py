@@ -60,8 +60,8 @@ def test_rounds_are_paired_and_the_first_does_not_count(benchmark, monkeypatch):
 
 
 def test_memory_is_measured_in_its_own_process(benchmark):
-    peak, added = benchmark.peak_memory_apart('plain', 1, 2, 32, 1)
-    assert 0 <= added < peak < 10_000
+    measured = benchmark.peak_memory('plain', 1, benchmark.parse_args(['tsm', '--frames', '2', '--size', '32']))
+    assert 0 <= measured['added'] < measured['peak'] < 10_000
 
 
 def test_files_are_spread_evenly(benchmark, tmp_path):
@@ -76,9 +76,8 @@ def test_files_are_spread_evenly(benchmark, tmp_path):
         benchmark.videos_in([tmp_path / 'gone'], 3)
 
 
-@pytest.mark.parametrize('arguments', [['--help'], ['tsm', '--help'], ['reading', '--help']])
-def test_help(arguments, tmp_path):
-    done = subprocess.run([sys.executable, str(TOOL), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+def test_help(tmp_path):
+    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0 and 'usage: benchmark.py' in done.stdout
 
 

@@ -11,9 +11,10 @@ process; with one thread other work hardly touches it.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import json
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[2]
+CLASSES = 174
 VIDEO_ENDINGS = {'.webm', '.mp4', '.avi', '.mkv', '.mov'}
 sys.path.insert(0, str(ROOT))                                     # a checkout that is not installed works too
 
@@ -184,27 +186,30 @@ def resident_mb(key: str) -> float:
     return peak / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
-def peak_memory(which: str, batch: int, frames: int, size: int, threads: int) -> tuple[float, float]:
-    """In a process of its own: MB at the highest, and how much of it came with the forward passes."""
-    import gfvideo.models  # noqa: F401  (in both processes, so that the same libraries fill their memory)
-    torch.set_num_threads(threads)
-    model = {'ours': our_tsm, 'plain': plain_tsm}[which](174, frames)
-    x = clips(batch, frames, size)
+def run_memory(args: argparse.Namespace) -> None:
+    """Peak memory of one side in this process: MB at the highest, and how much of it came with the forward passes; printed as JSON."""
+    import gfvideo.models  # noqa: F401  (on both sides, so that the same libraries fill the memory)
+    torch.set_num_threads(args.threads)
+    model = {'ours': our_tsm, 'plain': plain_tsm}[args.which](CLASSES, args.frames)
+    x = clips(args.batch[0], args.frames, args.size)
     before = resident_mb('VmRSS')
     with torch.no_grad():
         for _ in range(2):
             model(x)
-    return resident_mb('VmHWM'), resident_mb('VmHWM') - before
+    peak = resident_mb('VmHWM')
+    print(json.dumps(dict(peak=peak, added=peak - before)))
 
 
-def peak_memory_apart(*arguments: Any) -> tuple[float, float]:
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return pool.apply_async(peak_memory, arguments).get(timeout=1800)
+def peak_memory(which: str, batch: int, args: argparse.Namespace) -> dict[str, float]:
+    """:func:`run_memory` in a process of its own."""
+    command = [sys.executable, __file__, 'memory', which, '--batch', str(batch), '--frames', str(args.frames), '--size', str(args.size),
+               '--threads', str(args.threads)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800).stdout)
 
 
 def run_tsm(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
-    ours, plain = our_tsm(174, args.frames), plain_tsm(174, args.frames)
+    ours, plain = our_tsm(CLASSES, args.frames), plain_tsm(CLASSES, args.frames)
     copy_weights(plain, ours)
     print(f'TSM, ResNet-50, {args.frames} frames of {args.size}x{args.size}, float32, {args.threads} thread(s), {args.rounds} rounds; '
           'median ratio (quartiles), plain / ours')
@@ -213,10 +218,9 @@ def run_tsm(args: argparse.Namespace) -> None:
         with torch.no_grad():
             check_equal(ours(x), plain(x))
             print(f'batch {batch}: {compare(lambda x=x: ours(x), lambda x=x: plain(x), args.rounds)}', flush=True)
-        memory = {which: peak_memory_apart(which, batch, args.frames, args.size, args.threads) for which in ('ours', 'plain')}
-        peaks = '   '.join(f'{which} {peak:.0f} MB ({added:.0f} MB of it for the forward pass)' for which, (peak, added) in memory.items())
-        ratio = memory['plain'][0] / memory['ours'][0]
-        print(f'batch {batch}: peak memory   {peaks}   ratio {ratio:.3f}', flush=True)
+        memory = {which: peak_memory(which, batch, args) for which in ('ours', 'plain')}
+        peaks = '   '.join(f'{which} {mb["peak"]:.0f} MB, {mb["added"]:.0f} MB of it for the forward pass' for which, mb in memory.items())
+        print(f'batch {batch}: peak memory   {peaks}   ratio {memory["plain"]["peak"] / memory["ours"]["peak"]:.3f}', flush=True)
 
 
 # -------------------------------------------------------------------------------------------------------------------- reading
@@ -291,12 +295,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     with_defaults = argparse.ArgumentDefaultsHelpFormatter
     commands = parser.add_subparsers(dest='command', required=True)
     tsm = commands.add_parser('tsm', help='static TSM forward pass: time and peak memory', formatter_class=with_defaults)
-    tsm.add_argument('--batch', type=int, nargs='+', default=[1, 8], help='clips in a batch')
-    tsm.add_argument('--frames', type=int, default=8, help='frames of a clip')
-    tsm.add_argument('--size', type=int, default=224, help='height and width of a frame in pixels')
-    tsm.add_argument('--threads', type=int, default=1, help='threads of torch')
     tsm.add_argument('--rounds', type=int, default=15, help='pairs of runs')
     tsm.set_defaults(run=run_tsm)
+    memory = commands.add_parser('memory', help="peak memory of one side's TSM, in this very process", formatter_class=with_defaults)
+    memory.add_argument('which', choices=['ours', 'plain'])
+    memory.set_defaults(run=run_memory)
+    for parser_of_tsm, batches in ((tsm, [1, 8]), (memory, [1])):
+        parser_of_tsm.add_argument('--batch', type=int, nargs='+', default=batches, help='clips in a batch')
+        parser_of_tsm.add_argument('--frames', type=int, default=8, help='frames of a clip')
+        parser_of_tsm.add_argument('--size', type=int, default=224, help='height and width of a frame in pixels')
+        parser_of_tsm.add_argument('--threads', type=int, default=1, help='threads of torch')
     reading = commands.add_parser('reading', help='frames of video files, with transforms', formatter_class=with_defaults)
     reading.add_argument('videos', nargs='+', type=Path, help='video files, or folders of them')
     reading.add_argument('--limit', type=int, default=20, help='files to read, evenly spread over those given')
