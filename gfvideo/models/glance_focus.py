@@ -135,7 +135,8 @@ class GlanceFocusRecognizer(Recognizer):
             choice = self.choose(frames, state)
             centres, state = choice.centres, replace(state, memory=choice.memory)
         step = state.step + 1
-        features = self.focus_encoder(crop_patches(frames, centres, self.patch_size), state.cache[step] if step < len(state.cache) else None)
+        cache = state.cache[step] if step < len(state.cache) else None
+        features = self.focus_encoder(crop_patches(frames, centres, self.patch_size), cache)
         logits, evidence = self.classifier(features.vector, state.evidence, step)
         return LookState(step, logits, features.vector, features.map, evidence, state.memory, centres,
                          self._store(state.cache, step, features.cache))
