@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gfvideo.models.backbones import MobileNetV2, ResNet, TinyCNN
+from gfvideo.models.backbones.batch_norm import BatchNorm2d
 
 BATCH_NORM = {'weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked'}
 
@@ -84,6 +85,42 @@ def test_maps_by_stride(model, strides, size):
     assert set(strides) <= set(maps) and max(maps) == strides[-1] and set(maps) == set(model.channels)
     for stride, feature_map in maps.items():
         assert tuple(feature_map.shape) == (1, model.channels[stride], -(-size[0] // stride), -(-size[1] // stride))
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_batch_norm_equals_torchs(channels_last):
+    ours, theirs = BatchNorm2d(6), nn.BatchNorm2d(6)
+    nn.init.normal_(ours.weight), nn.init.normal_(ours.bias)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 6, 5, 7) * 3 + 1
+    x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
+    for _ in range(3):                                                   # training: the statistics too
+        torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
+    assert all(torch.equal(one, other) for one, other in zip(ours.state_dict().values(), theirs.state_dict().values()))
+    ours.eval(), theirs.eval()
+    before = x.clone()
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)       # a gradient may be asked for: x stays
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x.bfloat16()), theirs(x.bfloat16()))
+        expected, y = theirs(x), x.clone()
+        out = ours(y)
+    assert out.data_ptr() == y.data_ptr()                                # overwritten
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
+    assert out.stride() == expected.stride()
+
+
+@pytest.mark.parametrize('build', [lambda: ResNet(18), lambda: ResNet(50), lambda: TinyCNN(16)], ids=['resnet18', 'resnet50', 'tiny_cnn'])
+def test_maps_with_and_without_gradient_agree(build):
+    model = build()
+    x = torch.randn(2, 3, 64, 64)
+    model(x)                                                             # statistics of their own
+    model.eval()
+    expected = model(x)
+    with torch.no_grad():
+        maps = model(x)
+    for stride, feature_map in maps.items():
+        torch.testing.assert_close(feature_map, expected[stride], rtol=1e-4, atol=1e-4)
 
 
 def test_stride_of_the_bottleneck_is_on_its_3x3():

@@ -4,6 +4,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .batch_norm import BatchNorm2d
 
 __all__ = ['ResNet']
 
@@ -19,7 +20,7 @@ def _conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(_conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(_conv1x1(in_channels, out_channels, stride), BatchNorm2d(out_channels))
 
 
 class BasicBlock(nn.Module):
@@ -28,8 +29,8 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
-        self.conv1, self.bn1 = _conv3x3(in_channels, width, stride), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = _conv3x3(width, width), nn.BatchNorm2d(width)
+        self.conv1, self.bn1 = _conv3x3(in_channels, width, stride), BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv3x3(width, width), BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _projection(in_channels, width, stride)
 
@@ -47,9 +48,9 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
         out_channels = width * self.expansion
-        self.conv1, self.bn1 = _conv1x1(in_channels, width), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = _conv3x3(width, width, stride), nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = _conv1x1(width, out_channels), nn.BatchNorm2d(out_channels)
+        self.conv1, self.bn1 = _conv1x1(in_channels, width), BatchNorm2d(width)
+        self.conv2, self.bn2 = _conv3x3(width, width, stride), BatchNorm2d(width)
+        self.conv3, self.bn3 = _conv1x1(width, out_channels), BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _projection(in_channels, out_channels, stride)
 
@@ -82,7 +83,7 @@ class ResNet(nn.Module):
             raise ValueError(f'no ResNet of depth {depth}; choose one of {sorted(self.settings)}')
         block, repeats = self.settings[depth]
         self.depth = depth
-        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False), nn.BatchNorm2d(64)
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False), BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         self.channels: dict[int, int] = {}

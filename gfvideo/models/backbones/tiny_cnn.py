@@ -4,6 +4,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .batch_norm import BatchNorm2d
 from .resnet import BasicBlock
 
 __all__ = ['TinyCNN']
@@ -30,7 +31,7 @@ class TinyCNN(nn.Module):
             raise ValueError(f'TinyCNN width={width}; choose a positive multiple of 8')
         if len(blocks) != 3 or min(blocks) < 1:
             raise ValueError(f'TinyCNN blocks={tuple(blocks)}; give three positive numbers of blocks, one for each of the strides 4, 8, 16')
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, padding=1, bias=False), BatchNorm2d(width), nn.ReLU(inplace=True))
         self.channels = {4: width, 8: 2 * width, 16: 4 * width}
         stages, before = [], width
         for out, repeat in zip(self.channels.values(), blocks):
