@@ -8,13 +8,13 @@ __all__ = ['DATASETS', 'EVALUATORS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPT
            'PARAM_SCHEDULERS', 'TRANSFORMS', 'VISUALIZERS']
 
 
-def _child(name: str, parent: root.Registry, room: str) -> root.Registry:
-    return root.Registry(name, parent=parent, scope='gfvideo', locations=[room])
+def _child(name: str, parent: root.Registry, *rooms: str) -> root.Registry:
+    return root.Registry(name, parent=parent, scope='gfvideo', locations=list(rooms))
 
 
-MODELS = _child('model', root.MODELS, 'gfvideo.models')
-DATASETS = _child('dataset', root.DATASETS, 'gfvideo.data')
-TRANSFORMS = _child('transform', root.TRANSFORMS, 'gfvideo.data')
+MODELS = _child('model', root.MODELS, 'gfvideo.data.preprocessor', 'gfvideo.models')
+DATASETS = _child('dataset', root.DATASETS, 'gfvideo.data.dataset')
+TRANSFORMS = _child('transform', root.TRANSFORMS, 'gfvideo.data.transforms')
 METRICS = _child('metric', root.METRICS, 'gfvideo.evaluation')
 EVALUATORS = _child('evaluator', root.EVALUATOR, 'gfvideo.evaluation')
 HOOKS = _child('hook', root.HOOKS, 'gfvideo.engine')

@@ -105,7 +105,7 @@ def prepare_videos(work_dir: Path, clips: tuple[int, int, int]) -> None:
     raw = work_dir / 'videos'
     for command in (['data_prep/toy.py', '--out', str(raw), '--train', train, '--val', val, '--test', test],
                     ['data_prep/something_something.py', '--videos', str(raw / 'videos'), '--annotations', str(raw),
-                     '--out', str(work_dir / 'prepared')]):
+                     '--out', str(work_dir / 'prepared'), '--to', 'original', '--counts', 'ignore']):
         subprocess.run([sys.executable, str(ROOT / command[0]), *command[1:]], check=True)
     marker.write_text(json.dumps(settings))
 

@@ -1,127 +1,454 @@
-"""From the clips that an annotation lists to a prepared dataset; the command line that the scripts share."""
+"""From an annotation and a folder of videos to a prepared dataset, step by step; every step can be cut and goes on where it stopped.
+
+    OUT/dataset.json, <split>.jsonl    the manifest that training reads
+    OUT/failed.jsonl                   the clips that cannot be used, each with its reason
+    OUT/lists/                         the same clips in the forms that other tools read
+    OUT/stats.html, stats.json         a page to look at
+    OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
+    OUT/source/                        what was unpacked, if --videos names archives
+    OUT/work/                          what the steps know; delete it to begin again
+"""
 from __future__ import annotations
 
-import argparse
-import csv
-import io
+import fcntl
+import hashlib
 import logging
 import os
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
-from data_prep.common.probing import Probe, probe_all
-from gfvideo.data.manifest import ClipRow, Manifest, ManifestError, write_atomically, write_manifest
+from data_prep.common import lists, stats
+from data_prep.common.archives import find_volumes, unpack
+from data_prep.common.checking import Verdict
+from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
+from data_prep.common.listing import Found, Indexed, Listing, extra
+from data_prep.common.records import Record, iter_records, merge_records, read_lines, write_lines
+from data_prep.common.reporting import Progress, report_failures
+from data_prep.common.scanning import IMAGES, VIDEOS, Scan, is_archive, scan
+from data_prep.common.spreading import Spread, run_all
+from data_prep.common.steps import AGAIN, Clip, EncodeJob, VerifyJob, output_of
+from gfvideo.data.manifest import ClipRow, Manifest, write_atomically, write_manifest
 
-__all__ = ['ListedClip', 'PreparationError', 'find_annotation', 'parse_arguments', 'prepare', 'run']
+__all__ = ['STEPS', 'Preparation', 'PreparationError', 'prepare']
 
 logger = logging.getLogger('data_prep')
+STEPS = ('unpack', 'index', 'verify', 'encode', 'lists', 'stats')
+FIELDS = tuple(field for field in Verdict.__dataclass_fields__)
 
 
 class PreparationError(ValueError):
-    """The annotation or the videos cannot be prepared; the message names the file, the line, the value and the remedy."""
+    """The inputs cannot be prepared; the message names the file, the value and the remedy."""
 
 
 @dataclass(frozen=True)
-class ListedClip:
-    """One clip of the annotation: its file, relative to the folder of the videos, or the reason why it has none."""
-    split: str
-    id: str
-    label: int
-    path: str | None
-    reason: str | None = None
+class Preparation:
+    """What to prepare and how.
+
+    Attributes:
+        name, version: of the dataset.
+        videos: folders of videos or of frames, or archives.
+        read: gives the annotation; of plain folders, what was found is one.
+        match: gives every clip of the annotation its file.
+        to: 'video' (encode), 'frames' (folders of JPEG) or 'original' (leave the files as they are).
+        shard: (number, of how many): the share of the clips that this run does.
+        max_failed: share of the listed clips that may fail, in [0, 1].
+        arguments: those that the outcome depends on, for ``dataset.json``.
+    """
+    name: str
+    version: str
+    videos: tuple[Path, ...]
+    out: Path
+    read: Callable[[Found], Listing]
+    match: Callable[[Listing, Found], Iterator[Indexed]]
+    to: str = 'video'
+    encoding: Encoding = field(default_factory=Encoding)
+    ffmpeg: str | None = None
+    steps: tuple[str, ...] = STEPS
+    spread: Spread = field(default_factory=Spread)
+    shard: tuple[int, int] = (0, 1)
+    time_limit: float = 600.0
+    min_frames: int = 1
+    max_failed: float = 0.05
+    largest_member: int = 4 * 2**30
+    arguments: dict = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        return self.out / 'work'
+
+    @property
+    def temporary(self) -> Path:
+        return self.work / 'tmp' / self.shard_name
+
+    @property
+    def shard_name(self) -> str:
+        return 'all' if self.shard[1] == 1 else f'{self.shard[0]}-of-{self.shard[1]}'
+
+    @property
+    def is_sharded(self) -> bool:
+        return self.shard[1] > 1
+
+    def records(self, step: str) -> Path:
+        """Folder that this run's records of a step go to."""
+        return self.work / step / self.shard_name if self.is_sharded else self.work / step
 
 
-def parse_arguments(description: str, argv: Sequence[str] | None, **annotations: str) -> argparse.Namespace:
-    """The flags of every preparation script. ``annotations``: help and default of ``--annotations`` and ``--version``."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--videos', type=Path, required=True, metavar='DIR', help='folder of the video files; they stay in place')
-    parser.add_argument('--annotations', type=Path, required=True, metavar='DIR', help=annotations['help'])
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where dataset.json and <split>.jsonl are written')
-    parser.add_argument('--name', help='name of the dataset (default: the name of the folder --out)')
-    parser.add_argument('--version', default=annotations['version'], help='version of the dataset (default: %(default)s)')
-    parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
-                        metavar='N', help='worker processes that read the clips (default: %(default)s, one per core)')
-    parser.add_argument('--reader', default='auto', help='reader of gfvideo.data.readers (default: %(default)s)')
-    args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error(f'--jobs is {args.jobs}; give 1 or more')
-    for flag in ('videos', 'annotations'):
-        if not getattr(args, flag).is_dir():
-            parser.error(f'--{flag}: {getattr(args, flag)} is not a folder')
-    if args.out.exists() and not args.out.is_dir():
-        parser.error(f'--out: {args.out} is a file; name a folder')
-    args.name = args.name or args.out.resolve().name
-    return args
+def prepare(plan: Preparation) -> float:
+    """Run the steps of ``plan``.
 
-
-def find_annotation(folder: Path, names: Sequence[str], required: bool = True) -> Path | None:
-    """The first of ``names`` that is a file in ``folder``; an error that lists them when one is required and none is there."""
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    if required:
-        raise PreparationError(f'{folder}: holds none of {", ".join(names)}; point --annotations at the folder that does')
-    return None
-
-
-def prepare(args: argparse.Namespace, classes: Sequence[str], label_order: str, clips: Sequence[ListedClip]) -> Manifest:
-    """Read every listed clip that has a file, write the manifest of those that decode and ``left_out.csv`` with the others.
+    Returns:
+        The share of listed clips that cannot be used; 0 where the lists were not written.
 
     Raises:
-        PreparationError: if a split would be empty.
+        PreparationError, AnnotationError, ArchiveError, FfmpegError, StopRun, OSError: with what to do.
     """
-    logger.info('%s: the annotation lists %d clips of %d classes', args.name, len(clips), len(classes))
-    probes = probe_all([str(args.videos / clip.path) for clip in clips if clip.path is not None], args.jobs, args.reader)
-    verdicts = [(clip, Probe(reason=clip.reason) if clip.path is None else probes[str(args.videos / clip.path)]) for clip in clips]
-    splits = list(dict.fromkeys(clip.split for clip in clips))
-    rows = {split: [ClipRow(clip.id, clip.path, 'video', clip.label, probe.frames, probe.height, probe.width)
-                    for clip, probe in verdicts if clip.split == split and probe.reason is None] for split in splits}
-    left_out = [(clip, probe) for clip, probe in verdicts if probe.reason is not None]
-    for split in splits:
-        if not rows[split]:
-            clip, probe = next(pair for pair in left_out if pair[0].split == split)
-            raise PreparationError(f'no clip of split {split!r} can be used; the first, {clip.id!r}: {probe.reason}; is --videos '
-                                   f'{args.videos} the right folder?')
-    manifest = write_manifest(args.out, name=args.name, version=args.version, classes=classes, label_order=label_order, rows=rows,
-                              video_root=_video_root(args.videos, args.out),
-                              official={split: sum(clip.split == split for clip in clips) for split in splits})
-    _write_left_out(args.out / 'left_out.csv', left_out)
-    _report(manifest, left_out)
-    return manifest
+    plan.out.mkdir(parents=True, exist_ok=True)
+    with _only_run(plan):
+        root = _root(plan)
+        if 'index' in plan.steps:
+            _index(plan, root)
+        summary = _summary(plan)
+        if 'verify' in plan.steps:
+            _verify(plan, root)
+        ffmpeg = find_ffmpeg(plan.ffmpeg) if plan.to != 'original' and {'encode', 'lists'} & set(plan.steps) else None
+        if ffmpeg is not None and 'encode' in plan.steps:
+            _encode(plan, root, ffmpeg)
+        if plan.is_sharded:
+            logger.info('shard %d of %d is done; when all are, run the command once more with --shard 0/1 for the lists', *plan.shard)
+            return 0.0
+        failed = 0.0
+        if 'lists' in plan.steps:
+            failed = _write_lists(plan, root, summary, ffmpeg)
+        if 'stats' in plan.steps:
+            _stats(plan)
+    return failed
 
 
-def _video_root(videos: Path, out: Path) -> str:
+# ---- one run at a time
+
+@contextmanager
+def _only_run(plan: Preparation) -> Iterator[None]:
+    """Hold the folder for this run (shards share it), and remove what a killed run left half-way."""
+    plan.temporary.mkdir(parents=True, exist_ok=True)
+    held = [(plan.work, fcntl.LOCK_SH if plan.is_sharded else fcntl.LOCK_EX), (plan.temporary, fcntl.LOCK_EX)]
+    descriptors = []
+    try:
+        for folder, how in held:
+            descriptors.append(os.open(folder, os.O_RDONLY))
+            try:
+                fcntl.flock(descriptors[-1], how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PreparationError(f'another run is preparing {plan.out}; wait for it or end it') from None
+            except OSError as error:
+                logger.warning('%s cannot be locked (%s); see to it that no other run prepares it', folder, error.strerror)
+        _empty(plan.temporary if plan.is_sharded else plan.temporary.parent, keep=plan.temporary)
+        yield
+    finally:
+        shutil.rmtree(plan.temporary, ignore_errors=True)
+        try:
+            plan.temporary.parent.rmdir()
+        except OSError:
+            pass                                                     # other shards are at work
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _empty(folder: Path, keep: Path) -> None:
+    for path in folder.iterdir():
+        if path == keep:
+            _empty(path, keep)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+# ---- unpack
+
+def _root(plan: Preparation) -> Path:
+    """The folder that paths start from: the one given, or the one that archives are unpacked in."""
+    archives = [path for path in plan.videos if path.is_file()]
+    folders = [path for path in plan.videos if path.is_dir()]
+    if archives and folders:
+        raise PreparationError(f'--videos names archives ({archives[0]}) and folders ({folders[0]}); name one kind')
+    if len(folders) > 1:
+        raise PreparationError(f'--videos names {len(folders)} folders; name one that holds them all (links are followed)')
+    if folders:
+        archives = _archives_alone(folders[0])
+        if not archives:
+            return folders[0]
+    source = plan.out / 'source'
+    if 'unpack' in plan.steps:
+        _unpack(plan, archives, source)
+    elif not source.is_dir():
+        raise PreparationError(f'{source} is missing; run the step unpack first')
+    return source
+
+
+def _archives_alone(folder: Path) -> list[Path]:
+    """The archives in a folder, unless videos or frames stand there, too: then they have been unpacked already."""
+    archives, loose = [], False
+    for path in sorted(folder.rglob('*')):
+        if is_archive(path.name) and path.is_file():
+            archives.append(path)
+        elif path.suffix.lower() in VIDEOS + IMAGES:
+            loose = True
+            break
+    if loose and archives:
+        logger.warning('%s holds archives (%s, …) beside videos; the videos are taken and the archives are not read: name the archives in '
+                       '--videos to unpack them', folder, archives[0].name)
+    return [] if loose else archives
+
+
+def _unpack(plan: Preparation, archives: Sequence[Path], source: Path) -> None:
+    volumes = find_volumes(archives)
+    if plan.is_sharded:
+        raise PreparationError('archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)')
+    done_file = plan.work / 'unpack.jsonl'
+    done = {record['name']: record for record in read_lines(done_file)} if done_file.is_file() else {}
+    for volume in volumes:
+        if done.get(volume.name, {}).get('key') == volume.key():
+            logger.info('%s was unpacked before', volume.name)
+            continue
+        logger.info('unpacking %s (%d file(s))', volume.name, len(volume.parts))
+        result = unpack(volume, source / volume.name, plan.temporary / 'member', plan.largest_member, _is_of_clips)
+        logger.info('%s: %d files written, %d there already, %d passed over', volume.name, result.written, result.there,
+                    result.passed_over)
+        done[volume.name] = {'name': volume.name, 'key': volume.key()}
+        write_lines(done_file, (done[name] for name in sorted(done)))
+    source.mkdir(parents=True, exist_ok=True)
+
+
+def _is_of_clips(name: str) -> bool:
+    return not name.startswith('.') and os.path.splitext(name)[1].lower() in VIDEOS + IMAGES
+
+
+# ---- index
+
+def _index(plan: Preparation, root: Path) -> None:
+    """Annotations x files -> work/index.jsonl, a row for every listed clip, and work/index.json."""
+    there = scan(root)
+    if not len(there):
+        raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos')
+    listing = plan.read(there.found)
+    logger.info('%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames', plan.name,
+                ' + '.join(f'{count} {split}' for split, count in listing.official.items()), len(listing.classes), root, len(there))
+    for warning in listing.warnings:
+        logger.warning('%s', warning)
+    matched = list(plan.match(listing, there.found))
+    unused = extra(there.found, matched)
+    if unused.count:
+        logger.warning('%d files belong to no listed clip, e.g. %s', unused.count, ', '.join(unused.first))
+    for split, reasons in _counts(matched).items():
+        logger.info('%s: %s', split, ', '.join(f'{count} {reason}' for reason, count in reasons.items()))
+    targets = _Targets(there)
+    write_lines(plan.work / 'index.jsonl', ({**asdict(_named(clip)), 'target': targets(clip)} for clip in matched))
+    write_lines(plan.work / 'index.json', [{
+        'classes': listing.classes, 'label_order': listing.label_order, 'official': listing.official, 'expected': listing.expected,
+        'warnings': listing.warnings, 'extra': unused.count}])
+
+
+def _counts(matched: Iterable[Indexed]) -> dict[str, Counter]:
+    counts: dict[str, Counter] = {}
+    for clip in matched:
+        counts.setdefault(clip.split, Counter())[clip.reason or 'found'] += 1
+    return counts
+
+
+def _named(clip: Indexed) -> Indexed:
+    """The clip, or without its file if the name of that is no text."""
+    try:
+        (clip.path or '').encode()
+        return clip
+    except UnicodeEncodeError:
+        return Indexed(clip.split, clip.id, clip.label, None, clip.kind, 'unreadable', f'the name {clip.path!a} is not UTF-8; rename it')
+
+
+class _Targets:
+    """Where a source's encoded form goes: its path without suffix; with it where two sources differ in nothing else."""
+
+    def __init__(self, there: Scan):
+        stems = Counter(os.path.splitext(path)[0] for paths in there.found.videos.values() for path in paths)
+        self._shared = {stem for stem, count in stems.items() if count > 1}
+
+    def __call__(self, clip: Indexed) -> str | None:
+        if clip.path is None or clip.kind == 'frames':
+            return clip.path
+        stem = os.path.splitext(clip.path)[0]
+        return clip.path if stem in self._shared else stem
+
+
+def _summary(plan: Preparation) -> Record:
+    if not (plan.work / 'index.json').is_file() or not (plan.work / 'index.jsonl').is_file():
+        raise PreparationError(f'{plan.work / "index.json"} is missing; run the step index first')
+    return next(read_lines(plan.work / 'index.json'))
+
+
+def _rows(plan: Preparation) -> Iterator[Record]:
+    return read_lines(plan.work / 'index.jsonl')
+
+
+def _clips(plan: Preparation) -> Iterator[Clip]:
+    """The sources of this shard, each once though two splits may list it."""
+    seen = set()
+    for row in _rows(plan):
+        path = row['path']
+        if path is not None and path not in seen and _in_shard(path, plan.shard):
+            seen.add(path)
+            yield Clip(path, row['kind'], row['target'])
+
+
+def _in_shard(path: str, shard: tuple[int, int]) -> bool:
+    return shard[1] == 1 or int.from_bytes(hashlib.sha1(path.encode()).digest()[:8]) % shard[1] == shard[0]
+
+
+# ---- verify and encode
+
+def _verify(plan: Preparation, root: Path) -> None:
+    job = VerifyJob(root.absolute(), plan.records('verify'), plan.time_limit)
+    done = {record['path']: record['key'] for record in iter_records(plan.work / 'verify') if record['reason'] not in AGAIN}
+
+    def is_done(clip: Clip) -> bool:
+        try:
+            return clip.path in done and done[clip.path] == job.key(clip)
+        except OSError:
+            return False
+
+    _run(plan, 'verify', job, list(_clips(plan)), is_done, chunk=16)
+
+
+def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
+    logger.info('encoding with %s, version %s', ffmpeg.path, ffmpeg.version)
+    step = _encoded(plan)
+    outputs = plan.out / _folder(plan.to)
+    job = EncodeJob(plan.to, root.absolute(), outputs.absolute(), plan.temporary.absolute(), plan.records(step), ffmpeg, plan.encoding,
+                    plan.time_limit)
+    verdicts = _verdicts(plan)
+    clips = []
+    for clip in _clips(plan):
+        verdict = verdicts.get(clip.path)
+        if verdict is None:
+            raise PreparationError(f'{clip.path} has not been verified; run the step verify first')
+        if verdict.reason is None and verdict.frames >= plan.min_frames:
+            clips.append(Clip(clip.path, clip.kind, clip.target, verdict))
+    done = {record['path']: record for record in iter_records(plan.work / step) if record['reason'] not in AGAIN}
+    _run(plan, step, job, clips, lambda clip: clip.path in done and job.is_done(clip, done[clip.path]), chunk=1)
+
+
+def _encoded(plan: Preparation) -> str:
+    return {'video': 'transcode', 'frames': 'frames'}[plan.to]
+
+
+def _folder(to: str) -> str:
+    return {'video': 'videos', 'frames': 'frames'}[to]
+
+
+def _run(plan: Preparation, step: str, job: VerifyJob | EncodeJob, clips: Sequence[Clip], is_done: Callable[[Clip], bool],
+         chunk: int) -> None:
+    todo = [clip for clip in clips if not is_done(clip)]
+    chunk = max(1, min(8 * chunk if plan.spread.dask else chunk, len(todo) // (4 * plan.spread.workers)))
+    if todo or clips:
+        with Progress(step, len(clips), len(clips) - len(todo)) as progress:
+            for reasons in run_all(plan.spread, job, todo, chunk, job.dead) if todo else ():
+                progress.add(reasons)
+    if not plan.is_sharded:
+        merge_records(plan.work / step, 'all', (clip.path for clip in clips))
+
+
+def _verdicts(plan: Preparation) -> dict[str, Verdict]:
+    return {record['path']: Verdict(*(record[name] for name in FIELDS)) for record in iter_records(plan.work / 'verify')}
+
+
+# ---- lists
+
+def _write_lists(plan: Preparation, root: Path, summary: Record, ffmpeg: Ffmpeg | None) -> float:
+    """The manifest, failed.jsonl and other tools' lists. Returns the share of clips that failed."""
+    found = _verdicts(plan)
+    if plan.to != 'original':
+        written = {record['path']: Verdict(*(record[name] for name in FIELDS)) for record in iter_records(plan.work / _encoded(plan))}
+        found = {path: verdict if verdict.reason or verdict.frames < plan.min_frames else written.get(path)
+                 for path, verdict in found.items()}
+    names = _image_names(found.values())
+    rows: dict[str, list[ClipRow]] = {split: [] for split in summary['official']}
+    failed: list[Record] = []
+    for row in _rows(plan):
+        reason, detail = _fault(plan, row, found, names)
+        if reason is not None:
+            failed.append({'split': row['split'], 'id': row['id'], 'path': row['path'], 'reason': reason, 'detail': detail})
+            continue
+        verdict = found[row['path']]
+        kind = {'video': 'video', 'frames': 'frames', 'original': row['kind']}[plan.to]
+        path = row['path'] if plan.to == 'original' else output_of(row['target'], plan.to)
+        rows[row['split']].append(ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width))
+    rows = _with_clips(rows, failed, root)
+    manifest = write_manifest(
+        plan.out, name=plan.name, version=plan.version, classes=summary['classes'], label_order=summary['label_order'], rows=rows,
+        video_root=_folder(plan.to) if plan.to != 'original' else _relative(root, plan.out),
+        official={split: summary['official'][split] for split in rows},
+        frame_template=names[0], start_index=names[1], preparation={'ffmpeg': ffmpeg and ffmpeg.version, **plan.arguments})
+    write_atomically(plan.out / 'failed.jsonl', (lists.json_line(record) for record in failed))
+    lists.write_all(plan.out / 'lists', manifest, rows)
+    _report(manifest, failed, summary)
+    return len(failed) / max(1, sum(summary['official'].values()))
+
+
+def _with_clips(rows: dict[str, list[ClipRow]], failed: Sequence[Record], root: Path) -> dict[str, list[ClipRow]]:
+    """The splits that have clips: a copy often lacks the test videos."""
+    for split in (split for split, some in rows.items() if not some):
+        first = next((f'; the first that failed, {clip["id"]!r}: {clip["reason"]} ({clip["detail"]})' for clip in failed
+                      if clip['split'] == split), '')
+        logger.warning('no clip of split %r can be used, so the prepared dataset has no such split%s', split, first)
+    if not any(rows.values()):
+        raise PreparationError(f'no clip of any split can be used; is --videos right ({root})?')
+    return {split: some for split, some in rows.items() if some}
+
+
+def _image_names(verdicts: Iterable[Verdict | None]) -> tuple[str, int]:
+    """Form and first number of the images of most folders."""
+    counts = Counter((verdict.template, verdict.start) for verdict in verdicts if verdict is not None and verdict.template)
+    return counts.most_common(1)[0][0] if counts else ('{:05d}.jpg', 1)
+
+
+def _fault(plan: Preparation, row: Record, found: dict[str, Verdict | None], names: tuple[str, int]) -> tuple[str | None, str]:
+    if row['path'] is None:
+        return row['reason'], row['detail']
+    verdict = found.get(row['path'])
+    if verdict is None:
+        step = 'verify' if row['path'] not in found else _encoded(plan)
+        raise PreparationError(f'{row["path"]} has no record of the step {step}; run that step first (all shards of it)')
+    if verdict.reason is not None:
+        return verdict.reason, verdict.detail
+    if verdict.frames < plan.min_frames:
+        return 'too_short', f'{verdict.frames} frames'
+    if verdict.template and (verdict.template, verdict.start) != names:
+        return 'missing_frames', f'its images are named {verdict.template.format(verdict.start)!r}, others {names[0].format(names[1])!r}'
+    return None, ''
+
+
+def _relative(videos: Path, out: Path) -> str:
     """Relative when the videos lie inside the prepared folder, so that it can be moved; absolute otherwise."""
     videos, out = videos.resolve(), out.resolve()
     return videos.relative_to(out).as_posix() if videos.is_relative_to(out) else str(videos)
 
 
-def _write_left_out(file: Path, left_out: Sequence[tuple[ListedClip, Probe]]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator='\n')
-    table.writerow(['split', 'id', 'path', 'reason'])
-    table.writerows([clip.split, clip.id, clip.path or '', probe.reason] for clip, probe in left_out)
-    write_atomically(file, [text.getvalue().encode()])
-
-
-def _report(manifest: Manifest, left_out: Sequence[tuple[ListedClip, Probe]]) -> None:
+def _report(manifest: Manifest, failed: Sequence[Record], summary: Record) -> None:
     for split, info in manifest.splits.items():
         share = info.present / info.official
         logger.log(logging.INFO if share >= 0.99 else logging.WARNING, '%s: %d of %d listed clips can be used (%.1f %%)', split,
                    info.present, info.official, 100 * share)
-    if left_out:
-        logger.warning('%d clips were left out; %s says why', len(left_out), manifest.folder / 'left_out.csv')
+    report_failures(Counter(record['reason'] for record in failed),
+                    {record['reason']: record['id'] for record in reversed(failed)}, manifest.folder / 'failed.jsonl')
     logger.info('wrote %s, hash %s', manifest.file, manifest.hash)
 
 
-def run(main: Callable[[Sequence[str] | None], object], argv: Sequence[str] | None = None) -> int:
-    """Run a script's ``main``: log to stderr; an error that a user can mend is one line, not a traceback. Returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S', stream=sys.stderr)
-    try:
-        main(argv)
-    except (PreparationError, ManifestError, OSError) as error:
-        logger.error('error: %s', error)
-        return 1
-    return 0
+def _stats(plan: Preparation) -> None:
+    if not (plan.out / 'dataset.json').is_file():
+        raise PreparationError(f'{plan.out / "dataset.json"} is missing; run the step lists first')
+    sources = partial(iter_records, plan.work / 'verify')
+    page = stats.write(plan.out, sources)
+    logger.info('wrote %s', page)

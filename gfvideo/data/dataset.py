@@ -107,6 +107,9 @@ class ClipDataset(Dataset):
             rows, self._videos, meta = _load_manifest(Path(root), split, prepare)
         else:
             rows, self._videos, meta = _load_list(Path(root), split, form, list_file, classes)
+        if not test_mode and (unlabelled := sum(row.label is None for row in rows)):
+            raise ManifestError(f'{root}: {unlabelled} of {len(rows)} clips of split {split!r} have no label (the annotation tells none); '
+                                'train on another split')
         names = {'frame_template': meta.pop('frame_template'), 'start_index': meta.pop('start_index')}
         given = {'frame_template': frame_template, 'start_index': start_index}
         self._frame_names = {**names, **{name: value for name, value in given.items() if value is not None}}

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,14 +36,14 @@ class ClipRow:
         id: its name, unique in its split.
         path: of the video file or the folder of frames, relative to the dataset's ``video_root``, with ``/``.
         kind: ``'video'`` or ``'frames'`` (a folder of images).
-        label: class number, from 0.
+        label: class number, from 0; None where the annotation tells none (test splits).
         frames: how many frames decode, or None if nobody counted.
         height, width: size in pixels as shown (rotation applied), or None.
     """
     id: str
     path: str
     kind: str
-    label: int
+    label: int | None
     frames: int | None = None
     height: int | None = None
     width: int | None = None
@@ -62,7 +62,8 @@ class SplitInfo:
 class Manifest:
     """What ``dataset.json`` says, and the folder it stands in.
 
-    ``frame_template`` and ``start_index`` name the images of clips of kind ``'frames'``. ``hash`` is :func:`manifest_hash` of the rest.
+    ``frame_template`` and ``start_index`` name the images of clips of kind ``'frames'``. ``preparation`` tells how it was made: arguments
+    and versions. ``hash`` is :func:`manifest_hash` of the clips and classes.
     """
     folder: Path
     name: str
@@ -74,6 +75,7 @@ class Manifest:
     hash: str
     frame_template: str = '{:05d}.jpg'
     start_index: int = 1
+    preparation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -137,7 +139,7 @@ def _row_fault(row: ClipRow, num_classes: int, absolute: bool) -> str | None:
         return f'path of clip {row.id!r} is absolute ({row.path!r}); write it relative to video_root'
     if row.kind not in KINDS:
         return f'kind of clip {row.id!r} is {row.kind!r}; use one of {", ".join(KINDS)}'
-    if not _is_count(row.label, 0) or row.label >= num_classes:
+    if row.label is not None and (not _is_count(row.label, 0) or row.label >= num_classes):
         return f'label of clip {row.id!r} is {row.label!r}, outside 0..{num_classes - 1} ({num_classes} classes); labels count from 0'
     for key in ('frames', 'height', 'width'):
         value = getattr(row, key)
@@ -195,7 +197,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
 
 def write_manifest(folder: str | Path, *, name: str, version: str, classes: Sequence[str], label_order: str,
                    rows: Mapping[str, Sequence[ClipRow]], video_root: str, official: Mapping[str, int | None] | None = None,
-                   frame_template: str = '{:05d}.jpg', start_index: int = 1) -> Manifest:
+                   frame_template: str = '{:05d}.jpg', start_index: int = 1, preparation: Mapping[str, Any] | None = None) -> Manifest:
     """Write a prepared dataset: a ``<split>.jsonl`` per split, then ``dataset.json``; every file appears complete or not at all.
 
     Args:
@@ -207,6 +209,7 @@ def write_manifest(folder: str | Path, *, name: str, version: str, classes: Sequ
         video_root: folder that the rows' paths start from, absolute or relative to ``folder``.
         official: split name -> rows that the official annotation lists, where known.
         frame_template, start_index: names of the images in clips of kind ``'frames'``.
+        preparation: how it was made, for a reader to know; JSON, not part of the hash.
 
     Returns:
         The manifest as :func:`read_manifest` would read it.
@@ -227,7 +230,7 @@ def write_manifest(folder: str | Path, *, name: str, version: str, classes: Sequ
     splits = {split: SplitInfo(file=f'{split}.jsonl', present=len(some), official=(official or {}).get(split), hash=rows_hash(some))
               for split, some in checked.items()}
     manifest = Manifest(folder, name, version, classes, label_order, str(video_root), splits,
-                        manifest_hash(name, version, classes, label_order, splits), frame_template, start_index)
+                        manifest_hash(name, version, classes, label_order, splits), frame_template, start_index, dict(preparation or {}))
     folder.mkdir(parents=True, exist_ok=True)
     for split, some in checked.items():
         write_atomically(folder / splits[split].file, (_line(row) for row in some))
@@ -243,6 +246,7 @@ def _dataset_json(manifest: Manifest) -> bytes:
     content = {'format': FORMAT, 'name': manifest.name, 'version': manifest.version, 'label_order': manifest.label_order,
                'video_root': manifest.video_root, 'frame_template': manifest.frame_template, 'start_index': manifest.start_index,
                'splits': {split: asdict(info) for split, info in manifest.splits.items()}, 'hash': manifest.hash,
+               'preparation': dict(manifest.preparation),
                'classes': list(manifest.classes)}
     return json.dumps(content, ensure_ascii=False, indent=1).encode() + b'\n'
 
@@ -274,7 +278,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     splits = {split: _split_info(file, split, info) for split, info in content['splits'].items()}
     manifest = Manifest(Path(folder), content['name'], content['version'], _check_classes(f'{file}: classes', content['classes']),
                         content['label_order'], content['video_root'], splits, content['hash'], content['frame_template'],
-                        content['start_index'])
+                        content['start_index'], content.get('preparation') or {})
     expected = manifest_hash(manifest.name, manifest.version, manifest.classes, manifest.label_order, splits)
     if manifest.hash != expected:
         raise ManifestError(f'{file}: hash is {manifest.hash}, its content has {expected}: it was edited or mixed after it was prepared; '

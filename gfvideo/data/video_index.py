@@ -20,16 +20,24 @@ Container, Stream, Packet = av.container.InputContainer, av.video.stream.VideoSt
 
 
 class VideoError(Exception):
-    """A video that cannot be read. The message names the file, the reader, the reason and what to do; ``path`` is the file."""
+    """A video that cannot be read. The message names the file, the reader, the reason and what to do.
 
-    def __init__(self, message: str, path: str = ''):
+    Attributes:
+        path: the file.
+        kind: 'missing', 'unreadable', 'empty', 'not_a_video', 'no_video_stream', 'truncated' or, for all else, 'decode_error'.
+    """
+
+    def __init__(self, message: str, path: str = '', kind: str = 'decode_error'):
         super().__init__(message)
-        self.path = path
+        self.path, self.kind = path, kind
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.args[0], self.path, self.kind)
 
     @classmethod
-    def of(cls, path: str, reader: str, reason: object, remedy: str) -> VideoError:
+    def of(cls, path: str, reader: str, reason: object, remedy: str, kind: str = 'decode_error') -> VideoError:
         """The error of ``reader`` on ``path``, in the house's form of words."""
-        return cls(f'{path}: {reader} cannot read this video: {reason}; {remedy}', path)
+        return cls(f'{path}: {reader} cannot read this video: {reason}; {remedy}', path, kind)
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,12 @@ def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
         # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's business
         container = av.open(os.path.abspath(path), metadata_errors='replace')
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError.of(path, reader, error, 'the file is damaged or no video; fetch it again or drop it from the list') from error
+        raise VideoError.of(path, reader, error, 'the file is damaged or no video; fetch it again or drop it from the list',
+                            'truncated' if _is_of_a_video(path) else 'not_a_video') from error
     stream = container.streams.best('video')
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         container.close()
-        raise VideoError.of(path, reader, 'it has no video stream (sound only?)', 'drop it from the list')
+        raise VideoError.of(path, reader, 'it has no video stream (sound only?)', 'drop it from the list', 'no_video_stream')
     stream.thread_type, stream.codec_context.thread_count = 'NONE', 1
     return container, stream
 
@@ -162,17 +171,24 @@ def _units_add_up(data: memoryview, width: int) -> bool:
 def _check_file(path: str, reader: str) -> None:
     if not os.path.isfile(path):
         what = 'it is a folder' if os.path.isdir(path) else 'there is no such file'
-        raise VideoError.of(path, reader, what, 'correct the path or the root of the dataset')
+        raise VideoError.of(path, reader, what, 'correct the path or the root of the dataset', 'missing')
     try:
         with open(path, 'rb') as file:
             size, declared = os.fstat(file.fileno()).st_size, _declared_size(file)
     except OSError as error:
-        raise VideoError.of(path, reader, error, 'correct its permissions') from error
+        raise VideoError.of(path, reader, error, 'correct its permissions', 'unreadable') from error
     if not size:
-        raise VideoError.of(path, reader, 'the file is empty', 'fetch it again or drop it from the list')
+        raise VideoError.of(path, reader, 'the file is empty', 'fetch it again or drop it from the list', 'empty')
     if declared > size:
         reason = f'it is cut off: {size} bytes are here, its header speaks of {declared}'
-        raise VideoError.of(path, reader, reason, 'fetch it again or drop it from the list')
+        raise VideoError.of(path, reader, reason, 'fetch it again or drop it from the list', 'truncated')
+
+
+def _is_of_a_video(path: str) -> bool:
+    """Whether a file that cannot be opened begins like an MP4 or a Matroska file: then it lacks its end, or its table of contents."""
+    with open(path, 'rb') as file:
+        start = file.read(12)
+    return start[:4] == b'\x1a\x45\xdf\xa3' or start[4:8] in (b'ftyp', b'moov', b'mdat')
 
 
 def _declared_size(file: BinaryIO) -> int:

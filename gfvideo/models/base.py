@@ -9,7 +9,6 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from .. import data  # noqa: F401  (registers the preprocessor)
 from ..registry import MODELS
 from ..structures import ClipSample
 

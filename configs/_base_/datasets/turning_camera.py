@@ -1,9 +1,16 @@
-"""Clips of 320x240 in Something-Something-V2 form whose classes are directions (no flip) and small objects, read at full resolution."""
+"""Clips of 320x240 in Something-Something-V2 form whose classes are directions and small objects, the latter read at full resolution.
+
+So few clips are soon known by heart; varied ones are not. A mirrored clip turns the other way, and takes the class of that.
+"""
+_turned = {f'Turning the camera left while filming {it}': f'Turning the camera right while filming {it}' for it in ('a clock', 'a fig', 'a wheel')}
 _root = '{{$GFVIDEO_TURNING_CAMERA:data/turning_camera_ssv2}}'
 _prepare = 'python data_prep/something_something.py --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment'),
     dict(type='DecodeFrames'),
+    dict(type='RandomResizedCrop', size=(240, 320), area=(0.5, 1.0), ratio=(1.1, 1.6)),
+    dict(type='Flip', label_map=_turned),
+    dict(type='ColourJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05),
     dict(type='PackClip')]
 test_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),

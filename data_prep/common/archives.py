@@ -1,0 +1,249 @@
+"""Unpack archives as they are downloaded: tar in any compression, zip, files split in parts, zips that hold parts.
+
+Members are read one after the other and written under temporary names first, so that a file with its final name is whole. A member whose
+name leads out of the folder stops the run before anything is written for it; links and devices are passed over and counted.
+"""
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tarfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from data_prep.common.scanning import is_archive
+
+__all__ = ['ArchiveError', 'Unpacked', 'Volume', 'find_volumes', 'unpack']
+
+PART = re.compile(r'(?P<stem>.+?)(?:-|\.part|\.)(?P<number>\d{2,3}|[a-z]{2})')
+BLOCK = 2**20
+SPARE = 64 * 2**20
+
+
+class ArchiveError(ValueError):
+    """An archive is cut off, damaged, incomplete or not to be trusted; the message names it, the member and the remedy."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One archive, in one or more parts that follow each other.
+
+    Attributes:
+        name: for messages and for the folder it is unpacked in.
+        parts: (file, member): the file, and the member of it if the part stands in a zip.
+    """
+    name: str
+    parts: tuple[tuple[str, str | None], ...]
+
+    def open(self) -> BinaryIO:
+        return io.BufferedReader(_Chain([lambda part=part: _open_part(*part) for part in self.parts]), BLOCK)
+
+    def key(self) -> str:
+        """Changes when a file of it changes."""
+        return ' '.join(f'{os.path.basename(file)}:{os.stat(file).st_size}:{os.stat(file).st_mtime_ns}' for file, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What came out of a volume: new files, files that were there already, members passed over (links, devices, other kinds of files)."""
+    written: int = 0
+    there: int = 0
+    passed_over: int = 0
+
+
+def _open_part(file: str, member: str | None) -> BinaryIO:
+    return open(file, 'rb') if member is None else zipfile.ZipFile(file).open(member)
+
+
+class _Chain(io.RawIOBase):
+    """Several streams read as one."""
+
+    def __init__(self, openers: Sequence[Callable[[], BinaryIO]]):
+        self._openers, self._current = iter(openers), None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while True:
+            if self._current is None:
+                opener = next(self._openers, None)
+                if opener is None:
+                    return 0
+                self._current = opener()
+            data = self._current.read(len(buffer))
+            if data:
+                buffer[:len(data)] = data
+                return len(data)
+            self._current.close()
+            self._current = None
+
+    def close(self) -> None:
+        if self._current is not None:
+            self._current.close()
+        super().close()
+
+
+def find_volumes(files: Sequence[Path]) -> list[Volume]:
+    """Archives among ``files``; parts of one are put in order.
+
+    Raises:
+        ArchiveError: a part is missing, or a zip is damaged.
+    """
+    parts: dict[str, dict[str, tuple[str, str | None]]] = defaultdict(dict)
+    volumes = []
+    for file in sorted(files):
+        if zipfile.is_zipfile(file) and not PART.fullmatch(file.name):
+            inside = _parts_inside(file)
+            for member in inside:
+                match = PART.fullmatch(PurePosixPath(member).name)
+                parts[match['stem']][match['number']] = str(file), member
+            if not inside:
+                volumes.append(Volume(_stem(file.name), ((str(file), None),)))
+        elif (match := PART.fullmatch(file.name)) and not _is_whole_name(file.name):
+            parts[str(file.parent / match['stem'])][match['number']] = str(file), None
+        else:
+            volumes.append(Volume(_stem(file.name), ((str(file), None),)))
+    for stem, numbered in parts.items():
+        _check_numbers(stem, sorted(numbered))
+        volumes.append(Volume(_stem(os.path.basename(stem)), tuple(numbered[number] for number in sorted(numbered))))
+    volumes.sort(key=lambda volume: volume.parts)
+    return _with_distinct_names(volumes)
+
+
+def _is_whole_name(name: str) -> bool:
+    return re.fullmatch(r'.+\.(zip|tar|tgz|tar\.(gz|bz2|xz))', name, re.IGNORECASE) is not None
+
+
+def _parts_inside(file: Path) -> list[str]:
+    """Members of a zip that are parts of an archive; none if it holds the clips themselves."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if not name.endswith('/') and not PurePosixPath(name).name.startswith('.')]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ArchiveError(f'{file}: not a whole zip ({error}); download it again') from error
+    of_parts = [name for name in names if is_archive(PurePosixPath(name).name) and not _is_whole_name(PurePosixPath(name).name)]
+    return of_parts if len(of_parts) == len(names) else []
+
+
+def _stem(name: str) -> str:
+    return re.sub(r'\.(zip|tar|tgz|tar\.(gz|bz2|xz))$', '', name, flags=re.IGNORECASE) or name
+
+
+def _check_numbers(stem: str, numbers: list[str]) -> None:
+    """Parts count 00, 01, … or aa, ab, …; a gap means that a download is missing."""
+    def value(number: str) -> int:
+        return int(number) if number.isdigit() else sum((ord(c) - 97) * 26 ** i for i, c in enumerate(reversed(number)))
+
+    if value(numbers[0]) not in (0, 1):
+        raise ArchiveError(f'{stem}: the first part found is {numbers[0]}; the parts before it are missing, download them')
+    for one, other in zip(numbers, numbers[1:]):
+        if value(other) != value(one) + 1:
+            raise ArchiveError(f'{stem}: part {other} follows part {one}; those between them are missing, download them')
+
+
+def _with_distinct_names(volumes: list[Volume]) -> list[Volume]:
+    """Two archives of the same name (train/part_0, val/part_0) get the name of their folder before it."""
+    names = [volume.name for volume in volumes]
+    result = []
+    for volume in volumes:
+        folder = os.path.basename(os.path.dirname(volume.parts[0][0]))
+        result.append(Volume(f'{folder}/{volume.name}', volume.parts) if names.count(volume.name) > 1 else volume)
+    return result
+
+
+# ---- unpacking
+
+def unpack(volume: Volume, folder: Path, temporary: Path, largest: int, wanted: Callable[[str], bool] = lambda name: True) -> Unpacked:
+    """Write the members of ``volume`` into ``folder``; those that stand there whole are left.
+
+    Args:
+        temporary: a file beside ``folder`` to write to before the final name is given.
+        largest: bytes that a member may have.
+        wanted: of a member's file name; others are passed over.
+
+    Raises:
+        ArchiveError: see the module.
+        OSError: a file cannot be written.
+    """
+    counts = dict(written=0, there=0, passed_over=0)
+    count = 0
+    try:
+        for name, size, opener in _members(volume):
+            count += 1
+            if opener is None or not wanted(PurePosixPath(name or '-').name):
+                counts['passed_over'] += 1
+                continue
+            target = folder.joinpath(*_safe(volume, name))
+            if size > largest:
+                raise ArchiveError(f'{volume.name}: member {name!r} has {size} bytes, more than the {largest} allowed; raise --max-member '
+                                   'if that is right')
+            if target.is_file() and target.stat().st_size == size:
+                counts['there'] += 1
+                continue
+            _write(volume, name, size, opener, target, temporary)
+            counts['written'] += 1
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, io.UnsupportedOperation) as error:
+        raise _damaged(volume, f'or cut off after {count} members', error) from error
+    except OSError as error:
+        if error.errno is None or type(error).__module__ in ('gzip', 'zlib', 'lzma'):         # BadGzipFile is an OSError, too
+            raise _damaged(volume, f'after {count} members', error) from error
+        raise
+    except Exception as error:
+        if type(error).__module__ in ('zlib', 'lzma', '_lzma'):
+            raise _damaged(volume, f'after {count} members', error) from error
+        raise
+    if not count:
+        raise ArchiveError(f'{volume.name}: holds nothing; is it an archive?')
+    return Unpacked(**counts)
+
+
+def _damaged(volume: Volume, where: str, error: Exception) -> ArchiveError:
+    return ArchiveError(f'{volume.name}: damaged {where} ({error}); download it again: what was unpacked stays')
+
+
+def _members(volume: Volume) -> Iterator[tuple[str, int, Callable[[], BinaryIO] | None]]:
+    """(name, size, opener) of the members; the opener of what is no plain file is None."""
+    file, member = volume.parts[0]
+    if len(volume.parts) == 1 and member is None and zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                plain = not info.is_dir() and (info.external_attr >> 28) in (0, 0o10)        # the high bits are Unix's kind of file
+                if not info.is_dir():
+                    yield info.filename, info.file_size, (lambda info=info: archive.open(info)) if plain else None
+        return
+    with volume.open() as stream, tarfile.open(fileobj=stream, mode='r|*') as archive:
+        for info in archive:
+            if not info.isdir():
+                yield info.name, info.size, (lambda info=info: archive.extractfile(info)) if info.isreg() else None
+
+
+def _safe(volume: Volume, name: str) -> tuple[str, ...]:
+    path = PurePosixPath(name.replace('\\', '/'))
+    if path.is_absolute() or '..' in path.parts or re.match(r'[A-Za-z]:', name) or '\0' in name:
+        raise ArchiveError(f'{volume.name}: member {name!r} leads out of the folder it is unpacked in; this is no archive of the dataset, '
+                           'do not trust it')
+    return path.parts
+
+
+def _write(volume: Volume, name: str, size: int, opener: Callable[[], BinaryIO], target: Path, temporary: Path) -> None:
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(temporary.parent).free < size + SPARE:
+        raise OSError(28, 'No space left on device', str(temporary))
+    left = size
+    with opener() as source, temporary.open('wb') as out:
+        while block := source.read(min(BLOCK, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise ArchiveError(f'{volume.name}: member {name!r} is larger than the {size} bytes it claims; do not trust it')
+            out.write(block)
+    if left:
+        raise ArchiveError(f'{volume.name}: member {name!r} ends {left} bytes early; download the archive again')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, target)

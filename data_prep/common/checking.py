@@ -1,0 +1,220 @@
+"""Decode a clip from its first frame to its last and say what it holds, or why it cannot be used.
+
+Decoders can crash and hang, so they run in a process of their own that can be replaced: :class:`Checker`.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == '__main__':
+    sys.path.insert(0, str(ROOT))
+
+from data_prep.common.children import end_group, start_child  # noqa: E402
+
+__all__ = ['Checker', 'Verdict', 'check_frames', 'check_video']
+
+IMAGES = ('.jpg', '.jpeg', '.png')
+DETAIL = 300
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a clip holds.
+
+    Attributes:
+        frames: how many decode.
+        height, width: in pixels as shown, rotation applied.
+        rate: frames per second, mean; 0 if the file does not say.
+        rotation: degrees that the file asks to be turned by.
+        codec: its name; '' for folders of images.
+        template, start: names of the images of a folder, as for ``str.format``, and the first number.
+        reason: why it cannot be used, one of the keys of :data:`data_prep.common.reporting.REMEDIES`; None if it can.
+        detail: what was found, a sentence.
+    """
+    frames: int = 0
+    height: int = 0
+    width: int = 0
+    rate: float = 0.0
+    rotation: int = 0
+    codec: str = ''
+    template: str = ''
+    start: int = 0
+    reason: str | None = None
+    detail: str = ''
+
+    @classmethod
+    def bad(cls, reason: str, detail: object) -> Verdict:
+        return cls(reason=reason, detail=' '.join(str(detail).split())[:DETAIL])
+
+
+def check_video(file: str) -> Verdict:
+    """Decode every frame of a video file. What FFmpeg reports as an error counts, also where it goes on: it goes on after nearly all."""
+    import av
+
+    from gfvideo.data.readers import PyAVReader
+    from gfvideo.data.video_index import VideoError
+
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture() as reports:
+        try:
+            with PyAVReader(file, exact=True) as video:
+                frames, (height, width) = len(video), video.frame_size
+                facts = _facts(video)
+        except VideoError as error:
+            said = '; '.join(dict.fromkeys(text.strip() for _, _, text in reports))
+            return Verdict.bad(error.kind, _without(file, f'{error} {f"({said})" if said else ""}'))
+    errors = list(dict.fromkeys(f'{part}: {text.strip()}' for level, part, text in reports if level <= av.logging.ERROR))
+    if errors:
+        return Verdict.bad('decode_error', f'{frames} frames decode, with {len(reports)} errors: {"; ".join(errors)}')
+    return Verdict(frames, height, width, **facts)
+
+
+def _facts(video) -> dict[str, object]:
+    stream, first = video._stream, next(video._sequence())
+    return dict(rate=round(float(stream.average_rate or 0), 3), rotation=int(first.rotation), codec=stream.codec_context.name)
+
+
+def _without(file: str, text: str) -> str:
+    """A message without the path, which stands beside it: the same clip elsewhere gives the same message."""
+    return text.replace(f'{file}: ', '').replace(file, Path(file).name)
+
+
+def check_frames(folder: str) -> Verdict:
+    """Decode every image of a folder. They are numbered without gaps; other files (thumbnails, listings) do not count."""
+    import cv2
+    import numpy as np
+
+    names = [name for name in os.listdir(folder) if not name.startswith('.') and name.lower().endswith(IMAGES)]
+    numbered = {int(match[1]): name for name in names if (match := re.fullmatch(r'\D*?(\d+)\.\w+', name))}
+    if not numbered:
+        return Verdict.bad('empty', 'no numbered image in the folder')
+    order = sorted(numbered)
+    gaps = sorted(set(range(order[0], order[-1] + 1)) - set(order))
+    if gaps or order[0] > 1:
+        lost = [*range(1, order[0]), *gaps]
+        return Verdict.bad('missing_frames', f'{len(lost)} of {order[-1]} images are missing, e.g. {", ".join(map(str, lost[:5]))}')
+    template = _template(numbered[order[0]])
+    odd = next((numbered[n] for n in order if numbered[n] != template.format(n)), None)
+    if odd is not None or len(names) != len(numbered):
+        stray = odd or sorted(set(names) - set(numbered.values()))[0]
+        return Verdict.bad('missing_frames', f'image {stray!r} is not named like the others, {template.format(order[0])!r}')
+    size = None
+    for number in order:
+        data = Path(folder, numbered[number]).read_bytes()
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if picture is None or not _is_whole(data):
+            return Verdict.bad('decode_error', f'image {numbered[number]!r} is {"damaged" if data else "empty"}')
+        if size is not None and picture.shape[:2] != size:
+            return Verdict.bad('decode_error', f'image {numbered[number]!r} is {picture.shape[:2]}, those before are {size}')
+        size = picture.shape[:2]
+    return Verdict(len(order), *size, template=template, start=order[0])
+
+
+def _template(name: str) -> str:
+    """'img_00001.jpg' -> 'img_{:05d}.jpg'."""
+    head, digits, tail = re.fullmatch(r'(\D*?)(\d+)(\.\w+)', name).groups()
+    brace = str.maketrans({'{': '{{', '}': '}}'})
+    width = f':0{len(digits)}d' if digits[0] == '0' or len(digits) > 1 else ':d'
+    return f'{head.translate(brace)}{{{width}}}{tail}'
+
+
+def _is_whole(data: bytes) -> bool:
+    """A JPEG ends with its end marker (ISO 10918-1, B.1), perhaps padded; decoders fill the rest of a cut one with grey."""
+    return data[:2] != b'\xff\xd8' or b'\xff\xd9' in data[-64:]
+
+
+def check(path: str, kind: str) -> Verdict:
+    try:
+        return check_frames(path) if kind == 'frames' else check_video(path)
+    except PermissionError as error:
+        return Verdict.bad('unreadable', error.strerror)
+    except FileNotFoundError as error:
+        return Verdict.bad('missing', error.strerror)
+    except Exception as error:                                       # whatever a decoder throws: this clip cannot be used, the next may
+        return Verdict.bad('decode_error', _without(path, f'{type(error).__name__}: {error}'))
+
+
+# ---- a process that decodes
+
+class Checker:
+    """Checks clips one after the other in a process of its own, which is replaced when a clip crashes or hangs it."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen | None = None
+
+    def __call__(self, path: str, kind: str = 'video', time_limit: float = 120.0) -> Verdict:
+        """Check one clip.
+
+        Args:
+            path: absolute, of a video file, or of a folder of images.
+            kind: 'video' or 'frames'.
+            time_limit: seconds after which it is given up.
+        """
+        child = self._started()
+        try:
+            child.stdin.write(json.dumps([path, kind]).encode() + b'\n')
+            child.stdin.flush()
+            answer = self._answer(child, time_limit)
+        except BrokenPipeError:
+            answer = b''
+        if answer is None:
+            self.close()
+            return Verdict.bad('timeout', f'not decoded after {time_limit:g} s')
+        if not answer.endswith(b'\n'):
+            status = child.wait()
+            self.close()
+            return Verdict.bad('decode_error', f'the decoder crashed (status {status})')
+        return Verdict(**json.loads(answer))
+
+    @staticmethod
+    def _answer(child: subprocess.Popen, time_limit: float) -> bytes | None:
+        """One line, or what comes before the end; None at the time limit. The child writes a line at once."""
+        if not select.select([child.stdout], [], [], time_limit)[0]:
+            return None
+        return child.stdout.readline()
+
+    def _started(self) -> subprocess.Popen:
+        if self._child is not None and self._child.poll() is not None:
+            self.close()
+        if self._child is None:
+            self._child = start_child([sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.DEVNULL)
+        return self._child
+
+    def close(self) -> None:
+        if self._child is not None:
+            end_group(self._child)
+            self._child = None
+
+    def __enter__(self) -> Checker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _serve(requests, answers) -> None:
+    for line in requests:
+        answers.write(json.dumps(asdict(check(*json.loads(line)))).encode() + b'\n')
+        answers.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read ``[path, kind]`` a line from stdin and answer with the verdict, until stdin ends."""
+    answers = os.fdopen(os.dup(1), 'wb')
+    os.dup2(2, 1)                                                    # what a library prints is no answer
+    _serve(sys.stdin.buffer, answers)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Run a program with a time limit; nothing it starts outlives the limit, or the process that waits for it."""
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+__all__ = ['Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
+
+PR_SET_PDEATHSIG = 1                                                  # linux/prctl.h
+KEPT_STDERR = 4000
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended: its exit status (None: at the time limit) and the end of what it wrote to stderr."""
+    status: int | None
+    stderr: str
+
+    @property
+    def timed_out(self) -> bool:
+        return self.status is None
+
+
+def _prctl() -> Callable[[int, int], int] | None:
+    """prctl(2), looked up once and beforehand: nothing may be imported between fork and exec."""
+    if not sys.platform.startswith('linux'):
+        return None
+    return ctypes.CDLL(None, use_errno=True).prctl
+
+
+_PRCTL = _prctl()
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask Linux to kill this process when its parent ends, however that ends; elsewhere nothing is asked.
+
+    Args:
+        parent: the process id that the parent had before, to notice that it ended in the meantime.
+    """
+    if _PRCTL is None:
+        return
+    _PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def start_child(argv: Sequence[str], **pipes: int) -> subprocess.Popen:
+    """Start a program at the head of a process group of its own, which ends with this process. No shell reads ``argv``."""
+    parent = os.getpid()
+    return subprocess.Popen(list(argv), start_new_session=True, preexec_fn=None if _PRCTL is None else lambda: die_with_parent(parent),
+                            **pipes)
+
+
+def end_group(child: subprocess.Popen) -> None:
+    """Kill a child and all that it started, and wait for it."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def run_child(argv: Sequence[str], time_limit: float) -> Finished:
+    """Run a program to its end, at most ``time_limit`` seconds; then its whole process group is killed."""
+    child = start_child(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        stderr = child.communicate(timeout=time_limit)[1]
+        return Finished(child.returncode, stderr[-KEPT_STDERR:].decode(errors='replace').strip())
+    except subprocess.TimeoutExpired:
+        return Finished(None, f'not done after {time_limit:g} s')
+    finally:
+        end_group(child)

@@ -1,0 +1,182 @@
+"""The command line that the preparation scripts share."""
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import av
+
+import gfvideo
+from data_prep.common.archives import ArchiveError
+from data_prep.common.ffmpeg import Encoding, FfmpegError
+from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
+from data_prep.common.preparing import STEPS, Preparation, PreparationError, prepare
+from data_prep.common.scanning import is_archive
+from data_prep.common.spreading import Spread, StopRun
+from gfvideo.data.manifest import ManifestError
+
+__all__ = ['TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
+
+logger = logging.getLogger('data_prep')
+TOO_MANY_FAILED = 3
+INTERRUPTED = 130
+ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """One page: the width of the terminal up to 120, and defaults said."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=26, width=min(120, int(os.environ.get('COLUMNS', 120))))
+
+
+def parser(description: str, *, annotations: str, max_failed: float, to: str | None = 'video') -> argparse.ArgumentParser:
+    """The flags of every script.
+
+    Args:
+        description: of the script, with the commands of the official download.
+        annotations: help of ``--annotations``.
+        max_failed: default of ``--max-failed``.
+        to: default of ``--to``; None: the script decides.
+    """
+    flags = argparse.ArgumentParser(description=description, formatter_class=_Help)
+    flags.add_argument('--videos', type=Path, nargs='+', required=True, metavar='PATH',
+                       help='folder of the videos or of the folders of frames, or the archives as downloaded; never changed')
+    flags.add_argument('--annotations', type=Path, metavar='DIR', help=annotations)
+    flags.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the prepared dataset goes')
+    flags.add_argument('--name', help='name of the dataset (default: the name of the folder --out)')
+    flags.add_argument('--steps', type=_steps, default=STEPS, metavar='STEP,…',
+                       help='of unpack,index,verify,transcode,frames,lists,stats (default: all); one that is done before is not repeated')
+    flags.add_argument('--to', choices=('video', 'frames', 'original'), default=to,
+                       help='transcode to small videos with dense key frames, write JPEG frames, or keep the files'
+                            + (f' (default: {to})' if to else ''))
+    encoding = flags.add_argument_group('encoding')
+    encoding.add_argument('--short-side', type=int, default=256, metavar='PIXELS', help='never enlarged; 0: keep (default: %(default)s)')
+    encoding.add_argument('--gop', type=int, default=8, metavar='FRAMES', help='from key frame to key frame (default: %(default)s)')
+    encoding.add_argument('--all-intra', action='store_true', help='only key frames, as --gop 1: fastest to read, 1.5 times the bytes')
+    encoding.add_argument('--crf', type=int, default=20, help='constant rate factor of x264, less is better (default: %(default)s)')
+    encoding.add_argument('--quality', type=int, default=2, help='of JPEG, 2 (best) to 31 (default: %(default)s)')
+    encoding.add_argument('--ffmpeg', metavar='PROGRAM', help='default: the one on PATH, else that of the package imageio-ffmpeg')
+    spreading = flags.add_argument_group('spreading')
+    spreading.add_argument('--workers', type=int, default=_cores(), metavar='N', help='processes (default: one per core, %(default)s)')
+    spreading.add_argument('--dask', metavar='ADDRESS', help='of a Dask scheduler; its workers do the work instead')
+    spreading.add_argument('--shard', type=_shard, metavar='I/N',
+                           help='do share I (from 0) of N; without the flag the variables of a Slurm array job are read')
+    limits = flags.add_argument_group('limits')
+    limits.add_argument('--time-limit', type=float, default=600.0, metavar='S', help='seconds for one clip (default: %(default)g)')
+    limits.add_argument('--min-frames', type=int, default=1, metavar='N', help='shorter clips are left out (default: %(default)s)')
+    limits.add_argument('--max-failed', type=float, default=max_failed, metavar='SHARE',
+                        help=f'exit with status {TOO_MANY_FAILED} if more of the listed clips cannot be used (default: %(default)s)')
+    limits.add_argument('--max-member', type=float, default=4.0, metavar='GIB', help='largest file in an archive (default: %(default)g)')
+    return flags
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _steps(text: str) -> tuple[str, ...]:
+    names = [ENCODE_NAMES.get(name.strip(), name.strip()) for name in text.split(',')]
+    unknown = [name for name in names if name not in STEPS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is no step; choose of unpack, index, verify, transcode, frames, lists, stats')
+    return tuple(step for step in STEPS if step in names)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r'(\d+)/(\d+)', text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise argparse.ArgumentTypeError(f'{text!r}: give I/N with I from 0 to N - 1, e.g. 0/8')
+    return int(match[1]), int(match[2])
+
+
+def shard_of_slurm(environment: dict[str, str] | os._Environ = os.environ) -> tuple[int, int]:
+    """This task's share of a Slurm array job; (0, 1) outside one."""
+    if 'SLURM_ARRAY_TASK_ID' not in environment:
+        return 0, 1
+    task = int(environment['SLURM_ARRAY_TASK_ID'])
+    first = int(environment.get('SLURM_ARRAY_TASK_MIN', 0))
+    count = int(environment.get('SLURM_ARRAY_TASK_COUNT', int(environment.get('SLURM_ARRAY_TASK_MAX', task)) - first + 1))
+    step = int(environment.get('SLURM_ARRAY_TASK_STEP', 1))
+    number = (task - first) // step
+    if not 0 <= number < count:
+        raise PreparationError(f'SLURM_ARRAY_TASK_ID is {task}, outside the array of {count} tasks from {first}; give --shard I/N')
+    return number, count
+
+
+def prepare_with(flags: argparse.ArgumentParser, args: argparse.Namespace, *, version: str, read: Callable[[Found], Listing],
+                 match: Callable[[Listing, Found], Iterator[Indexed]], deciding: Sequence[str] = ()) -> int:
+    """Check the flags, prepare, and say how it ended.
+
+    Args:
+        deciding: names of the script's own arguments that the outcome depends on.
+
+    Returns:
+        exit status: 0, or :data:`TOO_MANY_FAILED`.
+    """
+    _check(flags, args)
+    encoding = Encoding(args.short_side, 1 if args.all_intra else args.gop, args.crf, args.quality)
+    shard = args.shard or shard_of_slurm()
+    if shard[1] > 1:
+        logger.info('doing shard %d of %d', *shard)
+    plan = Preparation(
+        name=args.name or args.out.resolve().name, version=version, videos=tuple(args.videos), out=args.out, read=read, match=match,
+        to=args.to, encoding=encoding, ffmpeg=args.ffmpeg, steps=args.steps, spread=Spread(args.workers, args.dask), shard=shard,
+        time_limit=args.time_limit, min_frames=args.min_frames, max_failed=args.max_failed, largest_member=int(args.max_member * 2**30),
+        arguments=_arguments(args, encoding, deciding))
+    failed = prepare(plan)
+    if failed > args.max_failed:
+        logger.error('%.1f %% of the listed clips cannot be used, more than --max-failed %g', 100 * failed, args.max_failed)
+        return TOO_MANY_FAILED
+    return 0
+
+
+def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[str]) -> dict:
+    """What the outcome depends on, beside the inputs; nothing of the machine."""
+    own = {name: str(value) if isinstance(value := getattr(args, name), Path) else value for name in deciding}
+    how = {'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
+           'frames': {'short_side': encoding.short_side, 'quality': encoding.quality}, 'original': {}}[args.to]
+    return {'gfvideo': gfvideo.__version__, 'av': av.__version__,
+            'arguments': {**own, 'videos': [str(path) for path in args.videos], 'annotations': args.annotations and str(args.annotations),
+                          'to': args.to, 'min_frames': args.min_frames, **how}}
+
+
+def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for path in args.videos:
+        if not path.exists():
+            flags.error(f'--videos: {path} is not there')
+        if path.is_file() and not is_archive(path.name):
+            flags.error(f'--videos: {path} is neither a folder nor an archive (zip, tar, tar.gz, or parts x-00, x-01, …)')
+    if args.annotations is not None and not args.annotations.exists():
+        flags.error(f'--annotations: {args.annotations} is not there')
+    if args.out.exists() and not args.out.is_dir():
+        flags.error(f'--out: {args.out} is a file; name a folder')
+    for name, least in (('workers', 1), ('min_frames', 1), ('time_limit', 1e-3), ('max_member', 1e-6)):
+        if getattr(args, name) < least:
+            flags.error(f'--{name.replace("_", "-")} is {getattr(args, name)}; give {"1 or more" if least == 1 else "more than 0"}')
+    if not 0 <= args.max_failed <= 1:
+        flags.error(f'--max-failed is {args.max_failed}; give a share from 0 to 1')
+    try:
+        Encoding(args.short_side, args.gop, args.crf, args.quality)
+    except ValueError as error:
+        flags.error(str(error))
+
+
+def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a script's ``main``: log to stderr; an error that a user can mend is one line, not a traceback. Returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S', stream=sys.stderr)
+    try:
+        return main(argv)
+    except (PreparationError, AnnotationError, ArchiveError, FfmpegError, StopRun, ManifestError) as error:
+        logger.error('error: %s', error)
+    except OSError as error:
+        logger.error('error: %s%s', error, '; make room and run the same command again' if error.errno in (28, 122) else '')
+    except KeyboardInterrupt:
+        logger.error('interrupted; run the same command again to go on')
+        return INTERRUPTED
+    return 1

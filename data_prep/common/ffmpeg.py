@@ -1,0 +1,124 @@
+"""The ffmpeg program: which one, its version, and the command lines that the preparation runs."""
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+__all__ = ['Encoding', 'Ffmpeg', 'FfmpegError', 'find_ffmpeg']
+
+
+class FfmpegError(RuntimeError):
+    """No ffmpeg, or one that cannot do what is asked; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Ffmpeg:
+    """A program and what ``-version`` says of it."""
+    path: str
+    version: str
+
+    @property
+    def passthrough(self) -> tuple[str, str]:
+        """Keep every frame and its time; the flag was renamed in 5.1 and the old name was dropped later."""
+        number = re.match(r'n?(\d+)\.(\d+)', self.version)
+        old = number is not None and (int(number[1]), int(number[2])) < (5, 1)
+        return ('-vsync' if old else '-fps_mode', 'passthrough')
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How clips are encoded again.
+
+    Attributes:
+        short_side: wanted short side in pixels, never enlarged; 0 keeps the size.
+        gop: frames from one key frame to the next: 8 lets 8 spread frames be read at a fraction of the cost; 1 is all-intra.
+        crf: constant rate factor of x264, 0 (lossless) to 51.
+        quality: of JPEG folders, ffmpeg's ``-q:v``: 2 (best) to 31.
+    """
+    short_side: int = 256
+    gop: int = 8
+    crf: int = 20
+    quality: int = 2
+
+    def __post_init__(self) -> None:
+        if self.short_side < 0 or self.short_side % 2:
+            raise ValueError(f'--short-side is {self.short_side}; give an even number of pixels, or 0 to keep the size')
+        if self.gop < 1:
+            raise ValueError(f'--gop is {self.gop}; give 1 (all-intra) or more')
+        if not 0 <= self.crf <= 51:
+            raise ValueError(f'--crf is {self.crf}; give 0 to 51')
+        if not 2 <= self.quality <= 31:
+            raise ValueError(f'--quality is {self.quality}; give 2 to 31')
+
+    def scale(self) -> str:
+        """A filter that makes the short side at most ``short_side`` and both sides even, as the encoder needs them."""
+        short = f'min({self.short_side},min(iw,ih))' if self.short_side else 'min(iw,ih)'
+        even = f'trunc({short}/2)*2'
+        return f"scale=w='if(gt(iw,ih),-2,{even})':h='if(gt(iw,ih),{even},-2)'"
+
+    def video(self, ffmpeg: Ffmpeg, source: str, target: str) -> list[str]:
+        """Encode to H.264 with dense key frames; rotation is baked in, sound, subtitles and metadata are left behind.
+
+        ``source`` and ``target`` are absolute, so that a name with a leading ``-`` or a ``:`` is a name.
+        """
+        return [*self._read(ffmpeg, source), *ffmpeg.passthrough, '-vf', self.scale(), '-c:v', 'libx264', '-preset', 'veryfast',
+                '-crf', str(self.crf), '-g', str(self.gop), '-bf', '0', '-tune', 'fastdecode', '-pix_fmt', 'yuv420p',
+                '-fflags', '+bitexact', '-flags:v', '+bitexact', '-movflags', '+faststart', '-threads', '1', '-f', 'mp4',
+                f'file:{target}']
+
+    def frames(self, ffmpeg: Ffmpeg, source: str, folder: str) -> list[str]:
+        """Write JPEG frames 00001.jpg, 00002.jpg … into ``folder``."""
+        pattern = f'{folder}/%05d.jpg' if '%' not in folder else f'{folder.replace("%", "%%")}/%05d.jpg'
+        return [*self._read(ffmpeg, source), *ffmpeg.passthrough, '-vf', self.scale(), '-q:v', str(self.quality), '-pix_fmt', 'yuvj420p',
+                '-fflags', '+bitexact', '-flags:v', '+bitexact', '-threads', '1', '-start_number', '1', '-f', 'image2', f'file:{pattern}']
+
+    @staticmethod
+    def _read(ffmpeg: Ffmpeg, source: str) -> list[str]:
+        return [ffmpeg.path, '-nostdin', '-v', 'error', '-xerror', '-y', '-threads', '1', '-i', f'file:{source}', '-map', '0:v:0', '-an',
+                '-sn', '-dn', '-map_metadata', '-1']
+
+
+@cache
+def find_ffmpeg(wanted: str | None = None) -> Ffmpeg:
+    """The ffmpeg asked for, else the one on PATH, else the one that the package imageio-ffmpeg carries.
+
+    Raises:
+        FfmpegError: there is none, it does not run, or it was built without the encoder libx264.
+    """
+    path = _absolute(wanted) if wanted else shutil.which('ffmpeg') or _carried()
+    version = _output([path, '-version'])
+    found = re.match(r'ffmpeg version (\S+)', version)
+    if found is None:
+        raise FfmpegError(f'{path} is not ffmpeg: it answers -version with {version[:80]!r}; give another one with --ffmpeg')
+    if 'libx264' not in _output([path, '-hide_banner', '-encoders']):
+        raise FfmpegError(f'{path} ({found[1]}) was built without the encoder libx264; give another one with --ffmpeg, or install '
+                          "imageio-ffmpeg and take the system's from PATH")
+    return Ffmpeg(path, found[1])
+
+
+def _absolute(wanted: str) -> str:
+    found = shutil.which(wanted)
+    if found is None:
+        raise FfmpegError(f'--ffmpeg: {wanted} is not a program that can be run')
+    return str(Path(found).absolute())
+
+
+def _carried() -> str:
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+        return get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise FfmpegError(f'no ffmpeg on PATH, and imageio-ffmpeg does not bring one ({error}); pip install imageio-ffmpeg, or install '
+                          'ffmpeg, or keep the files as they are with --to original') from error
+
+
+def _output(argv: Sequence[str]) -> str:
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace', timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FfmpegError(f'{argv[0]} does not run ({error}); give another ffmpeg with --ffmpeg') from error

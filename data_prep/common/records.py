@@ -1,0 +1,90 @@
+"""What was done to each clip, kept so that a killed run loses at most the clips in flight.
+
+Every process that works appends to a file of its own, one JSON object a line, in one write; nobody rewrites another's lines. When a step is
+done its files are merged into one, in the order of the clips, so that the same inputs leave the same bytes.
+"""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gfvideo.data.manifest import write_atomically
+
+__all__ = ['Record', 'Recorder', 'iter_records', 'merge_records', 'read_lines', 'source_key', 'write_lines']
+
+Record = dict[str, Any]
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(record, separators=(',', ':')).encode() + b'\n'
+
+
+class Recorder:
+    """Appends records to a new file in ``folder``; a line is there whole when :meth:`add` returns."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / f'{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part'
+        self._descriptor: int | None = None
+
+    def add(self, record: Record) -> None:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+        line = _line(record)
+        if os.write(self._descriptor, line) != len(line):
+            raise OSError(28, 'No space left on device', str(self.file))
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def read_lines(file: Path) -> Iterator[Record]:
+    """The records of a file; a last line that a killed process did not finish is passed over."""
+    with file.open('rb') as lines:
+        for line in lines:
+            if line.endswith(b'\n'):
+                yield json.loads(line)
+
+
+def write_lines(file: Path, records: Iterable[Record]) -> None:
+    """Write records to ``file``, which appears complete or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, map(_line, records))
+
+
+def iter_records(folder: Path) -> Iterator[Record]:
+    """The records of all runs of a step, merged ones first, so that the later one of a clip comes later."""
+    if folder.is_dir():
+        files = sorted(folder.glob('*.jsonl')) + sorted(folder.glob('*.part'), key=lambda file: file.stat().st_mtime_ns)
+        for file in files:
+            yield from read_lines(file)
+
+
+def merge_records(folder: Path, name: str, order: Iterable[str], keep: Callable[[Record], bool] = lambda record: True) -> None:
+    """Merge the records of a step into ``folder/name.jsonl``: the last one of each path in ``order``, in that order."""
+    latest = {record['path']: record for record in iter_records(folder) if keep(record)}
+    parts = sorted(folder.glob('*.part')) if folder.is_dir() else []
+    write_lines(folder / f'{name}.jsonl', (latest[path] for path in order if path in latest))
+    for part in parts:
+        part.unlink()
+
+
+def source_key(path: str, kind: str) -> str:
+    """Changes when a source changes: size and time of a file; number, size and time of a folder's files.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+    """
+    if kind == 'frames':
+        with os.scandir(path) as entries:
+            stats = [entry.stat() for entry in entries if entry.is_file()]
+        return f'{len(stats)}-{sum(s.st_size for s in stats)}-{max((s.st_mtime_ns for s in stats), default=0)}'
+    stat = os.stat(path)
+    return f'{stat.st_size}-{stat.st_mtime_ns}'
