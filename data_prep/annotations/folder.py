@@ -241,7 +241,7 @@ def _list_rows(file: Path, form: str, split: str, classes: Sequence[str] | None)
     for line, text in text_lines(file):
         tail = tail_of(text)
         try:
-            row = LIST_FORMS[form](f'{file}:{line}', f'{text[:len(text) - len(tail)]}0')
+            row = LIST_FORMS[form](f'{file}:{line}', f'{text.removesuffix(tail)}0' if tail else text)
         except ValueError as error:
             raise AnnotationError(f'{file}:{line}: {text!r} is no line of the form {form!r} ({_bare(error, file, line)}); correct the '
                                   'line, name the form it has, or give the class list if labels are names with spaces') from error

@@ -5,12 +5,16 @@ name leads out of the folder stops the run before anything is written for it; li
 """
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import re
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from data_prep.common.scanning import is_archive
 __all__ = ['ArchiveError', 'Unpacked', 'Volume', 'find_volumes', 'unpack']
 
 PART = re.compile(r'(?P<stem>.+?)(?:-|\.part|\.)(?P<number>\d{2,3}|[a-z]{2})')
+DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}          # by what a stream begins with
 BLOCK = 2**20
 SPARE = 64 * 2**20
 
@@ -59,6 +64,31 @@ class Unpacked:
 
 def _open_part(file: str, member: str | None) -> BinaryIO:
     return open(file, 'rb') if member is None else zipfile.ZipFile(file).open(member)
+
+
+class _Corrupt(ArchiveError):
+    """Data do not fit their checksum, so anything read before may be wrong, too."""
+
+
+class _Checked(io.RawIOBase):
+    """What a compressed stream holds. By itself, tarfile does not look at the checksum."""
+
+    def __init__(self, stream: io.BufferedReader):
+        start = stream.peek(6)
+        self._stream = next((opener(stream) for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), stream)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except (zlib.error, lzma.LZMAError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:                          # of the disk
+                raise
+            raise _Corrupt(error) from error
+        buffer[:len(data)] = data
+        return len(data)
 
 
 class _Chain(io.RawIOBase):
@@ -111,6 +141,9 @@ def find_volumes(files: Sequence[Path]) -> list[Volume]:
         else:
             volumes.append(Volume(_stem(file.name), ((str(file), None),)))
     for stem, numbered in parts.items():
+        if stem.lower().endswith('.zip'):
+            raise ArchiveError(f'{stem}: parts of a zip are not read one after the other; join them first: '
+                               f'cat {os.path.basename(stem)}.* > {os.path.basename(stem)}')
         _check_numbers(stem, sorted(numbered))
         volumes.append(Volume(_stem(os.path.basename(stem)), tuple(numbered[number] for number in sorted(numbered))))
     volumes.sort(key=lambda volume: volume.parts)
@@ -189,23 +222,31 @@ def unpack(volume: Volume, folder: Path, temporary: Path, largest: int, wanted: 
                 continue
             _write(volume, name, size, opener, target, temporary)
             counts['written'] += 1
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, io.UnsupportedOperation) as error:
-        raise _damaged(volume, f'or cut off after {count} members', error) from error
-    except OSError as error:
-        if error.errno is None or type(error).__module__ in ('gzip', 'zlib', 'lzma'):         # BadGzipFile is an OSError, too
-            raise _damaged(volume, f'after {count} members', error) from error
-        raise
-    except Exception as error:
-        if type(error).__module__ in ('zlib', 'lzma', '_lzma'):
-            raise _damaged(volume, f'after {count} members', error) from error
-        raise
+    except _Corrupt as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ArchiveError(f'{volume.name}: damaged after {count} members ({error}); download it again: what was unpacked is removed, for '
+                           'nobody knows which of it is right') from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError) as error:
+        raise ArchiveError(f'{volume.name}: damaged or cut off after {count} members ({error}); download it again: what was unpacked '
+                           'stays') from error
     if not count:
         raise ArchiveError(f'{volume.name}: holds nothing; is it an archive?')
     return Unpacked(**counts)
 
 
-def _damaged(volume: Volume, where: str, error: Exception) -> ArchiveError:
-    return ArchiveError(f'{volume.name}: damaged {where} ({error}); download it again: what was unpacked stays')
+class _Header(tarfile.TarInfo):
+    """Of a member. By itself, tarfile takes a damaged header, or the end of the file instead of one, for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:                                # the mark at its end
+            raise
+        except tarfile.InvalidHeaderError as error:
+            raise _Corrupt(f'{error} where a member should begin') from error
+        except tarfile.HeaderError as error:
+            raise EOFError(f'{error} where a member should begin') from error
 
 
 def _members(volume: Volume) -> Iterator[tuple[str, int, Callable[[], BinaryIO] | None]]:
@@ -218,10 +259,13 @@ def _members(volume: Volume) -> Iterator[tuple[str, int, Callable[[], BinaryIO] 
                 if not info.is_dir():
                     yield info.filename, info.file_size, (lambda info=info: archive.open(info)) if plain else None
         return
-    with volume.open() as stream, tarfile.open(fileobj=stream, mode='r|*') as archive:
-        for info in archive:
+    with volume.open() as stream, _Checked(stream) as data, tarfile.open(fileobj=data, mode='r|', tarinfo=_Header) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()                                   # it would keep millions of them
             if not info.isdir():
                 yield info.name, info.size, (lambda info=info: archive.extractfile(info)) if info.isreg() else None
+        while data.read(BLOCK):                                       # the checksum stands at the end
+            pass
 
 
 def _safe(volume: Volume, name: str) -> tuple[str, ...]:

@@ -8,25 +8,23 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == '__main__':
-    sys.path.insert(0, str(ROOT))
-
-from data_prep.common.children import end_group, start_child  # noqa: E402
+from data_prep.common.children import TRIES, end_group, start_child
 
 __all__ = ['Checker', 'Verdict', 'check_frames', 'check_video']
 
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, '-c', f'import sys; sys.path.insert(0, {str(ROOT)!r}); from data_prep.common.checking import serve; serve()')
 IMAGES = ('.jpg', '.jpeg', '.png')
 DETAIL = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a clip holds.
 
@@ -80,7 +78,7 @@ def check_video(file: str) -> Verdict:
 
 def _facts(video) -> dict[str, object]:
     stream, first = video._stream, next(video._sequence())
-    return dict(rate=round(float(stream.average_rate or 0), 3), rotation=int(first.rotation), codec=stream.codec_context.name)
+    return dict(rate=round(float(stream.average_rate or 0), 3), rotation=int(first.rotation), codec=stream.codec.canonical_name)
 
 
 def _without(file: str, text: str) -> str:
@@ -94,7 +92,7 @@ def check_frames(folder: str) -> Verdict:
     import numpy as np
 
     names = [name for name in os.listdir(folder) if not name.startswith('.') and name.lower().endswith(IMAGES)]
-    numbered = {int(match[1]): name for name in names if (match := re.fullmatch(r'\D*?(\d+)\.\w+', name))}
+    numbered = {int(match[1]): name for name in names if (match := re.fullmatch(r'.*?(\d+)\.\w+', name, re.DOTALL))}
     if not numbered:
         return Verdict.bad('empty', 'no numbered image in the folder')
     order = sorted(numbered)
@@ -121,14 +119,16 @@ def check_frames(folder: str) -> Verdict:
 
 def _template(name: str) -> str:
     """'img_00001.jpg' -> 'img_{:05d}.jpg'."""
-    head, digits, tail = re.fullmatch(r'(\D*?)(\d+)(\.\w+)', name).groups()
+    head, digits, tail = re.fullmatch(r'(.*?)(\d+)(\.\w+)', name, re.DOTALL).groups()
     brace = str.maketrans({'{': '{{', '}': '}}'})
     width = f':0{len(digits)}d' if digits[0] == '0' or len(digits) > 1 else ':d'
     return f'{head.translate(brace)}{{{width}}}{tail}'
 
 
 def _is_whole(data: bytes) -> bool:
-    """A JPEG ends with its end marker (ISO 10918-1, B.1), perhaps padded; decoders fill the rest of a cut one with grey."""
+    """A JPEG ends with its end marker (ISO 10918-1, B.1), a PNG with its last chunk, or nearly; decoders fill up a cut one."""
+    if data[:4] == b'\x89PNG':
+        return b'IEND' in data[-64:]
     return data[:2] != b'\xff\xd8' or b'\xff\xd9' in data[-64:]
 
 
@@ -159,6 +159,14 @@ class Checker:
             kind: 'video' or 'frames'.
             time_limit: seconds after which it is given up.
         """
+        for _ in range(TRIES):
+            verdict = self._try(path, kind, time_limit)
+            if verdict is not None:
+                return verdict
+        return Verdict.bad('killed', f'the process that decoded it was killed {TRIES} times')
+
+    def _try(self, path: str, kind: str, time_limit: float) -> Verdict | None:
+        """The verdict; None if something else killed the process: that says nothing about the clip."""
         child = self._started()
         try:
             child.stdin.write(json.dumps([path, kind]).encode() + b'\n')
@@ -172,7 +180,7 @@ class Checker:
         if not answer.endswith(b'\n'):
             status = child.wait()
             self.close()
-            return Verdict.bad('decode_error', f'the decoder crashed (status {status})')
+            return None if status == -signal.SIGKILL else Verdict.bad('decode_error', f'the decoder crashed (status {status})')
         return Verdict(**json.loads(answer))
 
     @staticmethod
@@ -186,8 +194,7 @@ class Checker:
         if self._child is not None and self._child.poll() is not None:
             self.close()
         if self._child is None:
-            self._child = start_child([sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=subprocess.DEVNULL)
+            self._child = start_child(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         return self._child
 
     def close(self) -> None:
@@ -202,19 +209,10 @@ class Checker:
         self.close()
 
 
-def _serve(requests, answers) -> None:
-    for line in requests:
-        answers.write(json.dumps(asdict(check(*json.loads(line)))).encode() + b'\n')
-        answers.flush()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def serve() -> None:
     """Read ``[path, kind]`` a line from stdin and answer with the verdict, until stdin ends."""
     answers = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)                                                    # what a library prints is no answer
-    _serve(sys.stdin.buffer, answers)
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    for line in sys.stdin.buffer:
+        answers.write(json.dumps(asdict(check(*json.loads(line)))).encode() + b'\n')
+        answers.flush()

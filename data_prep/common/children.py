@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ['Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
+__all__ = ['TRIES', 'Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
 
 PR_SET_PDEATHSIG = 1                                                  # linux/prctl.h
 KEPT_STDERR = 4000
+TRIES = 3                                                             # of a program that something else kills: who is short of memory, say
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Finished:
     @property
     def timed_out(self) -> bool:
         return self.status is None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether something else killed it: programs that fail do not end like that."""
+        return self.status == -signal.SIGKILL
 
 
 def _prctl() -> Callable[[int, int], int] | None:
@@ -65,11 +72,23 @@ def end_group(child: subprocess.Popen) -> None:
     child.wait()
     for pipe in (child.stdin, child.stdout, child.stderr):
         if pipe is not None:
-            pipe.close()
+            with suppress(BrokenPipeError):                           # it ended before it read all that was written
+                pipe.close()
 
 
 def run_child(argv: Sequence[str], time_limit: float) -> Finished:
-    """Run a program to its end, at most ``time_limit`` seconds; then its whole process group is killed."""
+    """Run a program to its end, at most ``time_limit`` seconds; then its whole process group is killed.
+
+    One that is killed from outside is run again, :data:`TRIES` times in all: that says nothing about what it worked on.
+    """
+    for _ in range(TRIES):
+        finished = _run_once(argv, time_limit)
+        if not finished.was_killed:
+            break
+    return finished
+
+
+def _run_once(argv: Sequence[str], time_limit: float) -> Finished:
     child = start_child(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         stderr = child.communicate(timeout=time_limit)[1]

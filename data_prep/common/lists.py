@@ -57,7 +57,7 @@ def write_all(folder: Path, manifest: Manifest, rows: Mapping[str, Sequence[Clip
 
 
 def _can_say(path: str, spaces: bool) -> bool:
-    return path.splitlines() == [path] and (spaces or len(path.split()) == 1)
+    return path.strip().splitlines() == [path] and (spaces or len(path.split()) == 1)
 
 
 def _lines(rows: Iterable[ClipRow], line: Callable[[ClipRow], str]) -> Iterator[bytes]:

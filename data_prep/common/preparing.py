@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
 from data_prep.common.listing import Found, Indexed, Listing, extra
 from data_prep.common.records import Record, iter_records, merge_records, read_lines, write_lines
 from data_prep.common.reporting import Progress, report_failures
-from data_prep.common.scanning import IMAGES, VIDEOS, Scan, is_archive, scan
+from data_prep.common.scanning import IMAGES, VIDEOS, Scan, is_archive, is_frame, scan, walk
 from data_prep.common.spreading import Spread, run_all
 from data_prep.common.steps import AGAIN, Clip, EncodeJob, VerifyJob, output_of
 from gfvideo.data.manifest import ClipRow, Manifest, write_atomically, write_manifest
@@ -38,6 +39,7 @@ __all__ = ['STEPS', 'Preparation', 'PreparationError', 'prepare']
 
 logger = logging.getLogger('data_prep')
 STEPS = ('unpack', 'index', 'verify', 'encode', 'lists', 'stats')
+UNFINISHED = re.compile(r'\..+\.(jsonl?|txt|html)\.\w{8}')           # what write_atomically leaves behind when it is killed
 FIELDS = tuple(field for field in Verdict.__dataclass_fields__)
 
 
@@ -134,35 +136,42 @@ def prepare(plan: Preparation) -> float:
 @contextmanager
 def _only_run(plan: Preparation) -> Iterator[None]:
     """Hold the folder for this run (shards share it), and remove what a killed run left half-way."""
-    plan.temporary.mkdir(parents=True, exist_ok=True)
-    held = [(plan.work, fcntl.LOCK_SH if plan.is_sharded else fcntl.LOCK_EX), (plan.temporary, fcntl.LOCK_EX)]
-    descriptors = []
-    try:
-        for folder, how in held:
-            descriptors.append(os.open(folder, os.O_RDONLY))
+    plan.work.mkdir(exist_ok=True)
+    with _locked(plan, plan.work, fcntl.LOCK_SH if plan.is_sharded else fcntl.LOCK_EX):
+        plan.temporary.mkdir(parents=True, exist_ok=True)
+        with _locked(plan, plan.temporary, fcntl.LOCK_EX):
+            _remove_unfinished(plan)
             try:
-                fcntl.flock(descriptors[-1], how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PreparationError(f'another run is preparing {plan.out}; wait for it or end it') from None
-            except OSError as error:
-                logger.warning('%s cannot be locked (%s); see to it that no other run prepares it', folder, error.strerror)
-        _empty(plan.temporary if plan.is_sharded else plan.temporary.parent, keep=plan.temporary)
+                yield
+            finally:
+                shutil.rmtree(plan.temporary if plan.is_sharded else plan.temporary.parent, ignore_errors=True)
+
+
+@contextmanager
+def _locked(plan: Preparation, folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise PreparationError(f'another run is preparing {plan.out}; wait for it or end it') from None
+    except OSError as error:
+        logger.warning('%s cannot be locked (%s); see to it that no other run prepares it', folder, error.strerror)
+    try:
         yield
     finally:
-        shutil.rmtree(plan.temporary, ignore_errors=True)
-        try:
-            plan.temporary.parent.rmdir()
-        except OSError:
-            pass                                                     # other shards are at work
-        for descriptor in descriptors:
-            os.close(descriptor)
+        os.close(descriptor)
 
 
-def _empty(folder: Path, keep: Path) -> None:
-    for path in folder.iterdir():
-        if path == keep:
-            _empty(path, keep)
-        elif path.is_dir():
+def _remove_unfinished(plan: Preparation) -> None:
+    """What killed runs left half-way; a shard leaves alone what others may be writing."""
+    left = [*plan.temporary.iterdir()]
+    if not plan.is_sharded:
+        left += [path for path in plan.temporary.parent.iterdir() if path != plan.temporary]
+        folders = [plan.out, plan.out / 'lists', plan.work, *(path for path in plan.work.iterdir() if path.is_dir())]
+        left += [path for folder in folders if folder.is_dir() for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)]
+    for path in left:
+        if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
@@ -179,6 +188,9 @@ def _root(plan: Preparation) -> Path:
     if len(folders) > 1:
         raise PreparationError(f'--videos names {len(folders)} folders; name one that holds them all (links are followed)')
     if folders:
+        if plan.out.resolve().is_relative_to(folders[0].resolve()):
+            raise PreparationError(f'--out ({plan.out}) lies inside --videos ({folders[0]}): what is prepared would pass for videos; name '
+                                   'a folder beside it')
         archives = _archives_alone(folders[0])
         if not archives:
             return folders[0]
@@ -193,11 +205,10 @@ def _root(plan: Preparation) -> Path:
 def _archives_alone(folder: Path) -> list[Path]:
     """The archives in a folder, unless videos or frames stand there, too: then they have been unpacked already."""
     archives, loose = [], False
-    for path in sorted(folder.rglob('*')):
-        if is_archive(path.name) and path.is_file():
-            archives.append(path)
-        elif path.suffix.lower() in VIDEOS + IMAGES:
-            loose = True
+    for where, names in walk(os.fspath(folder)):
+        archives += [Path(where, name) for name in names if is_archive(name)]
+        loose = any(os.path.splitext(name)[1].lower() in VIDEOS or is_frame(name) for name in names)
+        if loose:
             break
     if loose and archives:
         logger.warning('%s holds archives (%s, …) beside videos; the videos are taken and the archives are not read: name the archives in '
@@ -207,14 +218,14 @@ def _archives_alone(folder: Path) -> list[Path]:
 
 def _unpack(plan: Preparation, archives: Sequence[Path], source: Path) -> None:
     volumes = find_volumes(archives)
-    if plan.is_sharded:
-        raise PreparationError('archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)')
     done_file = plan.work / 'unpack.jsonl'
     done = {record['name']: record for record in read_lines(done_file)} if done_file.is_file() else {}
     for volume in volumes:
         if done.get(volume.name, {}).get('key') == volume.key():
             logger.info('%s was unpacked before', volume.name)
             continue
+        if plan.is_sharded:
+            raise PreparationError('archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)')
         logger.info('unpacking %s (%d file(s))', volume.name, len(volume.parts))
         result = unpack(volume, source / volume.name, plan.temporary / 'member', plan.largest_member, _is_of_clips)
         logger.info('%s: %d files written, %d there already, %d passed over', volume.name, result.written, result.there,
@@ -247,10 +258,19 @@ def _index(plan: Preparation, root: Path) -> None:
     for split, reasons in _counts(matched).items():
         logger.info('%s: %s', split, ', '.join(f'{count} {reason}' for reason, count in reasons.items()))
     targets = _Targets(there)
-    write_lines(plan.work / 'index.jsonl', ({**asdict(_named(clip)), 'target': targets(clip)} for clip in matched))
+    write_lines(plan.work / 'index.jsonl', _index_rows(matched, targets))
     write_lines(plan.work / 'index.json', [{
         'classes': listing.classes, 'label_order': listing.label_order, 'official': listing.official, 'expected': listing.expected,
         'warnings': listing.warnings, 'extra': unused.count}])
+
+
+def _index_rows(matched: Iterable[Indexed], targets: _Targets) -> Iterator[Record]:
+    """Rows of the index; ``again`` marks a clip whose file an earlier row has, too (in another split)."""
+    seen: set[str] = set()
+    for clip in map(_named, matched):
+        yield {**asdict(clip), 'target': targets(clip), 'again': clip.path in seen}
+        if clip.path is not None:
+            seen.add(clip.path)
 
 
 def _counts(matched: Iterable[Indexed]) -> dict[str, Counter]:
@@ -263,18 +283,20 @@ def _counts(matched: Iterable[Indexed]) -> dict[str, Counter]:
 def _named(clip: Indexed) -> Indexed:
     """The clip, or without its file if the name of that is no text."""
     try:
-        (clip.path or '').encode()
+        f'{clip.id}{clip.path}'.encode()
         return clip
     except UnicodeEncodeError:
-        return Indexed(clip.split, clip.id, clip.label, None, clip.kind, 'unreadable', f'the name {clip.path!a} is not UTF-8; rename it')
+        name = clip.id.encode(errors='backslashreplace').decode()
+        return Indexed(clip.split, name, clip.label, None, clip.kind, 'unreadable', f'the name {clip.path!a} is not UTF-8; rename it')
 
 
 class _Targets:
-    """Where a source's encoded form goes: its path without suffix; with it where two sources differ in nothing else."""
+    """Where a source's encoded form goes: its path without suffix; with it where another source could have that name, too."""
 
     def __init__(self, there: Scan):
+        paths = [path for named in (there.found.videos, there.found.folders) for paths in named.values() for path in paths]
         stems = Counter(os.path.splitext(path)[0] for paths in there.found.videos.values() for path in paths)
-        self._shared = {stem for stem, count in stems.items() if count > 1}
+        self._shared = {stem for stem, count in stems.items() if count > 1} | stems.keys() & set(paths)
 
     def __call__(self, clip: Indexed) -> str | None:
         if clip.path is None or clip.kind == 'frames':
@@ -295,12 +317,9 @@ def _rows(plan: Preparation) -> Iterator[Record]:
 
 def _clips(plan: Preparation) -> Iterator[Clip]:
     """The sources of this shard, each once though two splits may list it."""
-    seen = set()
     for row in _rows(plan):
-        path = row['path']
-        if path is not None and path not in seen and _in_shard(path, plan.shard):
-            seen.add(path)
-            yield Clip(path, row['kind'], row['target'])
+        if row['path'] is not None and not row['again'] and _in_shard(row['path'], plan.shard):
+            yield Clip(row['path'], row['kind'], row['target'])
 
 
 def _in_shard(path: str, shard: tuple[int, int]) -> bool:
@@ -311,15 +330,17 @@ def _in_shard(path: str, shard: tuple[int, int]) -> bool:
 
 def _verify(plan: Preparation, root: Path) -> None:
     job = VerifyJob(root.absolute(), plan.records('verify'), plan.time_limit)
-    done = {record['path']: record['key'] for record in iter_records(plan.work / 'verify') if record['reason'] not in AGAIN}
+    done: dict[int, int] = {}                                        # hashes, a third of the memory of the texts
+    for record in iter_records(plan.work / 'verify'):
+        done[hash(record['path'])] = hash(record['key']) if record['reason'] not in AGAIN else 0
 
     def is_done(clip: Clip) -> bool:
         try:
-            return clip.path in done and done[clip.path] == job.key(clip)
+            return done.get(hash(clip.path), 0) == hash(job.key(clip))
         except OSError:
             return False
 
-    _run(plan, 'verify', job, list(_clips(plan)), is_done, chunk=16)
+    _run(plan, 'verify', job, partial(_clips, plan), is_done, chunk=16)
 
 
 def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
@@ -329,13 +350,15 @@ def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
     job = EncodeJob(plan.to, root.absolute(), outputs.absolute(), plan.temporary.absolute(), plan.records(step), ffmpeg, plan.encoding,
                     plan.time_limit)
     verdicts = _verdicts(plan)
-    clips = []
-    for clip in _clips(plan):
-        verdict = verdicts.get(clip.path)
-        if verdict is None:
-            raise PreparationError(f'{clip.path} has not been verified; run the step verify first')
-        if verdict.reason is None and verdict.frames >= plan.min_frames:
-            clips.append(Clip(clip.path, clip.kind, clip.target, verdict))
+
+    def clips() -> Iterator[Clip]:
+        for clip in _clips(plan):
+            verdict = verdicts.get(clip.path)
+            if verdict is None:
+                raise PreparationError(f'{clip.path} has not been verified; run the step verify first')
+            if verdict.reason is None and verdict.frames >= plan.min_frames:
+                yield Clip(clip.path, clip.kind, clip.target, verdict)
+
     done = {record['path']: record for record in iter_records(plan.work / step) if record['reason'] not in AGAIN}
     _run(plan, step, job, clips, lambda clip: clip.path in done and job.is_done(clip, done[clip.path]), chunk=1)
 
@@ -348,16 +371,19 @@ def _folder(to: str) -> str:
     return {'video': 'videos', 'frames': 'frames'}[to]
 
 
-def _run(plan: Preparation, step: str, job: VerifyJob | EncodeJob, clips: Sequence[Clip], is_done: Callable[[Clip], bool],
+def _run(plan: Preparation, step: str, job: VerifyJob | EncodeJob, clips: Callable[[], Iterator[Clip]], is_done: Callable[[Clip], bool],
          chunk: int) -> None:
-    todo = [clip for clip in clips if not is_done(clip)]
-    chunk = max(1, min(8 * chunk if plan.spread.dask else chunk, len(todo) // (4 * plan.spread.workers)))
-    if todo or clips:
-        with Progress(step, len(clips), len(clips) - len(todo)) as progress:
-            for reasons in run_all(plan.spread, job, todo, chunk, job.dead) if todo else ():
+    """Do the clips that are not done. ``clips`` is gone through several times rather than kept."""
+    done = bytearray(map(is_done, clips()))
+    todo = len(done) - sum(done)
+    chunk = max(1, min(8 * chunk if plan.spread.dask else chunk, todo // (4 * plan.spread.workers)))
+    if done:
+        with Progress(step, len(done), len(done) - todo) as progress:
+            items = (clip for clip, is_it in zip(clips(), done) if not is_it)
+            for reasons in run_all(plan.spread, job, items, chunk, job.dead) if todo else ():
                 progress.add(reasons)
     if not plan.is_sharded:
-        merge_records(plan.work / step, 'all', (clip.path for clip in clips))
+        merge_records(plan.work / step, 'all', (clip.path for clip in clips()))
 
 
 def _verdicts(plan: Preparation) -> dict[str, Verdict]:
@@ -373,7 +399,7 @@ def _write_lists(plan: Preparation, root: Path, summary: Record, ffmpeg: Ffmpeg 
         written = {record['path']: Verdict(*(record[name] for name in FIELDS)) for record in iter_records(plan.work / _encoded(plan))}
         found = {path: verdict if verdict.reason or verdict.frames < plan.min_frames else written.get(path)
                  for path, verdict in found.items()}
-    names = _image_names(found.values())
+    names = _image_names(verdict for verdict in found.values() if verdict is not None and verdict.frames >= plan.min_frames)
     rows: dict[str, list[ClipRow]] = {split: [] for split in summary['official']}
     failed: list[Record] = []
     for row in _rows(plan):
@@ -385,13 +411,13 @@ def _write_lists(plan: Preparation, root: Path, summary: Record, ffmpeg: Ffmpeg 
         kind = {'video': 'video', 'frames': 'frames', 'original': row['kind']}[plan.to]
         path = row['path'] if plan.to == 'original' else output_of(row['target'], plan.to)
         rows[row['split']].append(ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width))
+    write_atomically(plan.out / 'failed.jsonl', (lists.json_line(record) for record in failed))
     rows = _with_clips(rows, failed, root)
     manifest = write_manifest(
         plan.out, name=plan.name, version=plan.version, classes=summary['classes'], label_order=summary['label_order'], rows=rows,
         video_root=_folder(plan.to) if plan.to != 'original' else _relative(root, plan.out),
         official={split: summary['official'][split] for split in rows},
         frame_template=names[0], start_index=names[1], preparation={'ffmpeg': ffmpeg and ffmpeg.version, **plan.arguments})
-    write_atomically(plan.out / 'failed.jsonl', (lists.json_line(record) for record in failed))
     lists.write_all(plan.out / 'lists', manifest, rows)
     _report(manifest, failed, summary)
     return len(failed) / max(1, sum(summary['official'].values()))
@@ -404,13 +430,13 @@ def _with_clips(rows: dict[str, list[ClipRow]], failed: Sequence[Record], root: 
                       if clip['split'] == split), '')
         logger.warning('no clip of split %r can be used, so the prepared dataset has no such split%s', split, first)
     if not any(rows.values()):
-        raise PreparationError(f'no clip of any split can be used; is --videos right ({root})?')
+        raise PreparationError(f'no clip of any split can be used; is --videos right ({root})? failed.jsonl in --out lists the reasons')
     return {split: some for split, some in rows.items() if some}
 
 
-def _image_names(verdicts: Iterable[Verdict | None]) -> tuple[str, int]:
+def _image_names(verdicts: Iterable[Verdict]) -> tuple[str, int]:
     """Form and first number of the images of most folders."""
-    counts = Counter((verdict.template, verdict.start) for verdict in verdicts if verdict is not None and verdict.template)
+    counts = Counter((verdict.template, verdict.start) for verdict in verdicts if verdict.template)
     return counts.most_common(1)[0][0] if counts else ('{:05d}.jpg', 1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -28,16 +29,21 @@ class Recorder:
     """Appends records to a new file in ``folder``; a line is there whole when :meth:`add` returns."""
 
     def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = folder / f'{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part'
+        self._folder = folder
         self._descriptor: int | None = None
 
     def add(self, record: Record) -> None:
         if self._descriptor is None:
-            self._descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+            self._descriptor = self._open()
         line = _line(record)
         if os.write(self._descriptor, line) != len(line):
-            raise OSError(28, 'No space left on device', str(self.file))
+            self.close()                                             # nothing may follow the torn line
+            raise OSError(28, 'No space left on device', str(self._folder))
+
+    def _open(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f'{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part'
+        return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -47,10 +53,12 @@ class Recorder:
 
 def read_lines(file: Path) -> Iterator[Record]:
     """The records of a file; a last line that a killed process did not finish is passed over."""
+    yield from map(json.loads, _whole_lines(file))
+
+
+def _whole_lines(file: Path) -> Iterator[bytes]:
     with file.open('rb') as lines:
-        for line in lines:
-            if line.endswith(b'\n'):
-                yield json.loads(line)
+        yield from (line for line in lines if line.endswith(b'\n'))
 
 
 def write_lines(file: Path, records: Iterable[Record]) -> None:
@@ -61,19 +69,36 @@ def write_lines(file: Path, records: Iterable[Record]) -> None:
 
 def iter_records(folder: Path) -> Iterator[Record]:
     """The records of all runs of a step, merged ones first, so that the later one of a clip comes later."""
-    if folder.is_dir():
-        files = sorted(folder.glob('*.jsonl')) + sorted(folder.glob('*.part'), key=lambda file: file.stat().st_mtime_ns)
-        for file in files:
-            yield from read_lines(file)
+    for file in _files(folder):
+        yield from read_lines(file)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob('*.jsonl')) + sorted(folder.rglob('*.part'), key=lambda file: file.stat().st_mtime_ns)
 
 
 def merge_records(folder: Path, name: str, order: Iterable[str], keep: Callable[[Record], bool] = lambda record: True) -> None:
     """Merge the records of a step into ``folder/name.jsonl``: the last one of each path in ``order``, in that order."""
-    latest = {record['path']: record for record in iter_records(folder) if keep(record)}
-    parts = sorted(folder.glob('*.part')) if folder.is_dir() else []
-    write_lines(folder / f'{name}.jsonl', (latest[path] for path in order if path in latest))
-    for part in parts:
-        part.unlink()
+    places: dict[int, int] = {}                                      # hash of the path -> where its last record stands in all_lines
+    folder.mkdir(parents=True, exist_ok=True)
+    files = _files(folder)
+    with tempfile.TemporaryFile(dir=folder) as all_lines:
+        for line in (line for file in files for line in _whole_lines(file)):
+            record = json.loads(line)
+            if keep(record):
+                places[hash(record['path'])] = all_lines.tell()
+                all_lines.write(line)
+
+        def line_at(place: int) -> bytes:
+            all_lines.seek(place)
+            return all_lines.readline()
+
+        write_atomically(folder / f'{name}.jsonl', (line_at(places[hash(path)]) for path in order if hash(path) in places))
+    for file in files:
+        if file != folder / f'{name}.jsonl':
+            file.unlink()
+    for of_shard in {file.parent for file in files} - {folder}:
+        of_shard.rmdir()
 
 
 def source_key(path: str, kind: str) -> str:

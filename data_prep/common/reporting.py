@@ -22,6 +22,7 @@ REMEDIES = {
     'decode_error': 'the decoder reports damage; download it again, or leave the clip out',
     'missing_frames': 'images are missing from the folder or named in another way; unpack it again',
     'timeout': 'it was not done in time; run the same command again, with a longer --time-limit',
+    'killed': 'the process that worked on it was killed again and again; run the command again, with fewer --workers if memory is short',
     'unreadable': 'it may not be read; correct its permissions or its name',
     'too_short': 'it has fewer frames than --min-frames; leave it out, or lower --min-frames',
 }

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from data_prep.common.listing import Found
 
-__all__ = ['Scan', 'is_archive', 'scan']
+__all__ = ['Scan', 'is_archive', 'is_frame', 'scan', 'walk']
 
 VIDEOS = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp')
 IMAGES = ('.jpg', '.jpeg', '.png')
-ARCHIVE = re.compile(r'.+\.(zip|tar|tgz|tar\.(gz|bz2|xz))|.+-\d\d|.+\.(tar|tgz|tar\.gz|zip)\.?(part|\.)?(\d{2,3}|[a-z]{2})', re.IGNORECASE)
+ARCHIVE = re.compile(r'.+\.(zip|tar|tgz|tar\.(gz|bz2|xz))|.+-\d\d|.+\.(tar|tgz|tar\.gz|zip)\.(part)?(\d{2,3}|[a-z]{2})', re.IGNORECASE)
 
 
 @dataclass
@@ -33,6 +33,12 @@ def is_archive(name: str) -> bool:
     return not name.startswith('.') and ARCHIVE.fullmatch(name) is not None
 
 
+def is_frame(name: str) -> bool:
+    """Whether a name is that of a numbered image."""
+    stem, suffix = os.path.splitext(name)
+    return suffix.lower() in IMAGES and stem[-1:].isdigit()
+
+
 def scan(root: Path) -> Scan:
     """Look through ``root`` and all below it, links included; hidden files, thumbnails and the like do not count.
 
@@ -42,7 +48,7 @@ def scan(root: Path) -> Scan:
         OSError: a folder cannot be read.
     """
     videos, folders, archives = defaultdict(list), defaultdict(list), []
-    for folder, names in _walk(os.fspath(root)):
+    for folder, names in walk(os.fspath(root)):
         below = os.path.relpath(folder, root).replace(os.sep, '/')
         prefix = '' if below == '.' else f'{below}/'
         of_frames = False
@@ -52,7 +58,7 @@ def scan(root: Path) -> Scan:
             if suffix in VIDEOS:
                 videos[stem].append(prefix + name)
             elif suffix in IMAGES:
-                of_frames = of_frames or stem[-1:].isdigit()
+                of_frames = of_frames or is_frame(name)
             elif is_archive(name):
                 archives.append(prefix + name)
         if of_frames:
@@ -62,7 +68,7 @@ def scan(root: Path) -> Scan:
     return Scan(root, Found(dict(videos), dict(folders)), archives)
 
 
-def _walk(root: str) -> Iterator[tuple[str, list[str]]]:
+def walk(root: str) -> Iterator[tuple[str, list[str]]]:
     """(folder, names of its files), every folder once even if links go round."""
     seen, waiting = set(), [root]
     while waiting:

@@ -5,23 +5,27 @@ import atexit
 import errno
 import hashlib
 import os
+import re
 import shutil
+import signal
+import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from threading import get_ident
 
 from data_prep.common.checking import Checker, Verdict
-from data_prep.common.children import run_child
+from data_prep.common.children import TRIES, run_child
 from data_prep.common.ffmpeg import Encoding, Ffmpeg
 from data_prep.common.records import Record, Recorder, source_key
 from data_prep.common.spreading import StopRun
 
 __all__ = ['AGAIN', 'Clip', 'EncodeJob', 'VerifyJob', 'no_room', 'output_of']
 
-AGAIN = ('timeout', 'unreadable', 'missing')
+AGAIN = ('timeout', 'killed', 'unreadable', 'missing')
 """Reasons that may pass: these clips are tried again by the next run even if the file did not change."""
 
 NO_ROOM = ('No space left on device', 'Disk quota exceeded', 'File too large')
@@ -38,7 +42,7 @@ class Clip:
 
 def no_room(error: OSError) -> StopRun | None:
     """The error that ends the run, if nothing can be written any more."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         return StopRun(f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command again: it goes on '
                        'where it stopped')
     return None
@@ -53,13 +57,14 @@ def _checker(thread: int) -> Checker:
 
 
 @cache
-def _recorder(folder: Path, pid: int) -> Recorder:
+def _recorder(folder: Path, run: str, pid: int, thread: int) -> Recorder:
+    """One for each run: the next one removes the files of this one, and a cluster's workers outlive it."""
     return Recorder(folder)
 
 
-def _record(folder: Path, record: Record) -> None:
+def _record(folder: Path, run: str, record: Record) -> None:
     try:
-        _recorder(folder, os.getpid()).add(record)
+        _recorder(folder, run, os.getpid(), get_ident()).add(record)
     except OSError as error:
         raise no_room(error) or error from error
 
@@ -76,6 +81,7 @@ class VerifyJob:
     root: Path
     records: Path
     time_limit: float
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def key(self, clip: Clip) -> str:
         return source_key(str(self.root / clip.path), clip.kind)
@@ -92,11 +98,11 @@ class VerifyJob:
         return self.note(clip, key, verdict)
 
     def note(self, clip: Clip, key: str, verdict: Verdict) -> str:
-        _record(self.records, {'path': clip.path, 'key': key, **asdict(verdict)})
+        _record(self.records, self.run, {'path': clip.path, 'key': key, **asdict(verdict)})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
-        return Counter([self.note(clip, self.key(clip), Verdict.bad('decode_error', 'the worker that decoded it died three times'))])
+        return Counter([self.note(clip, '', Verdict.bad('killed', f'the worker that decoded it was killed {TRIES} times'))])
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ class EncodeJob:
     ffmpeg: Ffmpeg
     encoding: Encoding
     time_limit: float
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def key(self, clip: Clip) -> str:
         """Changes with the source, the arguments and the version of ffmpeg."""
@@ -136,7 +143,7 @@ class EncodeJob:
         target = self.outputs / output_of(clip.target, self.to)
         try:
             if self.to == 'frames':
-                whole = record['reason'] is not None or len(os.listdir(target)) == record['frames']
+                whole = record['reason'] is not None or _sizes(target) == (record['frames'], record['bytes'])
             else:
                 whole = record['reason'] is not None or target.stat().st_size == record['bytes']
             return whole and record['key'] == self.key(clip)
@@ -159,6 +166,8 @@ class EncodeJob:
             if verdict.reason is None:
                 _put(temporary, target)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return self.note(clip, key, Verdict.bad('unreadable', 'its name is too long to get the suffix .mp4'), 0)
             raise no_room(error) or StopRun(f'{error.filename}: {error.strerror}; see to it that --out can be written, and run the same '
                                             'command again') from error
         finally:
@@ -166,11 +175,11 @@ class EncodeJob:
         return self.note(clip, key, verdict, size)
 
     def note(self, clip: Clip, key: str, verdict: Verdict, size: int) -> str:
-        _record(self.records, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
+        _record(self.records, self.run, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
-        return Counter([self.note(clip, self.key(clip), Verdict.bad('decode_error', 'the worker that encoded it died three times'), 0)])
+        return Counter([self.note(clip, '', Verdict.bad('killed', f'the worker that encoded it was killed {TRIES} times'), 0)])
 
     def _write(self, clip: Clip, temporary: Path) -> tuple[Verdict, int]:
         self.temporary.mkdir(parents=True, exist_ok=True)
@@ -180,12 +189,15 @@ class EncodeJob:
         if clip.kind == 'frames':
             source = f'{source.replace("%", "%%")}/{_printf(clip.verdict.template)}'
         finished = run_child(self._argv(source, str(temporary.absolute())), self.time_limit)
-        if any(words in finished.stderr for words in NO_ROOM):
+        if finished.status == -signal.SIGXFSZ or any(words in finished.stderr for words in NO_ROOM):
             raise OSError(errno.ENOSPC, 'No space left on device', str(temporary))
         if finished.timed_out:
             return Verdict.bad('timeout', f'not encoded after {self.time_limit:g} s'), 0
+        if finished.was_killed:
+            return Verdict.bad('killed', f'ffmpeg was killed {TRIES} times'), 0
         if finished.status or finished.stderr:
             said = ' '.join(finished.stderr.replace(source, Path(source).name).replace(str(temporary), 'OUT').split())
+            said = re.sub(r' @ 0x[0-9a-f]+', '', said)               # addresses, which differ from run to run
             return Verdict.bad('decode_error', f'ffmpeg ended with status {finished.status}: {said[-240:]}'), 0
         return self._inspect(clip, temporary)
 
@@ -199,7 +211,7 @@ class EncodeJob:
 
 def _printf(template: str) -> str:
     """'img_{:05d}.jpg' -> 'img_%05d.jpg'."""
-    return template.replace('%', '%%').replace('{:', '%').replace('d}', 'd').replace('{{', '{').replace('}}', '}')
+    return ''.join(text.replace('%', '%%') + ('' if form is None else f'%{form}') for text, _, form, _ in Formatter().parse(template))
 
 
 def output_of(target: str, to: str) -> str:
@@ -229,7 +241,14 @@ def _frames_written(folder: Path) -> tuple[Verdict, int]:
     if not names:
         return Verdict.bad('decode_error', 'no frame was written'), 0
     height, width = cv2.imread(str(folder / names[0])).shape[:2]
-    return Verdict(len(names), height, width, 0.0, 0, '', '{:05d}.jpg', 1), sum((folder / name).stat().st_size for name in names)
+    return Verdict(len(names), height, width, 0.0, 0, '', '{:05d}.jpg', 1), _sizes(folder)[1]
+
+
+def _sizes(folder: Path) -> tuple[int, int]:
+    """Number and bytes of the files in a folder."""
+    with os.scandir(folder) as entries:
+        sizes = [entry.stat().st_size for entry in entries]
+    return len(sizes), sum(sizes)
 
 
 def _put(temporary: Path, target: Path) -> None:

@@ -246,6 +246,12 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='atomic_local')
 
+    def before_train(self, runner: Any) -> None:
+        """Say which data the run learns from and is judged on, as the checkpoints will."""
+        super().before_train(runner)
+        for loader, dataset in _datasets(runner).items():
+            runner.logger.info(f'{loader}: {described(dataset)}')
+
     def _save_checkpoint(self, runner: Any) -> None:
         # here every rank passes; the writing itself is the first one's alone
         runner.message_hub.update_info('random_states', all_gather_object(random_state()))
@@ -267,6 +273,13 @@ class SafeCheckpointHook(CheckpointHook):
             raise CheckpointError(f'no weight of the checkpoint belongs to {type(model).__name__}: it has e.g. '
                                   f'{list(checkpoint["state_dict"])[:3]}, the model {list(model.state_dict())[:3]}; '
                                   'is load_from the right file?')
+
+
+def described(dataset: dict) -> str:
+    """A dataset's ``metainfo`` in words: name, split, clips that are present of those that the annotation lists, hash."""
+    listed = f' of {dataset["official"]} listed' if dataset.get('official') is not None else ''
+    return (f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}: {dataset.get("present")}{listed} clips, hash '
+            f'{dataset.get("manifest_hash")}')
 
 
 def _datasets(runner: Any) -> dict[str, dict]:

@@ -98,9 +98,9 @@ def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None) -> 
     """
     check = _StageCheck(name, {} if built is None else built)
     with registry.DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'gfvideo'):
-        model = check.build('model', lambda: registry.MODELS.build(_with_preprocessor(cfg)))
         datasets = {key: check.dataset(key, cfg[key]['dataset']) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
                     if isinstance(cfg.get(key), dict)}
+        model = check.build('model', lambda: registry.MODELS.build(_with_preprocessor(cfg)))
         check.classes(model, datasets)
         batches = {key: check.batches(key, cfg[key], len(dataset)) for key, dataset in datasets.items()}
         check.loops(cfg)

@@ -18,6 +18,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from ..data.manifest import read_manifest
 from .checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, write_atomically
 from .config_check import KNOWN_KEYS, ConfigError, check_keys, check_stage, explain_unknown
 
@@ -143,7 +144,20 @@ def _finish(merged: dict, cfg: Config, options: Sequence[Mapping[str, Any]]) -> 
     stage = _config(merged, cfg)
     for some in options:
         stage.merge_from_dict(dict(some))
+    _count_classes(stage)
     return stage
+
+
+def _count_classes(cfg: Config) -> None:
+    """``num_classes=None`` stands for the number of classes of the prepared dataset; it stays None where that is not there."""
+    model = cfg.get('model') or {}
+    if model.get('num_classes', 0) is not None:
+        return
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = (cfg.get(key) or {}).get('dataset') or {}
+        if dataset.get('form', 'manifest') == 'manifest' and (Path(dataset.get('root', '')) / 'dataset.json').is_file():
+            model['num_classes'] = len(read_manifest(dataset['root']).classes)
+            return
 
 
 def _config(content: Mapping, like: Config) -> Config:

@@ -1,6 +1,6 @@
 """Kinetics-400: 8 frames spread over the clip, multi-scale crop, flip (a mirror changes no class)."""
 _root = '{{$GFVIDEO_K400:data/kinetics400}}'
-_prepare = 'python data_prep/kinetics.py --videos DIR --annotations DIR --out ' + _root
+_prepare = 'python data_prep/kinetics.py --version 400 --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment'),
     dict(type='DecodeFrames'),

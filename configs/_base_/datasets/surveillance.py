@@ -1,6 +1,6 @@
 """Surveillance clips of many sizes in Kinetics form; people are small in them, so 4:3 is kept at 320x240."""
 _root = '{{$GFVIDEO_SURVEILLANCE:data/surveillance_kinetics}}'
-_prepare = 'python data_prep/kinetics.py --videos DIR --annotations DIR --out ' + _root
+_prepare = 'python data_prep/kinetics.py --version custom --to original --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment'),
     dict(type='DecodeFrames'),

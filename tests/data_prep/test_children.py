@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_prep.common.children import TRIES, KEPT_STDERR, end_group, run_child, start_child
+
+ROOT = Path(__file__).resolve().parents[2]
+on_linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='only Linux kills a child whose parent ends')
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.02)
+    return condition()
+
+
+def pids_in(file: Path, count: int) -> list[int]:
+    assert wait_until(lambda: file.is_file() and len(file.read_text().split()) == count), 'the children did not start'
+    return [int(pid) for pid in file.read_text().split()]
+
+
+def test_status_and_the_end_of_stderr():
+    ended = run_child(['/bin/sh', '-c', 'echo out; echo wrong >&2; exit 7'], 20)
+    assert (ended.status, ended.stderr, ended.timed_out) == (7, 'wrong', False)
+    ended = run_child(['/bin/sh', '-c', 'head -c 100000 /dev/zero | tr "\\0" x >&2; printf "\\377end" >&2'], 20)
+    assert ended.status == 0
+    assert len(ended.stderr) <= KEPT_STDERR and ended.stderr.endswith('\ufffdend')
+
+
+def test_no_shell_reads_the_names(tmp_path):
+    name = f"a b'\"$(touch {tmp_path}/made)`touch {tmp_path}/made`; touch {tmp_path}/made\n*"
+    ended = run_child(['/bin/sh', '-c', 'printf %s "$1" >&2', 'sh', name], 20)
+    assert ended.stderr == name
+    assert not (tmp_path / 'made').exists()
+
+
+def test_nothing_is_read_from_the_terminal():
+    assert run_child(['/bin/cat'], 20).status == 0
+
+
+@on_linux
+def test_the_time_limit_ends_grandchildren_too(tmp_path):
+    file = tmp_path / 'pids'
+    started = time.monotonic()
+    ended = run_child(['/bin/sh', '-c', f'sleep 300 & echo $$ $! > {file}; wait'], 1.0)
+    assert ended.timed_out and ended.status is None and ended.stderr == 'not done after 1 s'
+    assert time.monotonic() - started < 60
+    assert wait_until(lambda: not any(map(is_alive, pids_in(file, 2))))
+
+
+@on_linux
+def test_a_grandchild_that_is_left_behind_ends_with_the_child(tmp_path):
+    file = tmp_path / 'pids'
+    run_child(['/bin/sh', '-c', f'sleep 300 2>/dev/null & echo $! > {file}'], 20)
+    assert wait_until(lambda: not any(map(is_alive, pids_in(file, 1))))
+
+
+@on_linux
+def test_a_child_ends_with_the_process_that_waits_for_it(tmp_path):
+    file = tmp_path / 'pid'
+    program = f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom data_prep.common.children import run_child\n' \
+              f"run_child(['/bin/sh', '-c', 'echo $$ > {file}; exec sleep 300'], 300)"
+    waiting = subprocess.Popen([sys.executable, '-c', program])
+    try:
+        pid, = pids_in(file, 1)
+        assert is_alive(pid)
+    finally:
+        waiting.send_signal(signal.SIGKILL)
+        waiting.wait()
+    assert wait_until(lambda: not is_alive(pid))
+
+
+def test_what_is_killed_from_outside_is_tried_again(tmp_path):
+    killed_once = f'if [ -e {tmp_path}/once ]; then exit 0; fi; touch {tmp_path}/once; kill -KILL $$'
+    assert run_child(['/bin/sh', '-c', killed_once], 20).status == 0
+    ended = run_child(['/bin/sh', '-c', f'echo x >> {tmp_path}/tries; kill -KILL $$'], 20)
+    assert ended.was_killed and ended.status == -signal.SIGKILL
+    assert (tmp_path / 'tries').read_text().split() == ['x'] * TRIES
+    crashed = run_child(['/bin/sh', '-c', f'echo x >> {tmp_path}/crashes; kill -SEGV $$'], 20)
+    assert crashed.status == -signal.SIGSEGV and not crashed.was_killed
+    assert (tmp_path / 'crashes').read_text().split() == ['x']
+
+
+def test_ending_a_child_that_did_not_read_what_was_written():
+    child = start_child(['/bin/true'], stdin=subprocess.PIPE)
+    child.wait()
+    child.stdin.write(b'x')                                          # stays in the buffer, and closing flushes
+    end_group(child)
+    assert child.stdin.closed
+
+
+def test_a_program_that_is_not_there():
+    with pytest.raises(FileNotFoundError):
+        run_child([f'{os.sep}no-such-program'], 1)

@@ -1,0 +1,266 @@
+#!/usr/bin/env python
+"""Measure data preparation against the same work by hand, and how it grows with the number of clips.
+
+    python tools/analysis_tools/benchmark_preparation.py transcode FOLDER     # against ffmpeg processes started by hand
+    python tools/analysis_tools/benchmark_preparation.py verify FOLDER        # against plain sequential decoding
+    python tools/analysis_tools/benchmark_preparation.py reading VIDEO        # 8 frames of a clip, before and after transcoding
+    python tools/analysis_tools/benchmark_preparation.py rows --clips 100000  # time and peak memory of index, a resumed run and lists
+
+A ratio is the time by hand divided by ours, of two runs one after the other, first in turn; 1 means that nothing is lost.
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import av
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))       # a checkout that is not installed works too
+
+from data_prep.common.checking import Checker, Verdict
+from data_prep.common.children import run_child
+from data_prep.common.ffmpeg import Encoding, find_ffmpeg
+from data_prep.common.records import write_lines
+from data_prep.common.scanning import scan
+from data_prep.common.spreading import Spread, run_all
+from data_prep.common.steps import Clip, EncodeJob, VerifyJob
+from gfvideo.data.readers import open_video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> tuple[float, float, list[float]]:
+    """Median seconds of both, and plain / ours of every round; each is first in every second round."""
+    times: list[tuple[float, float]] = []
+    for i in range(rounds):
+        if i % 2:
+            by_hand = seconds(plain)
+            times.append((seconds(ours), by_hand))
+        else:
+            own = seconds(ours)
+            times.append((own, seconds(plain)))
+    return statistics.median(t[0] for t in times), statistics.median(t[1] for t in times), [plain / ours for ours, plain in times]
+
+
+def said(ratios: Sequence[float]) -> str:
+    low, middle, high = np.percentile(ratios, (25, 50, 75))
+    return f'ratio by hand / ours {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {len(ratios)} rounds)'
+
+
+def clips_in(folder: Path, most: int) -> list[Clip]:
+    paths = sorted(path for paths in scan(folder).found.videos.values() for path in paths)
+    if not paths:
+        raise SystemExit(f'{folder} holds no video')
+    step = max(1, len(paths) // most)
+    return [Clip(path, 'video', os.path.splitext(path)[0]) for path in paths[::step][:most]]
+
+
+# ---- transcode
+
+def run_transcode(args: argparse.Namespace) -> None:
+    ffmpeg, encoding = find_ffmpeg(args.ffmpeg), Encoding(args.short_side)
+    with Checker() as check:
+        clips = [Clip(clip.path, clip.kind, clip.target, check(str((args.folder / clip.path).absolute())))
+                 for clip in clips_in(args.folder, args.clips)]
+    clips = [clip for clip in clips if clip.verdict.reason is None]
+    frames = sum(clip.verdict.frames for clip in clips)
+    print(f'{len(clips)} clips, {frames} frames, {args.workers} worker(s), ffmpeg {ffmpeg.version}')
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+            out = Path(folder)
+            job = EncodeJob('video', args.folder.absolute(), out / 'videos', out / 'tmp', out / 'records', ffmpeg, encoding, 600.0)
+            failed = sum(reasons.total() - reasons[''] for reasons in run_all(Spread(args.workers), job, clips, 1, job.dead))
+            if failed:
+                raise SystemExit(f'{failed} clips failed')
+
+    def by_hand() -> None:
+        with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+            queue: SimpleQueue[int] = SimpleQueue()
+            for number in range(len(clips)):
+                queue.put(number)
+
+            def work() -> None:
+                while True:
+                    try:
+                        number = queue.get_nowait()
+                    except Empty:
+                        return
+                    source = str((args.folder / clips[number].path).absolute())
+                    subprocess.run(encoding.video(ffmpeg, source, f'{folder}/{number}.mp4'), check=True, stdin=subprocess.DEVNULL)
+
+            threads = [threading.Thread(target=work) for _ in range(args.workers)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    own, plain, ratios = paired(ours, by_hand, args.rounds)
+    print(f'transcode: ours {own:.1f} s, by hand {plain:.1f} s, {said(ratios)}')
+
+
+# ---- verify
+
+def run_verify(args: argparse.Namespace) -> None:
+    clips = clips_in(args.folder, args.clips)
+    print(f'{len(clips)} clips, {args.workers} worker(s)')
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+            job = VerifyJob(args.folder.absolute(), Path(folder), 600.0)
+            for _ in run_all(Spread(args.workers), job, clips, 16, job.dead):
+                pass
+
+    def by_hand() -> None:
+        """A new process, as ours, that decodes one file after the other; several share the files."""
+        code = ('import sys, av\nfor name in sys.argv[1:]:\n    with av.open(name) as video:\n        stream = video.streams.video[0]\n'
+                '        stream.thread_type = "NONE"\n        for _ in video.decode(stream):\n            pass\n')
+        names = [str((args.folder / clip.path).absolute()) for clip in clips]
+        children = [subprocess.Popen([sys.executable, '-c', code, *names[i::args.workers]]) for i in range(args.workers)]
+        for child in children:
+            child.wait()
+
+    own, plain, ratios = paired(ours, by_hand, args.rounds)
+    print(f'verify: ours {own:.1f} s, by hand {plain:.1f} s, {said(ratios)}')
+
+
+# ---- reading
+
+def read_eight(path: str, reader: str) -> None:
+    with open_video(path, reader=reader) as video:
+        video.get_frames(np.linspace(0, len(video) - 1, 8).round().astype(int))
+
+
+def run_reading(args: argparse.Namespace) -> None:
+    source = str(args.video.absolute())
+    with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+        for name, encoding in (('GOP 8', Encoding(args.short_side)), ('all-intra', Encoding(args.short_side, gop=1))):
+            target = f'{folder}/clip.mp4'
+            finished = run_child(encoding.video(find_ffmpeg(args.ffmpeg), source, target), 600.0)
+            if finished.status or finished.stderr:
+                raise SystemExit(f'{source} is not transcoded: {finished.stderr}')
+
+            own, plain, ratios = paired(partial(read_eight, target, args.reader), partial(read_eight, source, args.reader), args.rounds)
+            print(f'{name}: 8 spread frames in {1e3 * own:.1f} ms, of the original in {1e3 * plain:.1f} ms; original / transcoded '
+                  f'{statistics.median(ratios):.2f}; bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times')
+
+
+# ---- rows
+
+def run_rows(args: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+        root = Path(folder)
+        start = time.perf_counter()
+        _write_synthetic(root, args.clips)
+        print(f'{args.clips} synthetic rows and files written in {time.perf_counter() - start:.1f} s')
+        common = [sys.executable, str(ROOT / 'data_prep' / 'kinetics.py'), '--version', 'custom', '--videos', str(root / 'videos'),
+                  '--annotations', str(root / 'annotations'), '--out', str(root / 'out'), '--to', 'original', '--workers', '1', '--steps']
+        _measure('index', [*common, 'index'])
+        job = VerifyJob(root / 'videos', root / 'out' / 'work' / 'verify', 1.0)
+        write_lines(root / 'out' / 'work' / 'verify' / 'all.jsonl', _records(job, args.clips))
+        _measure('verify, resumed', [*common, 'verify'])
+        _measure('lists', [*common, 'lists'])
+
+
+def _names(count: int) -> Iterator[tuple[str, int]]:
+    for number in range(count):
+        yield f'{number:011d}', number % 300
+
+
+def _write_synthetic(root: Path, count: int) -> None:
+    (root / 'annotations').mkdir()
+    validation = max(1, count // 20)
+    files = {name: (root / 'annotations' / f'{name}.csv').open('w', newline='') for name in ('train', 'val')}
+    tables = {name: csv.writer(file) for name, file in files.items()}
+    for name, table in tables.items():
+        table.writerow(['label', 'youtube_id', 'time_start', 'time_end', 'split'])
+    for number, (youtube_id, second) in enumerate(_names(count)):
+        split = 'val' if number < validation else 'train'
+        tables[split].writerow([f'class {number % 400:03d}', youtube_id, second, second + 10, split])
+        folder = root / 'videos' / f'{number // 10000:03d}'
+        if number % 10000 == 0:
+            folder.mkdir(parents=True)
+        (folder / _file(youtube_id, second)).touch()
+    for file in files.values():
+        file.close()
+
+
+def _file(name: str, second: int) -> str:
+    return f'{name}_{second:06d}_{second + 10:06d}.mp4'
+
+
+def _records(job: VerifyJob, count: int) -> Iterator[dict]:
+    for number, (name, second) in enumerate(_names(count)):
+        path = f'{number // 10000:03d}/{_file(name, second)}'
+        yield {'path': path, 'key': job.key(Clip(path, 'video', '')), **asdict(Verdict(250, 256, 340, 25.0, 0, 'h264'))}
+
+
+def _measure(what: str, argv: Sequence[str]) -> None:
+    start = time.perf_counter()
+    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    said_last = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f'{what} failed: {said_last[-500:]}')
+    cpu = usage.ru_utime + usage.ru_stime
+    print(f'{what}: {time.perf_counter() - start:.1f} s ({cpu:.1f} s of CPU), peak memory {usage.ru_maxrss / 1024:.0f} MB')
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name, run, inputs in (('transcode', run_transcode, 'folder'), ('verify', run_verify, 'folder'), ('reading', run_reading, 'video'),
+                              ('rows', run_rows, None)):
+        command = commands.add_parser(name, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.set_defaults(run=run)
+        if inputs:
+            command.add_argument(inputs, type=Path)
+        command.add_argument('--tmp', type=Path, help='folder for temporary files')
+        if name in ('transcode', 'verify'):
+            command.add_argument('--workers', type=int, default=2)
+            command.add_argument('--clips', type=int, default=40, help='at most so many, spread over the folder')
+            command.add_argument('--rounds', type=int, default=3)
+        if name in ('transcode', 'reading'):
+            command.add_argument('--ffmpeg', help='the program to use')
+            command.add_argument('--short-side', type=int, default=256)
+        if name == 'reading':
+            command.add_argument('--reader', default='auto')
+            command.add_argument('--rounds', type=int, default=31)
+        if name == 'rows':
+            command.add_argument('--clips', type=int, default=100_000)
+    args = parser.parse_args(arguments)
+    for name in ('folder', 'video'):
+        path = getattr(args, name, None)
+        if path is not None and not path.exists():
+            parser.error(f'{path} is not there')
+    return args
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    av.logging.set_level(av.logging.ERROR)
+    args.run(args)
+
+
+if __name__ == '__main__':
+    main()
