@@ -58,27 +58,61 @@ def check_video(file: str) -> Verdict:
     """Decode every frame of a video file. What FFmpeg reports as an error counts, also where it goes on: it goes on after nearly all."""
     import av
 
-    from gfvideo.data.readers import PyAVReader
     from gfvideo.data.video_index import VideoError
 
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture() as reports:
         try:
-            with PyAVReader(file, exact=True) as video:
-                frames, (height, width) = len(video), video.frame_size
-                facts = _facts(video)
-        except VideoError as error:
+            verdict = _decoded(file)
+        except (VideoError, av.error.FFmpegError) as error:
             said = '; '.join(dict.fromkeys(text.strip() for _, _, text in reports))
-            return Verdict.bad(error.kind, _without(file, f'{error} {f"({said})" if said else ""}'))
+            return Verdict.bad(getattr(error, 'kind', 'decode_error'), _without(file, f'{error} {f"({said})" if said else ""}'))
     errors = list(dict.fromkeys(f'{part}: {text.strip()}' for level, part, text in reports if level <= av.logging.ERROR))
-    if errors:
-        return Verdict.bad('decode_error', f'{frames} frames decode, with {len(reports)} errors: {"; ".join(errors)}')
-    return Verdict(frames, height, width, **facts)
+    if errors and verdict.reason is None:
+        return Verdict.bad('decode_error', f'{verdict.frames} frames decode, with {len(reports)} errors: {"; ".join(errors)}')
+    return verdict
 
 
-def _facts(video) -> dict[str, object]:
-    stream, first = video._stream, next(video._sequence())
-    return dict(rate=round(float(stream.average_rate or 0), 3), rotation=int(first.rotation), codec=stream.codec.canonical_name)
+def _decoded(file: str) -> Verdict:
+    """One pass over the file: its packets are indexed, as readers will do it, and decoded."""
+    import av
+
+    from gfvideo.data.video_index import index_packets, open_stream, packets_of
+    container, stream = open_stream(file, 'pyav')
+    with container:
+        context, sizes, lost, first = stream.codec_context, [], 0, None
+
+        def decode(packet) -> int:
+            nonlocal first
+            try:
+                frames = context.decode(packet)
+            except av.error.InvalidDataError:
+                return 1
+            for frame in frames:
+                first = first or frame
+                sizes.append((frame.height, frame.width))
+            return 0
+
+        def passing():
+            nonlocal lost
+            for packet in packets_of(container, stream):
+                yield packet
+                lost += decode(packet)
+
+        index = index_packets(passing(), container, stream)
+        lost += decode(None)                                         # what the decoder held back
+        if first is None:
+            return Verdict.bad('decode_error', 'no frame of it decodes')
+        rate, codec, rotation = round(float(stream.average_rate or 0), 3), stream.codec.canonical_name, int(first.rotation)
+    if len(set(sizes)) > 1:
+        some = ' and '.join(f'{width}x{height}' for height, width in sorted(set(sizes))[:2])
+        return Verdict.bad('decode_error', f'its frames have {len(set(sizes))} sizes, e.g. {some}')
+    if rotation % 90:
+        return Verdict.bad('decode_error', f'it is to be turned by {rotation} degrees; encode it upright')
+    if not index.doubt and (lost or len(index.times) != len(sizes)):
+        return Verdict.bad('decode_error', f'{len(sizes)} frames decode of {len(index.times)} in the file')
+    height, width = sizes[0]
+    return Verdict(len(sizes), *((width, height) if rotation % 180 else (height, width)), rate, rotation, codec)
 
 
 def _without(file: str, text: str) -> str:

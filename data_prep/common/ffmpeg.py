@@ -23,11 +23,11 @@ class Ffmpeg:
     version: str
 
     @property
-    def passthrough(self) -> tuple[str, str]:
-        """Keep every frame and its time; the flag was renamed in 5.1 and the old name was dropped later."""
-        number = re.match(r'n?(\d+)\.(\d+)', self.version)
-        old = number is not None and (int(number[1]), int(number[2])) < (5, 1)
-        return ('-vsync' if old else '-fps_mode', 'passthrough')
+    def passthrough(self) -> tuple[str, str, str, str]:
+        """Keep every frame and its time, also frames that follow each other faster than the mean; the flags changed in 5.1 and 6.1."""
+        match = re.match(r'n?(\d+)\.(\d+)', self.version)
+        number = (int(match[1]), int(match[2])) if match else (99, 0)                           # built from the latest source
+        return ('-vsync' if number < (5, 1) else '-fps_mode', 'passthrough', '-enc_time_base', '-1' if number < (6, 1) else 'demux')
 
 
 @dataclass(frozen=True)

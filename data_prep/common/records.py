@@ -26,29 +26,29 @@ def _line(record: Record) -> bytes:
 
 
 class Recorder:
-    """Appends records to a new file in ``folder``; a line is there whole when :meth:`add` returns."""
+    """Appends records to a file of its own in ``folder``; a line is there whole when :meth:`add` returns.
+
+    No file is kept open: a cluster's workers outlive the runs, which merge the files and remove them.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._descriptor: int | None = None
+        self._file = self._new_file()
+
+    def _new_file(self) -> Path:
+        return self._folder / f'{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part'
 
     def add(self, record: Record) -> None:
-        if self._descriptor is None:
-            self._descriptor = self._open()
-        line = _line(record)
-        if os.write(self._descriptor, line) != len(line):
-            self.close()                                             # nothing may follow the torn line
-            raise OSError(28, 'No space left on device', str(self._folder))
-
-    def _open(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f'{socket.gethostname()[:40]}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part'
-        return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        line = _line(record)
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            written = os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+        if written != len(line):
+            self._file = self._new_file()                            # nothing may follow the torn line
+            raise OSError(28, 'No space left on device', str(self._folder))
 
 
 def read_lines(file: Path) -> Iterator[Record]:

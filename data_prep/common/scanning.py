@@ -82,8 +82,15 @@ def walk(root: str) -> Iterator[tuple[str, list[str]]]:
             for entry in entries:
                 if entry.name.startswith('.'):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     waiting.append(entry.path)
                 else:
                     names.append(entry.name)
         yield folder, names
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:                                                  # a link to itself
+        return False

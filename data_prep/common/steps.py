@@ -8,10 +8,9 @@ import os
 import re
 import shutil
 import signal
-import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -57,14 +56,13 @@ def _checker(thread: int) -> Checker:
 
 
 @cache
-def _recorder(folder: Path, run: str, pid: int, thread: int) -> Recorder:
-    """One for each run: the next one removes the files of this one, and a cluster's workers outlive it."""
+def _recorder(folder: Path, pid: int, thread: int) -> Recorder:
     return Recorder(folder)
 
 
-def _record(folder: Path, run: str, record: Record) -> None:
+def _record(folder: Path, record: Record) -> None:
     try:
-        _recorder(folder, run, os.getpid(), get_ident()).add(record)
+        _recorder(folder, os.getpid(), get_ident()).add(record)
     except OSError as error:
         raise no_room(error) or error from error
 
@@ -81,7 +79,6 @@ class VerifyJob:
     root: Path
     records: Path
     time_limit: float
-    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def key(self, clip: Clip) -> str:
         return source_key(str(self.root / clip.path), clip.kind)
@@ -98,7 +95,7 @@ class VerifyJob:
         return self.note(clip, key, verdict)
 
     def note(self, clip: Clip, key: str, verdict: Verdict) -> str:
-        _record(self.records, self.run, {'path': clip.path, 'key': key, **asdict(verdict)})
+        _record(self.records, {'path': clip.path, 'key': key, **asdict(verdict)})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
@@ -126,7 +123,6 @@ class EncodeJob:
     ffmpeg: Ffmpeg
     encoding: Encoding
     time_limit: float
-    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def key(self, clip: Clip) -> str:
         """Changes with the source, the arguments and the version of ffmpeg."""
@@ -175,7 +171,7 @@ class EncodeJob:
         return self.note(clip, key, verdict, size)
 
     def note(self, clip: Clip, key: str, verdict: Verdict, size: int) -> str:
-        _record(self.records, self.run, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
+        _record(self.records, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
@@ -220,19 +216,15 @@ def output_of(target: str, to: str) -> str:
 
 
 def _video_written(file: Path) -> tuple[Verdict, int]:
-    """Count the frames by their packets: they come from our own encoder, which reported no error."""
-    from gfvideo.data.video_index import VideoError, index_packets, open_stream, packets_of
+    """What the table of contents says: it comes from our own encoder, which reported no error and wrote it last."""
+    from gfvideo.data.video_index import VideoError, open_stream
     try:
         container, stream = open_stream(str(file), 'pyav')
-        with container:
-            index = index_packets(packets_of(container, stream), container, stream)
-            height, width = stream.codec_context.height, stream.codec_context.width
-            rate, codec = round(float(stream.average_rate or 0), 3), stream.codec_context.name
     except VideoError as error:
         return Verdict.bad('decode_error', f'what was encoded cannot be read: {error}'.replace(str(file), 'OUT')), 0
-    if index.doubt:
-        return Verdict.bad('decode_error', f'what was encoded cannot be read: {index.doubt}'), 0
-    return Verdict(len(index.times), height, width, rate, 0, codec), file.stat().st_size
+    with container:
+        context, rate = stream.codec_context, round(float(stream.average_rate or 0), 3)
+        return Verdict(stream.frames, context.height, context.width, rate, 0, stream.codec.canonical_name), file.stat().st_size
 
 
 def _frames_written(folder: Path) -> tuple[Verdict, int]:

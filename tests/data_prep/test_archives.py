@@ -153,7 +153,8 @@ def test_flipped_bits_in_compressed_data(taken_out, tmp_path, name, data, place)
     assert taken_out({name: data})[1] == {f'x/{path}': content for path, content in CLIPS.items()}
 
 
-@pytest.mark.parametrize('name', ['/etc/evil.mp4', '../evil.mp4', 'a/../../evil.mp4', '..\\evil.mp4', 'C:\\evil.mp4', 'c:evil.mp4', '\\evil.mp4'])
+@pytest.mark.parametrize('name', ['/etc/evil.mp4', '../evil.mp4', 'a/../../evil.mp4', '..\\evil.mp4', 'C:\\evil.mp4', 'c:evil.mp4',
+                                  '\\evil.mp4'])
 @pytest.mark.parametrize('write', [tar_of, zip_of])
 def test_members_that_lead_out(taken_out, tmp_path, name, write):
     with pytest.raises(ArchiveError, match='leads out of the folder'):
@@ -193,7 +194,8 @@ def test_a_link_that_was_unpacked_is_not_followed(taken_out, tmp_path):
 
 
 def test_only_what_is_wanted(taken_out):
-    results, found = taken_out({'x.tar': tar_of({**CLIPS, 'run.sh': b'x', '.hidden.mp4': b'x'})}, wanted=lambda name: re.match(r'[^.].*\.mp4', name))
+    results, found = taken_out({'x.tar': tar_of({**CLIPS, 'run.sh': b'x', '.hidden.mp4': b'x'})},
+                               wanted=lambda name: re.match(r'[^.].*\.mp4', name))
     assert results == [Unpacked(written=3, passed_over=2)]
     assert len(found) == 3
 
@@ -218,7 +220,8 @@ def test_a_zip_that_lies_about_sizes(taken_out, tmp_path):
 
 
 def test_what_is_no_archive(taken_out):
-    for name, data in (('x.tar', b'<html>'), ('x.tar.gz', gzip.compress(b'no tar' * 200)), ('x.zip', b'PK\3\4 cut'), ('x.tar', b''), ('empty.tar', tar_of({})[:0])):
+    for name, data in (('x.tar', b'<html>'), ('x.tar.gz', gzip.compress(b'no tar' * 200)), ('x.zip', b'PK\3\4 cut'), ('x.tar', b''),
+                       ('empty.tar', tar_of({})[:0])):
         with pytest.raises(ArchiveError):
             taken_out({name: data})
     with pytest.raises(ArchiveError, match='holds nothing'):

@@ -47,7 +47,8 @@ def test_painted_clips(clip, checker):
 
 
 @pytest.mark.parametrize(('name', 'content', 'reason'), [
-    ('empty.mp4', b'', 'empty'), ('page.mp4', b'<!DOCTYPE html><html>not found</html>', 'not_a_video'), ('noise.webm', b'\x07' * 5000, 'not_a_video')])
+    ('empty.mp4', b'', 'empty'), ('page.mp4', b'<!DOCTYPE html><html>not found</html>', 'not_a_video'),
+    ('noise.webm', b'\x07' * 5000, 'not_a_video')])
 def test_what_is_no_video(tmp_path, checker, name, content, reason):
     (tmp_path / name).write_bytes(content)
     verdict = checker(str(tmp_path / name))
@@ -162,8 +163,10 @@ def frames(tmp_path, lay):
 
 
 @pytest.mark.parametrize(('template', 'start', 'count'), [
-    ('{:05d}.jpg', 1, 12), ('{:05d}.jpg', 0, 3), ('img_{:05d}.jpg', 1, 3), ('{:d}.jpg', 1, 12), ('{:d}.jpg', 0, 2), ('image {:03d}.jpeg', 1, 2),
-    ('a{{b}}d}}{{:x_{:02d}.jpg', 1, 3), ('100%d_{:04d}.jpg', 1, 2), ('v_HandStand_g01_c02_{:04d}.jpg', 1, 3), ('{:06d}.JPG', 1, 2), ('x\n{:02d}.jpg', 0, 1)])
+    ('{:05d}.jpg', 1, 12), ('{:05d}.jpg', 0, 3), ('img_{:05d}.jpg', 1, 3), ('{:d}.jpg', 1, 12), ('{:d}.jpg', 0, 2),
+    ('image {:03d}.jpeg', 1, 2),
+    ('a{{b}}d}}{{:x_{:02d}.jpg', 1, 3), ('100%d_{:04d}.jpg', 1, 2), ('v_HandStand_g01_c02_{:04d}.jpg', 1, 3), ('{:06d}.JPG', 1, 2),
+    ('x\n{:02d}.jpg', 0, 1)])
 def test_numbered_images(frames, template, start, count):
     folder = frames(*(template.format(number) for number in range(start, start + count)))
     verdict = check_frames(folder)
@@ -193,7 +196,8 @@ def test_wrong_folders(frames, tmp_path, names, reason, words):
 
 
 @pytest.mark.parametrize('cut', [
-    b'', picture()[:200], picture()[:-30], b'<html>', picture()[:2] + b'\0' * 400, cv2.imencode('.png', np.zeros((64, 64, 3)))[1].tobytes()[:-20],
+    b'', picture()[:200], picture()[:-30], b'<html>', picture()[:2] + b'\0' * 400,
+    cv2.imencode('.png', np.zeros((64, 64, 3)))[1].tobytes()[:-20],
     cv2.imencode('.png', np.random.default_rng(0).integers(0, 255, (32, 48, 3)))[1].tobytes()[:2000]])
 def test_damaged_images(frames, cut):
     verdict = check_frames(frames('00001.jpg', '00002.jpg', **{'00003.jpg': cut}))
@@ -217,7 +221,8 @@ def test_template_says_the_name_again(head, number, width):
 
 
 def test_every_reason_has_a_remedy():
-    assert {'missing', 'empty', 'not_a_video', 'no_video_stream', 'truncated', 'decode_error', 'missing_frames', 'timeout', 'killed', 'unreadable',
+    assert {'missing', 'empty', 'not_a_video', 'no_video_stream', 'truncated', 'decode_error', 'missing_frames', 'timeout', 'killed',
+            'unreadable',
             'too_short', 'ambiguous'} == REMEDIES.keys()
 
 

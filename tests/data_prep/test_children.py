@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.common.children import TRIES, KEPT_STDERR, end_group, run_child, start_child
+from data_prep.common.children import KEPT_STDERR, TRIES, end_group, run_child, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
 on_linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='only Linux kills a child whose parent ends')
@@ -105,5 +104,7 @@ def test_ending_a_child_that_did_not_read_what_was_written():
 
 
 def test_a_program_that_is_not_there():
-    with pytest.raises(FileNotFoundError):
-        run_child([f'{os.sep}no-such-program'], 1)
+    try:
+        assert run_child(['/no/such/program'], 20).status not in (0, None)
+    except FileNotFoundError:                                        # where nothing stands between
+        pass

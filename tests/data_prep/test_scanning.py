@@ -20,7 +20,8 @@ def folder(tmp_path):
 
 
 def test_what_is_found(folder):
-    root = folder('a.mp4', 'b/a.webm', 'b/c/d.MKV', 'f/00001.jpg', 'f/00002.jpg', 'g/f/img_1.png', 'part_0.tar.gz', 'z/20bn-x-00', 'z/20bn-x-01',
+    root = folder('a.mp4', 'b/a.webm', 'b/c/d.MKV', 'f/00001.jpg', 'f/00002.jpg', 'g/f/img_1.png', 'part_0.tar.gz', 'z/20bn-x-00',
+                  'z/20bn-x-01',
                   'Thumbs.db', '.hidden/x.mp4', '._a.mp4', 'b/notes.txt', 'pictures/cover.jpg')
     seen = scan(root)
     assert seen.found.videos == {'a': ['a.mp4', 'b/a.webm'], 'd': ['b/c/d.MKV']}
@@ -44,19 +45,23 @@ def test_the_folder_itself_may_hold_the_frames(folder):
 
 
 def test_odd_names(folder):
-    names = ['-x.mp4', 'a b.mp4', "it's \"q\".mp4", 'ü.mp4', '100%d.mp4', 'a:b.mp4', 'two\nlines.mp4', 'n' * 246 + '.mp4', 'a.b.c.mp4', os.fsdecode(b'\xe9.mp4')]
+    names = ['-x.mp4', 'a b.mp4', "it's \"q\".mp4", 'ü.mp4', '100%d.mp4', 'a:b.mp4', 'two\nlines.mp4', 'n' * 246 + '.mp4', 'a.b.c.mp4',
+             os.fsdecode(b'\xe9.mp4')]
     assert sorted(path for paths in scan(folder(*names)).found.videos.values() for path in paths) == sorted(names)
 
 
 @pytest.mark.parametrize(('name', 'expected'), [
     ('x.zip', True), ('x.tar', True), ('X.TAR.GZ', True), ('x.tgz', True), ('x.tar.xz', True), ('20bn-something-something-v2-00', True),
-    ('x.tar.gz.00', True), ('x.tar.gz.aa', True), ('x.tar.part00', True), ('x.tgz.part01', True), ('x.gz', False), ('x-0', False), ('x-001', False),
-    ('.x.zip', False), ('x.tar.gz.md5', False), ('x.tar00', False), ('x.mp4', False), ('clip-01.mp4', False), ('-00', False), ('x.tar.part', False)])
+    ('x.tar.gz.00', True), ('x.tar.gz.aa', True), ('x.tar.part00', True), ('x.tgz.part01', True), ('x.gz', False), ('x-0', False),
+    ('x-001', False),
+    ('.x.zip', False), ('x.tar.gz.md5', False), ('x.tar00', False), ('x.mp4', False), ('clip-01.mp4', False), ('-00', False),
+    ('x.tar.part', False)])
 def test_names_of_archives(name, expected):
     assert is_archive(name) is expected
 
 
-@pytest.mark.parametrize(('name', 'expected'), [('00001.jpg', True), ('a1.PNG', True), ('cover.jpg', False), ('1.mp4', False), ('.jpg', False)])
+@pytest.mark.parametrize(('name', 'expected'), [('00001.jpg', True), ('a1.PNG', True), ('cover.jpg', False), ('1.mp4', False),
+                                                ('.jpg', False)])
 def test_names_of_frames(name, expected):
     assert is_frame(name) is expected
 

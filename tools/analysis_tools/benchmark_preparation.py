@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,8 +23,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -42,15 +45,35 @@ from gfvideo.data.readers import open_video
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+class Ratios(NamedTuple):
+    """Medians of both in ms; by hand / ours of every round, by the clock and in time of the processors."""
+    ours_ms: float
+    plain_ms: float
+    wall: list[float]
+    cpu: list[float]
+
+    def __str__(self) -> str:
+        return f'ratio by hand / ours {_quartiles(self.wall)}, of CPU time {_quartiles(self.cpu)}, {len(self.wall)} rounds'
+
+
+def _quartiles(ratios: Sequence[float]) -> str:
+    low, middle, high = np.percentile(ratios, (25, 50, 75))
+    return f'{middle:.3f} ({low:.3f} to {high:.3f})'
+
+
+def seconds(function: Callable[[], object]) -> tuple[float, float]:
+    """By the clock, and by the processors for this process and the ones it started and waited for."""
+    def processors() -> float:
+        return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+    wall, cpu = time.perf_counter(), processors()
     function()
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, processors() - cpu
 
 
-def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> tuple[float, float, list[float]]:
-    """Median seconds of both, and plain / ours of every round; each is first in every second round."""
-    times: list[tuple[float, float]] = []
+def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> Ratios:
+    """Run both in turn; each is first in every second round."""
+    times: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for i in range(rounds):
         if i % 2:
             by_hand = seconds(plain)
@@ -58,20 +81,19 @@ def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int)
         else:
             own = seconds(ours)
             times.append((own, seconds(plain)))
-    return statistics.median(t[0] for t in times), statistics.median(t[1] for t in times), [plain / ours for ours, plain in times]
-
-
-def said(ratios: Sequence[float]) -> str:
-    low, middle, high = np.percentile(ratios, (25, 50, 75))
-    return f'ratio by hand / ours {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {len(ratios)} rounds)'
+    wall, cpu = ([by_hand[k] / own[k] for own, by_hand in times] for k in (0, 1))
+    medians = (1e3 * statistics.median(pair[k][0] for pair in times) for k in (0, 1))
+    return Ratios(*medians, wall, cpu)
 
 
 def clips_in(folder: Path, most: int) -> list[Clip]:
+    """``most`` videos spread over a folder, again from the first if it has fewer: starting workers should not count."""
     paths = sorted(path for paths in scan(folder).found.videos.values() for path in paths)
     if not paths:
         raise SystemExit(f'{folder} holds no video')
     step = max(1, len(paths) // most)
-    return [Clip(path, 'video', os.path.splitext(path)[0]) for path in paths[::step][:most]]
+    few = paths[::step][:most]
+    return [Clip(path, 'video', os.path.splitext(path)[0]) for path in islice(cycle(few), most)]
 
 
 # ---- transcode
@@ -114,8 +136,8 @@ def run_transcode(args: argparse.Namespace) -> None:
             for thread in threads:
                 thread.join()
 
-    own, plain, ratios = paired(ours, by_hand, args.rounds)
-    print(f'transcode: ours {own:.1f} s, by hand {plain:.1f} s, {said(ratios)}')
+    result = paired(ours, by_hand, args.rounds)
+    print(f'transcode: ours {result.ours_ms / 1e3:.1f} s, by hand {result.plain_ms / 1e3:.1f} s, {result}')
 
 
 # ---- verify
@@ -139,8 +161,8 @@ def run_verify(args: argparse.Namespace) -> None:
         for child in children:
             child.wait()
 
-    own, plain, ratios = paired(ours, by_hand, args.rounds)
-    print(f'verify: ours {own:.1f} s, by hand {plain:.1f} s, {said(ratios)}')
+    result = paired(ours, by_hand, args.rounds)
+    print(f'verify: ours {result.ours_ms / 1e3:.1f} s, by hand {result.plain_ms / 1e3:.1f} s, {result}')
 
 
 # ---- reading
@@ -159,9 +181,9 @@ def run_reading(args: argparse.Namespace) -> None:
             if finished.status or finished.stderr:
                 raise SystemExit(f'{source} is not transcoded: {finished.stderr}')
 
-            own, plain, ratios = paired(partial(read_eight, target, args.reader), partial(read_eight, source, args.reader), args.rounds)
-            print(f'{name}: 8 spread frames in {1e3 * own:.1f} ms, of the original in {1e3 * plain:.1f} ms; original / transcoded '
-                  f'{statistics.median(ratios):.2f}; bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times')
+            result = paired(partial(read_eight, target, args.reader), partial(read_eight, source, args.reader), args.rounds)
+            print(f'{name}: 8 spread frames in {result.ours_ms:.1f} ms, of the original in {result.plain_ms:.1f} ms; original / transcoded '
+                  f'{statistics.median(result.wall):.2f}; bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times')
 
 
 # ---- rows
@@ -191,7 +213,7 @@ def _write_synthetic(root: Path, count: int) -> None:
     validation = max(1, count // 20)
     files = {name: (root / 'annotations' / f'{name}.csv').open('w', newline='') for name in ('train', 'val')}
     tables = {name: csv.writer(file) for name, file in files.items()}
-    for name, table in tables.items():
+    for table in tables.values():
         table.writerow(['label', 'youtube_id', 'time_start', 'time_end', 'split'])
     for number, (youtube_id, second) in enumerate(_names(count)):
         split = 'val' if number < validation else 'train'
@@ -238,7 +260,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         command.add_argument('--tmp', type=Path, help='folder for temporary files')
         if name in ('transcode', 'verify'):
             command.add_argument('--workers', type=int, default=2)
-            command.add_argument('--clips', type=int, default=40, help='at most so many, spread over the folder')
+            command.add_argument('--clips', type=int, default=200, help='how many; again from the first if there are fewer')
             command.add_argument('--rounds', type=int, default=3)
         if name in ('transcode', 'reading'):
             command.add_argument('--ffmpeg', help='the program to use')

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep import folder, jester, kinetics, something_something
+from data_prep.common import command, ffmpeg, preparing
+from data_prep.common.archives import ArchiveError
+from data_prep.common.command import run, shard_of_slurm
+from data_prep.common.ffmpeg import Encoding, Ffmpeg, FfmpegError, find_ffmpeg
+from data_prep.common.listing import AnnotationError
+from data_prep.common.preparing import PreparationError
+from data_prep.common.spreading import StopRun
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {'folder': folder, 'jester': jester, 'kinetics': kinetics, 'something_something': something_something}
+
+
+@pytest.fixture
+def plan(monkeypatch, tmp_path):
+    """``(*flags, script=folder) -> Preparation`` that the flags ask for."""
+    plans = []
+    monkeypatch.setattr(command, 'prepare', lambda plan: plans.append(plan) or 0.0)
+    for name in [name for name in os.environ if name.startswith('SLURM_')]:
+        monkeypatch.delenv(name)
+    (tmp_path / 'v').mkdir()
+
+    def make(*flags, script=folder):
+        assert script.main(['--videos', str(tmp_path / 'v'), '--out', str(tmp_path / 'out'), *map(str, flags)]) == 0
+        return plans.pop()
+
+    return make
+
+
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_help_by_the_command_line(name):
+    text = subprocess.run([sys.executable, ROOT / 'data_prep' / f'{name}.py', '--help'], capture_output=True, text=True, check=True,
+                          timeout=120,
+                          env={**os.environ, 'COLUMNS': '100'}).stdout
+    for flag in ('--videos', '--annotations', '--out', '--steps', '--to', '--shard', '--max-failed', '--dask'):
+        assert flag in text
+    assert f'python data_prep/{name}.py' in text
+
+
+def test_defaults(plan, tmp_path):
+    made = plan()
+    assert (made.name, made.version, made.to, made.encoding, made.steps, made.shard) == ('out', 'folders', 'video', Encoding(),
+                                                                                         preparing.STEPS, (0, 1))
+    assert made.spread.workers == len(os.sched_getaffinity(0))
+    assert made.work == tmp_path / 'out/work'
+    assert (made.largest_member, made.max_failed, made.min_frames, made.time_limit) == (4 * 2**30, 0.05, 1, 600)
+
+
+def test_scripts_decide_what_is_written(plan, tmp_path):
+    annotations = '--annotations', tmp_path
+    assert plan(*annotations, script=something_something).to == 'video'
+    assert plan(*annotations, '--version', 'v1', script=something_something).to == 'original'
+    assert plan(*annotations, '--version', 'v1', '--to', 'video', script=something_something).to == 'video'
+    assert plan(*annotations, script=jester).to == 'original'
+    assert plan(*annotations, '--version', '600', script=kinetics).version == '600'
+
+
+def test_flags(plan):
+    made = plan('--all-intra', '--crf', 30, '--short-side', 0, '--steps', 'stats,verify, transcode', '--shard', '2/5', '--max-member', 0.5)
+    assert made.encoding == Encoding(short_side=0, gop=1, crf=30)
+    assert made.steps == ('verify', 'encode', 'stats')
+    assert made.shard == (2, 5) and made.shard_name == '2-of-5' and made.largest_member == 2**29
+    assert plan('--steps', 'frames').steps == ('encode',)
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (('--steps', 'unzip'), "'unzip' is no step; choose of unpack, index"), (('--shard', '2/2'), "'2/2': give I/N with I from 0 to N - 1"),
+    (('--shard', '1'), 'give I/N'), (('--workers', 0), '--workers is 0; give 1 or more'), (('--min-frames', 0), '--min-frames is 0'),
+    (('--time-limit', 0), '--time-limit is 0.0; give more than 0'), (('--max-failed', 1.5),
+                                                                     '--max-failed is 1.5; give a share from 0 to 1'),
+    (('--short-side', 255), 'give an even number of pixels'), (('--short-side', -2), '--short-side is -2'), (('--gop', 0), '--gop is 0'),
+    (('--crf', 52), '--crf is 52'), (('--quality', 1), '--quality is 1'), (('--annotations', 'no/where', '--form', 'csv'),
+                                                                           'no/where is not there'),
+    (('--annotations', '.'), '--annotations and --form go together'), (('--classes', 'x'), '--classes goes with --annotations'),
+    (('--annotations', '.', '--form', 'csv', '--split', 'train'), 'the names of several lists tell their splits'),
+    (('--videos', 'no/where'), 'no/where is not there')])
+def test_wrong_flags(plan, capsys, flags, message):
+    with pytest.raises(SystemExit) as caught:
+        plan(*flags)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('script', 'flags', 'message'), [
+    (kinetics, ('--version', '400'), '--annotations is needed'), (kinetics, (), '--version'), (jester, (), '--annotations is needed'),
+    (something_something, (), '--annotations is needed'), (kinetics, ('--version', '400', '--annotations', '.', '--kinetics', '.'),
+                                                           'goes with --version mini-s3d')])
+def test_wrong_flags_of_scripts(plan, capsys, script, flags, message):
+    with pytest.raises(SystemExit) as caught:
+        plan(*flags, script=script)
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_out_or_videos_of_the_wrong_kind(plan, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    for flags, message in ((('--out', tmp_path / 'file'), 'is a file; name a folder'),
+                           (('--videos', tmp_path / 'file'), 'is neither a folder nor an archive')):
+        with pytest.raises(SystemExit):
+            plan(*flags)
+        assert message in capsys.readouterr().err
+
+
+# ---- Slurm
+
+@pytest.mark.parametrize(('variables', 'expected'), [
+    ({}, (0, 1)), ({'ID': 0, 'COUNT': 4, 'MIN': 0, 'MAX': 3}, (0, 4)), ({'ID': 3, 'COUNT': 4, 'MIN': 0, 'MAX': 3}, (3, 4)),
+    ({'ID': 8, 'COUNT': 8, 'MIN': 1, 'MAX': 8}, (7, 8)), ({'ID': 20, 'COUNT': 3, 'MIN': 10, 'MAX': 20, 'STEP': 5}, (2, 3)),
+    ({'ID': 2, 'MAX': 4}, (2, 5))])
+def test_slurm(variables, expected):
+    assert shard_of_slurm({f'SLURM_ARRAY_TASK_{name}': str(value) for name, value in variables.items()}) == expected
+
+
+@given(first=st.integers(0, 20), step=st.integers(1, 5), count=st.integers(1, 12))
+def test_the_tasks_of_a_slurm_array_are_all_shards(first, step, count):
+    tasks = range(first, first + step * count, step)
+    found = [shard_of_slurm({'SLURM_ARRAY_TASK_ID': str(task), 'SLURM_ARRAY_TASK_MIN': str(tasks[0]),
+                             'SLURM_ARRAY_TASK_MAX': str(tasks[-1]),
+                             'SLURM_ARRAY_TASK_STEP': str(step), 'SLURM_ARRAY_TASK_COUNT': str(count)}) for task in tasks]
+    assert found == [(number, count) for number in range(count)]
+
+
+def test_slurm_array_with_gaps():
+    with pytest.raises(PreparationError, match='SLURM_ARRAY_TASK_ID is 9, outside the array of 3 tasks from 0; give --shard I/N'):
+        shard_of_slurm({'SLURM_ARRAY_TASK_ID': '9', 'SLURM_ARRAY_TASK_MIN': '0', 'SLURM_ARRAY_TASK_MAX': '9',
+                        'SLURM_ARRAY_TASK_COUNT': '3'})
+
+
+def test_slurm_and_the_flag(plan, monkeypatch):
+    for name, value in {'ID': '1', 'COUNT': '4', 'MIN': '0'}.items():
+        monkeypatch.setenv(f'SLURM_ARRAY_TASK_{name}', value)
+    assert plan().shard == (1, 4)
+    assert plan('--shard', '0/1').shard == (0, 1)
+
+
+# ---- how it ends
+
+@pytest.mark.parametrize(('error', 'status', 'words'), [
+    (PreparationError('no file'), 1, 'error: no file'), (AnnotationError('f:1: x'), 1, 'error: f:1: x'),
+    (ArchiveError('cut'), 1, 'error: cut'),
+    (FfmpegError('none'), 1, 'error: none'), (StopRun('full'), 1, 'error: full'),
+    (KeyboardInterrupt(), 130, 'interrupted; run the same command again'),
+    (OSError(errno.ENOSPC, 'No space left on device', 'x'), 1, 'make room and run the same command again'),
+    (PermissionError(13, 'Permission denied', 'x'), 1, "denied: 'x'")])
+def test_errors_are_one_line(caplog, error, status, words):
+    def main(argv):
+        raise error
+
+    assert run(main, []) == status
+    assert words in caplog.records[-1].message and '\n' not in caplog.records[-1].message and caplog.records[-1].exc_info is None
+
+
+def test_faults_of_the_program_are_not_hidden():
+    def main(argv):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(main, [])
+
+
+# ---- ffmpeg
+
+@pytest.fixture
+def program(tmp_path):
+    """A program that answers -version and -encoders."""
+    def make(version, encoders='libx264', name='ffmpeg'):
+        file = tmp_path / name
+        file.write_text(f'#!/bin/sh\ncase $1 in -version) echo "{version}";; *) echo "{encoders}";; esac\n')
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        return str(file)
+
+    return make
+
+
+def test_an_ffmpeg_of_ones_own(program, monkeypatch, tmp_path):
+    path = program('ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright (c)')
+    assert find_ffmpeg(path) == Ffmpeg(path, '4.4.2-0ubuntu0.22.04.1')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    find_ffmpeg.cache_clear()
+    assert find_ffmpeg() == find_ffmpeg('ffmpeg') == Ffmpeg(path, '4.4.2-0ubuntu0.22.04.1')
+    find_ffmpeg.cache_clear()
+
+
+@pytest.mark.parametrize(('answers', 'message'), [
+    (('avconv version 9',), "is not ffmpeg: it answers -version with 'avconv version 9"),
+    (('ffmpeg version 7.1 x', 'mpeg4'), 'without the encoder libx264')])
+def test_a_wrong_ffmpeg(program, answers, message):
+    with pytest.raises(FfmpegError, match=message):
+        find_ffmpeg(program(*answers, name=f'ffmpeg{len(answers)}'))
+
+
+def test_no_ffmpeg(monkeypatch, tmp_path):
+    with pytest.raises(FfmpegError, match='no/such/ffmpeg is not a program that can be run'):
+        find_ffmpeg('no/such/ffmpeg')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
+    find_ffmpeg.cache_clear()
+    with pytest.raises(FfmpegError, match='no ffmpeg on PATH.*or keep the files as they are with --to original'):
+        find_ffmpeg()
+
+
+@pytest.mark.parametrize(('version', 'expected'), [
+    ('4.4.2-0ubuntu0.22.04.1', ('-vsync', '-1')), ('n4.4', ('-vsync', '-1')), ('5.0.1', ('-vsync', '-1')), ('5.1', ('-fps_mode', '-1')),
+    ('6.0-static', ('-fps_mode', '-1')), ('6.1.1', ('-fps_mode', 'demux')), ('n9.0.2-17-g2a57', ('-fps_mode', 'demux')),
+    ('10.0', ('-fps_mode', 'demux')),
+    ('N-112233-gabc', ('-fps_mode', 'demux')), ('git-2024', ('-fps_mode', 'demux'))])
+def test_flags_of_versions(version, expected):
+    assert (Ffmpeg('x', version).passthrough[0], Ffmpeg('x', version).passthrough[3]) == expected
+    assert Ffmpeg('x', version).passthrough[1::2][0] == 'passthrough' and ffmpeg.Encoding().scale()
