@@ -278,8 +278,8 @@ class SafeCheckpointHook(CheckpointHook):
 def described(dataset: dict) -> str:
     """A dataset's ``metainfo`` in words: name, split, clips that are present of those that the annotation lists, hash."""
     listed = f' of {dataset["official"]} listed' if dataset.get('official') is not None else ''
-    return (f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}: {dataset.get("present")}{listed} clips, hash '
-            f'{dataset.get("manifest_hash")}')
+    return (f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}: {dataset.get("present")}{listed} clips, '
+            f'hash {dataset.get("manifest_hash")}')
 
 
 def _datasets(runner: Any) -> dict[str, dict]:

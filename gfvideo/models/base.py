@@ -57,8 +57,8 @@ class Recognizer(BaseModel):
     def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         if num_classes is None:
-            raise ValueError('num_classes=None stands for the classes of the prepared dataset of the config, and there is none at its root; '
-                             'prepare it, or give the number')
+            raise ValueError('num_classes=None stands for the classes of the prepared dataset of the config, and there is none at its '
+                             'root; prepare it, or give the number')
         if num_classes < 1:
             raise ValueError(f'num_classes={num_classes} must be at least 1')
         self.num_classes = num_classes

@@ -316,3 +316,13 @@ def test_faults_of_the_program_are_not_taken_for_bad_videos(root):
         raise KeyError('typing error')
     with pytest.raises(KeyError, match='typing error'):
         ClipDataset(root, 'train', [broken])[0]
+
+
+def test_clips_without_a_label_are_for_predicting(root, tmp_path):
+    shutil.copytree(root / 'videos', tmp_path / 'videos')
+    rows = [ClipRow('clip0', '0.mp4', 'video', 0, 6), ClipRow('clip1', '1.mp4', 'video', None, 7)]
+    write_manifest(tmp_path, name='n', version='v', classes=CLASSES, label_order='sorted', video_root='videos', rows={'test': rows})
+    with pytest.raises(ManifestError, match=r"1 of 2 clips of split 'test' have no label .*train on another split"):
+        ClipDataset(tmp_path, 'test', TRAIN)
+    samples = [ClipDataset(tmp_path, 'test', TEST, test_mode=True)[index]['data_samples'] for index in range(2)]
+    assert ['gt_label' in sample for sample in samples] == [True, False]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.common import children
 from data_prep.common.children import KEPT_STDERR, TRIES, end_group, run_child, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,3 +110,24 @@ def test_a_program_that_is_not_there():
         assert run_child(['/no/such/program'], 20).status not in (0, None)
     except FileNotFoundError:                                        # where nothing stands between
         pass
+
+
+@on_linux
+@pytest.mark.parametrize('setpriv', [True, False], ids=['setpriv', 'prctl'])
+def test_either_way_of_dying_with_the_parent(setpriv, monkeypatch, tmp_path):
+    if setpriv and not children._setpriv():
+        pytest.skip('no setpriv here')
+    if not setpriv:
+        monkeypatch.setattr(children, '_setpriv', lambda: ())
+    file = tmp_path / 'pid'
+    parent = os.fork()
+    if not parent:
+        children.start_child(['/bin/sh', '-c', f'echo $$ > {file}; exec sleep 300'])
+        time.sleep(300)
+    try:
+        pid, = pids_in(file, 1)
+        assert is_alive(pid)
+    finally:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+    assert wait_until(lambda: not is_alive(pid)), 'it outlived its parent'

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep import toy
+from data_prep import something_something, toy
+from data_prep.common import command
 
 SCRIPT = Path(toy.__file__).resolve()
 COUNTS = {'train': 12, 'validation': 6, 'test': 6}
@@ -86,9 +87,8 @@ def found_disc(frame: np.ndarray) -> tuple[int, int]:
 
 
 def test_the_preparation_script_reads_it(made: Path, tmp_path: Path) -> None:
-    prepare = pytest.importorskip('data_prep.something_something')
-    flags = {'--videos': made / 'videos', '--annotations': made, '--out': tmp_path, '--jobs': 1}
-    assert prepare.run(prepare.main, [str(word) for flag in flags.items() for word in flag]) == 0
+    flags = {'--videos': made / 'videos', '--annotations': made, '--out': tmp_path, '--workers': 1, '--to': 'original'}
+    assert command.run(something_something.main, [str(word) for flag in flags.items() for word in flag]) == 0
     manifest = json.loads((tmp_path / 'dataset.json').read_text())
     assert {split: info['present'] for split, info in manifest['splits'].items()} == {'train': 12, 'val': 6, 'test': 6}
     assert manifest['classes'] == list(read_list(made, 'labels'))

@@ -6,8 +6,10 @@ import json
 import pytest
 from mmengine.config import Config
 
+from gfvideo.data.manifest import ClipRow, write_manifest
 from gfvideo.engine import ConfigError, expand_stages, load_config, select_stage
 from gfvideo.engine.stages import settings_of, with_essentials
+from gfvideo.registry import MODELS
 
 
 @pytest.fixture
@@ -118,3 +120,16 @@ def test_a_dumped_stage_is_a_config_of_its_own(three_stages, tmp_path):
     stage.dump(tmp_path / 'dumped.py')
     (again,) = expand_stages(load_config(tmp_path / 'dumped.py'))
     assert again.cfg.model.to_dict() == stage.model.to_dict()
+
+
+def test_none_classes_are_those_of_the_prepared_dataset(cfg, tmp_path):
+    rows = {'train': [ClipRow('1', '1.mp4', 'video', 2)]}
+    write_manifest(tmp_path, name='n', version='v', classes=['a', 'b', 'c', 'd', 'e'], label_order='sorted', rows=rows, video_root='.')
+    cfg.model.num_classes = None
+    cfg.train_dataloader = dict(dataset=dict(type='ClipDataset', root=str(tmp_path), split='train'))
+    assert [stage.cfg.model.num_classes for stage in expand_stages(cfg)] == [5, 5, 5]
+    assert {stage.cfg.model.num_classes for stage in expand_stages(cfg, {'model.num_classes': 3})} == {3}
+    cfg.train_dataloader.dataset.root = str(tmp_path / 'none')
+    assert {stage.cfg.model.num_classes for stage in expand_stages(cfg)} == {None}
+    with pytest.raises(ValueError, match='num_classes=None stands for .* prepare it, or give the number'):
+        MODELS.build(dict(type='ClipRecognizer', num_classes=None, encoder=dict(type='Encoder', backbone=dict(type='TinyCNN'))))

@@ -1,4 +1,4 @@
-"""Mini-Kinetics of AR-Net and AdaFocus (200 classes; another set than that of S3D): 8 frames spread over the clip, multi-scale crop, flip (a mirror changes no class)."""
+"""Mini-Kinetics of AR-Net and AdaFocus, 200 classes: 8 frames spread over the clip, multi-scale crop, flip (a mirror changes no class)."""
 _root = '{{$GFVIDEO_MINIK_ARNET:data/mini_kinetics_arnet}}'
 _prepare = 'python data_prep/kinetics.py --version mini-arnet --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [

@@ -1,4 +1,4 @@
-"""Mini-Kinetics of S3D (200 classes; another set than that of AR-Net): 8 frames spread over the clip, multi-scale crop, flip (a mirror changes no class)."""
+"""Mini-Kinetics of S3D, 200 classes: 8 frames spread over the clip, multi-scale crop, flip (a mirror changes no class)."""
 _root = '{{$GFVIDEO_MINIK_S3D:data/mini_kinetics_s3d}}'
 _prepare = 'python data_prep/kinetics.py --version mini-s3d --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [

@@ -2,7 +2,8 @@
 
 So few clips are soon known by heart; varied ones are not. A mirrored clip turns the other way, and takes the class of that.
 """
-_turned = {f'Turning the camera left while filming {it}': f'Turning the camera right while filming {it}' for it in ('a clock', 'a fig', 'a wheel')}
+_turned = {f'Turning the camera left while filming {it}': f'Turning the camera right while filming {it}'
+           for it in ('a clock', 'a fig', 'a wheel')}
 _root = '{{$GFVIDEO_TURNING_CAMERA:data/turning_camera_ssv2}}'
 _prepare = 'python data_prep/something_something.py --to original --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [

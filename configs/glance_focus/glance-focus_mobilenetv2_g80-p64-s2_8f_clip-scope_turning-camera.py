@@ -1,2 +1,0 @@
-_base_ = './glance-focus_mobilenetv2_g80-p64-s2_8f_turning-camera.py'
-model = dict(policy=dict(scope='clip'))
