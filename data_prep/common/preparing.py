@@ -345,10 +345,7 @@ def _verify(plan: Preparation, root: Path) -> None:
 
 def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
     logger.info('encoding with %s, version %s', ffmpeg.path, ffmpeg.version)
-    step = _encoded(plan)
-    outputs = plan.out / _folder(plan.to)
-    job = EncodeJob(plan.to, root.absolute(), outputs.absolute(), plan.temporary.absolute(), plan.records(step), ffmpeg, plan.encoding,
-                    plan.time_limit)
+    step, job = _encoded(plan), _encode_job(plan, root, ffmpeg)
     verdicts = _verdicts(plan)
 
     def clips() -> Iterator[Clip]:
@@ -361,6 +358,12 @@ def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
 
     done = {record['path']: record for record in iter_records(plan.work / step) if record['reason'] not in AGAIN}
     _run(plan, step, job, clips, lambda clip: clip.path in done and job.is_done(clip, done[clip.path]), chunk=1)
+
+
+def _encode_job(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> EncodeJob:
+    outputs = plan.out / _folder(plan.to)
+    return EncodeJob(plan.to, root.absolute(), outputs.absolute(), plan.temporary.absolute(), plan.records(_encoded(plan)), ffmpeg,
+                     plan.encoding, plan.time_limit)
 
 
 def _encoded(plan: Preparation) -> str:
@@ -395,8 +398,10 @@ def _verdicts(plan: Preparation) -> dict[str, Verdict]:
 def _write_lists(plan: Preparation, root: Path, summary: Record, ffmpeg: Ffmpeg | None) -> float:
     """The manifest, failed.jsonl and other tools' lists. Returns the share of clips that failed."""
     found = _verdicts(plan)
-    if plan.to != 'original':
-        written = {record['path']: Verdict(*(record[name] for name in FIELDS)) for record in iter_records(plan.work / _encoded(plan))}
+    if ffmpeg is not None:
+        made_by = _encode_job(plan, root, ffmpeg).made_by            # outputs of other arguments do not count
+        written = {record['path']: Verdict(*(record[name] for name in FIELDS)) for record in iter_records(plan.work / _encoded(plan))
+                   if record['reason'] is not None or record['key'].startswith(made_by)}
         found = {path: verdict if verdict.reason or verdict.frames < plan.min_frames else written.get(path)
                  for path, verdict in found.items()}
     names = _image_names(verdict for verdict in found.values() if verdict is not None and verdict.frames >= plan.min_frames)
@@ -446,7 +451,8 @@ def _fault(plan: Preparation, row: Record, found: dict[str, Verdict | None], nam
     verdict = found.get(row['path'])
     if verdict is None:
         step = 'verify' if row['path'] not in found else _encoded(plan)
-        raise PreparationError(f'{row["path"]} has no record of the step {step}; run that step first (all shards of it)')
+        how = ' with these arguments' if step != 'verify' else ''
+        raise PreparationError(f'{row["path"]} has no record of the step {step}{how}; run that step first (all shards of it)')
     if verdict.reason is not None:
         return verdict.reason, verdict.detail
     if verdict.frames < plan.min_frames:

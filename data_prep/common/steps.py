@@ -126,9 +126,13 @@ class EncodeJob:
 
     def key(self, clip: Clip) -> str:
         """Changes with the source, the arguments and the version of ffmpeg."""
+        return f'{self.made_by}-{source_key(str(self.root / clip.path), clip.kind)}'
+
+    @property
+    def made_by(self) -> str:
+        """The part of a key that arguments and version decide."""
         argv = self._argv('IN', 'OUT')[1:]
-        made_by = hashlib.sha256('\0'.join([self.ffmpeg.version, *argv]).encode()).hexdigest()[:16]
-        return f'{made_by}-{source_key(str(self.root / clip.path), clip.kind)}'
+        return hashlib.sha256('\0'.join([self.ffmpeg.version, *argv]).encode()).hexdigest()[:16]
 
     def _argv(self, source: str, target: str) -> list[str]:
         write = self.encoding.video if self.to == 'video' else self.encoding.frames

@@ -340,6 +340,15 @@ def test_changed_arguments_encode_again(here, videos, tmp_path, content, monkeyp
     assert content(tmp_path / 'out') == before
 
 
+def test_lists_refuse_outputs_of_other_arguments(here, videos, tmp_path, caplog):
+    prepared(videos, tmp_path / 'out')
+    before = (tmp_path / 'out' / 'dataset.json').read_bytes()
+    flags = ['--videos', str(videos), '--out', str(tmp_path / 'out'), '--workers', '1', '--steps', 'lists']
+    assert run(folder.main, [*flags, '--gop', '1']) == 1
+    assert 'has no record of the step transcode with these arguments' in caplog.text
+    assert (tmp_path / 'out' / 'dataset.json').read_bytes() == before
+
+
 def test_changed_sources_are_verified_and_encoded_again(here, videos, tmp_path, clip):
     prepared(videos, tmp_path / 'out')
     before = times(tmp_path / 'out/videos')
