@@ -183,6 +183,28 @@ def test_config_builds(path, tmp_path, monkeypatch):
     assert all(sum(p.numel() for p in model.parameters()) for model in built.values())
 
 
+DATASETS = sorted((ROOT / 'configs' / '_base_' / 'datasets').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', DATASETS, ids=lambda path: path.stem)
+def test_dataset_config_says_where_its_clips_are_and_how_to_prepare_them(path, monkeypatch):
+    from mmengine.config import Config
+
+    from gfvideo.registry import TRANSFORMS
+    variable = re.search(r'\{\{\$(GFVIDEO_\w+):', text_of(path))[1]
+    assert [other.stem for other in DATASETS if f'${variable}:' in text_of(other)] == [path.stem]
+    monkeypatch.setenv(variable, 'elsewhere/clips')
+    cfg = Config.fromfile(path)
+    for loader, split in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', None)):
+        dataset = cfg[loader].dataset
+        assert dataset.root == 'elsewhere/clips' and split in (None, dataset.split)
+        if path.stem != 'toy':
+            script = re.match(r'python (data_prep/\w+\.py) .*--out elsewhere/clips$', dataset.prepare)[1]
+            assert (ROOT / script).is_file()
+        for step in dataset.pipeline:
+            TRANSFORMS.build(step.to_dict())
+
+
 # ------------------------------------------------------------------------------------------------------------------- packaging and pages
 
 def setup_cfg() -> configparser.ConfigParser:

@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from data_prep.common.children import TRIES
 
 __all__ = ['Encoding', 'Ffmpeg', 'FfmpegError', 'find_ffmpeg']
 
@@ -118,7 +121,12 @@ def _carried() -> str:
 
 
 def _output(argv: Sequence[str]) -> str:
+    """What a program prints; one that something else killed is asked again."""
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace', timeout=60).stdout
+        for _ in range(TRIES):
+            ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace', timeout=60)
+            if ended.returncode != -signal.SIGKILL:
+                break
+        return ended.stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FfmpegError(f'{argv[0]} does not run ({error}); give another ffmpeg with --ffmpeg') from error

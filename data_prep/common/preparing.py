@@ -356,7 +356,9 @@ def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
             if verdict.reason is None and verdict.frames >= plan.min_frames:
                 yield Clip(clip.path, clip.kind, clip.target, verdict)
 
-    done = {record['path']: record for record in iter_records(plan.work / step) if record['reason'] not in AGAIN}
+    kept = ('key', 'reason', 'bytes', 'frames')                      # what is_done asks for
+    done = {record['path']: {name: record[name] for name in kept} for record in iter_records(plan.work / step)
+            if record['reason'] not in AGAIN}
     _run(plan, step, job, clips, lambda clip: clip.path in done and job.is_done(clip, done[clip.path]), chunk=1)
 
 

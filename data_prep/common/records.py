@@ -10,7 +10,7 @@ import os
 import socket
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +77,15 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.rglob('*.jsonl')) + sorted(folder.rglob('*.part'), key=lambda file: file.stat().st_mtime_ns)
 
 
-def merge_records(folder: Path, name: str, order: Iterable[str], keep: Callable[[Record], bool] = lambda record: True) -> None:
+def merge_records(folder: Path, name: str, order: Iterable[str]) -> None:
     """Merge the records of a step into ``folder/name.jsonl``: the last one of each path in ``order``, in that order."""
     places: dict[int, int] = {}                                      # hash of the path -> where its last record stands in all_lines
     folder.mkdir(parents=True, exist_ok=True)
     files = _files(folder)
     with tempfile.TemporaryFile(dir=folder) as all_lines:
         for line in (line for file in files for line in _whole_lines(file)):
-            record = json.loads(line)
-            if keep(record):
-                places[hash(record['path'])] = all_lines.tell()
-                all_lines.write(line)
+            places[hash(json.loads(line)['path'])] = all_lines.tell()
+            all_lines.write(line)
 
         def line_at(place: int) -> bytes:
             all_lines.seek(place)

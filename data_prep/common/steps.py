@@ -113,7 +113,8 @@ class EncodeJob:
         root: folder of the sources.
         outputs: folder of the encoded clips.
         temporary: folder for files in the making, on the same file system.
-        template, start: names of the images of the sources that are folders.
+        records: folder of this step's records.
+        time_limit: seconds a clip.
     """
     to: str
     root: Path

@@ -219,3 +219,12 @@ def test_no_ffmpeg(monkeypatch, tmp_path):
 def test_flags_of_versions(version, expected):
     assert (Ffmpeg('x', version).passthrough[0], Ffmpeg('x', version).passthrough[3]) == expected
     assert Ffmpeg('x', version).passthrough[1::2][0] == 'passthrough' and ffmpeg.Encoding().scale()
+
+
+def test_an_ffmpeg_that_is_killed_is_asked_again(tmp_path):
+    """A run failed when the program was killed while it told its version."""
+    program = tmp_path / 'ffmpeg'
+    program.write_text(f'#!/bin/sh\nif [ ! -e {tmp_path}/asked ]; then touch {tmp_path}/asked; kill -9 $$; fi\n'
+                       'echo "ffmpeg version 7.1 built with libx264"\n')
+    program.chmod(0o755)
+    assert find_ffmpeg(str(program)).version == '7.1'
