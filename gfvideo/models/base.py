@@ -3,16 +3,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..registry import MODELS
 from ..structures import ClipSample
 
-__all__ = ['Prediction', 'Recognizer', 'as_size', 'labels_of', 'top1']
+__all__ = ['Prediction', 'Recognizer', 'Supervision', 'as_size', 'known_supervision', 'labels_of', 'running_mean', 'supervised_loss',
+           'top1']
+
+Supervision = Literal['clip', 'frames']
 
 
 class Prediction(NamedTuple):
@@ -49,6 +53,30 @@ def labels_of(data_samples: Sequence[ClipSample] | None, num_classes: int, devic
 def top1(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of ``logits`` ``(B, C)`` whose largest is at the label."""
     return (logits.argmax(-1) == labels).float().mean()
+
+
+def running_mean(logits: Tensor) -> Tensor:
+    """What a stream has predicted after each frame: the mean of the logits ``(B, T, C)`` of the frames so far, ``(B, T, C)``."""
+    return logits.cumsum(1) / torch.arange(1, logits.shape[1] + 1, device=logits.device, dtype=logits.dtype).view(1, -1, 1)
+
+
+def supervised_loss(logits: Tensor, labels: Tensor, supervision: Supervision) -> Tensor:
+    """Cross-entropy of frame logits ``(B, T, C)``: of their mean ('clip'), or the mean of those after every frame ('frames')."""
+    logits = logits.float()
+    if supervision == 'clip':
+        return F.cross_entropy(logits.mean(1), labels)
+    return F.cross_entropy(running_mean(logits).flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+
+
+def known_supervision(supervision: str) -> str:
+    """``supervision`` if it is one.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if supervision not in ('clip', 'frames'):
+        raise ValueError(f"supervision={supervision!r} is unknown; choose 'clip' (after the last frame) or 'frames' (after every frame)")
+    return supervision
 
 
 class Recognizer(BaseModel):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .base import Prediction, Recognizer, as_size, top1
+from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, supervised_loss, top1
 
 __all__ = ['ClipRecognizer', 'resize_frames']
 
@@ -27,11 +27,13 @@ class ClipRecognizer(Recognizer):
         num_classes: C.
         input_size: resize frames to this height and width inside the model; None takes them as they come.
         dropout: rate before the linear layer.
+        supervision: 'clip' after the last frame, 'frames' after every frame, for the causal shift.
     """
 
     def __init__(self, encoder: dict, num_classes: int, input_size: int | tuple[int, int] | None = None, dropout: float = 0.5,
-                 data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+                 supervision: Supervision = 'clip', data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(num_classes, data_preprocessor, init_cfg)
+        self.supervision = known_supervision(supervision)
         self.encoder = MODELS.build(encoder)
         self.input_size = None if input_size is None else as_size(input_size, 'input_size')
         self.dropout = nn.Dropout(dropout)
@@ -46,5 +48,5 @@ class ClipRecognizer(Recognizer):
         return Prediction(self.frame_logits(frames).mean(1, keepdim=True), None)
 
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        logits = self.frame_logits(frames).float().mean(1)                                                      # (B, C)
-        return dict(loss_step0=F.cross_entropy(logits, labels), acc_step0=top1(logits, labels))
+        logits = self.frame_logits(frames).float()                                                              # (B, T, C)
+        return dict(loss_step0=supervised_loss(logits, labels, self.supervision), acc_step0=top1(logits.mean(1), labels))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..ops import crop_patches
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
-from .base import Prediction, Recognizer, as_size, labels_of, top1
+from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, labels_of, supervised_loss, top1
 from .clip_recognizer import resize_frames
 from .policies import CentrePolicy, Choice, Geometry, Observation, RandomPolicy
 from .ppo import Reward, Rollout, clipped_policy_loss, explained_variance, generalised_advantages, normalise, step_rewards
@@ -48,6 +48,8 @@ class GlanceFocusRecognizer(Recognizer):
         dropout: rate before the own heads.
         reward: see :func:`~gfvideo.models.ppo.step_rewards`; per frame in scope 'frame', per clip in scope 'clip'.
         ppo: gamma, lam, clip, value_weight of the policy's stage.
+        supervision: 'clip' supervises every step after the last frame; 'frames' after every frame too, so that a causal recognizer
+            answers a stream at any time.
 
     Raises:
         ValueError: on unknown parts or centres, or a scope the causal shift cannot serve.
@@ -56,12 +58,14 @@ class GlanceFocusRecognizer(Recognizer):
     def __init__(self, glance: dict, focus: dict, policy: dict, classifier: dict, num_classes: int, glance_size: int | tuple[int, int],
                  patch_size: int | tuple[int, int], steps: int = 2, train_centres: Centres = 'random', test_centres: Centres = 'mean',
                  frozen: Sequence[str] = (), aux_weight: float = 1.0, dropout: float = 0.0, reward: Reward = 'log_prob',
-                 ppo: dict | None = None, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+                 ppo: dict | None = None, supervision: Supervision = 'clip', data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
         super().__init__(num_classes, data_preprocessor, init_cfg)
         if steps < 0:
             raise ValueError(f'steps={steps} must not be negative; 0 is glance only')
         self.steps, self.aux_weight, self.reward = steps, aux_weight, reward
         self.glance_size, self.patch_size = as_size(glance_size, 'glance_size'), as_size(patch_size, 'patch_size')
+        self.supervision = known_supervision(supervision)
         self.ppo = dict(gamma=0.7, lam=0.95, clip=0.2, value_weight=0.5)
         unknown = set(ppo or ()) - set(self.ppo)
         if unknown:
@@ -177,11 +181,11 @@ class GlanceFocusRecognizer(Recognizer):
         results = {}
         for state in self.looks(frames):
             own_head = self.glance_head if state.step == 0 else self.focus_head
-            own_logits = own_head(self.dropout(state.vector)).float().mean(1)                               # (B, C)
-            logits = state.logits.float().mean(1)                                                           # (B, C)
-            results[f'loss_step{state.step}'] = F.cross_entropy(logits, labels) / (self.steps + 1)
-            results[f'loss_aux_step{state.step}'] = self.aux_weight * F.cross_entropy(own_logits, labels) / (self.steps + 1)
-            results[f'acc_step{state.step}'] = top1(logits, labels)
+            own_logits = own_head(self.dropout(state.vector))                                               # (B, T, C)
+            own_loss = supervised_loss(own_logits, labels, self.supervision)
+            results[f'loss_step{state.step}'] = supervised_loss(state.logits, labels, self.supervision) / (self.steps + 1)
+            results[f'loss_aux_step{state.step}'] = self.aux_weight * own_loss / (self.steps + 1)
+            results[f'acc_step{state.step}'] = top1(state.logits.float().mean(1), labels)
         return results
 
     # ---- the policy's stage
