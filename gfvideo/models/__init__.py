@@ -7,8 +7,9 @@ from .encoder import Encoder, Features
 from .glance_focus import GlanceFocusRecognizer
 from .policies import CentrePolicy, RandomPolicy, RecurrentGaussianPolicy
 from .ppo import Rollout
+from .stream import Stream, StreamAnswer, StreamState
 from .temporal import TemporalContext, insert_shift, temporal_context
 
 __all__ = ['CentrePolicy', 'ClipRecognizer', 'ConcatClassifier', 'Encoder', 'Features', 'GlanceFocusRecognizer', 'Prediction',
-           'RandomPolicy', 'Recognizer', 'RecurrentClassifier', 'RecurrentGaussianPolicy', 'Rollout', 'TemporalContext', 'insert_shift',
-           'resize_frames', 'temporal_context']
+           'RandomPolicy', 'Recognizer', 'RecurrentClassifier', 'RecurrentGaussianPolicy', 'Rollout', 'Stream', 'StreamAnswer',
+           'StreamState', 'TemporalContext', 'insert_shift', 'resize_frames', 'temporal_context']

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..registry import MODELS
 from ..structures import ClipSample
+from .stream import Exits, Stream, StreamState
 
 __all__ = ['Prediction', 'Recognizer', 'Supervision', 'as_size', 'known_supervision', 'labels_of', 'running_mean', 'supervised_loss',
            'top1']
@@ -113,6 +114,10 @@ class Recognizer(BaseModel):
         step_logits, centres = self.predict_steps(frames.flatten(0, 1))                                   # (B*V, S+1, C)
         probabilities = step_logits.float().softmax(-1).unflatten(0, (B, V)).mean(1)                      # (B, S+1, C)
         return Prediction(probabilities.clamp_min(1e-12).log(), None if centres is None else centres.unflatten(0, (B, V)))
+
+    def stream(self, exits: Exits | None = None, window: int | None = None, state: StreamState | None = None) -> Stream:
+        """A new video to be read frame by frame, see :class:`~gfvideo.models.stream.Stream`; for causal recognizers in eval mode."""
+        return Stream(self, exits, window, state)
 
     def forward(self, inputs: Tensor, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
         """mmengine's entry.

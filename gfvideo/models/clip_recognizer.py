@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from ..structures import LookState
 from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, supervised_loss, top1
+from .temporal import Cache
 
 __all__ = ['ClipRecognizer', 'resize_frames']
 
@@ -39,10 +41,18 @@ class ClipRecognizer(Recognizer):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(self.encoder.channels, num_classes)
 
+    steps = 0
+
+    def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
+        """Step 0 and the only one, here at whole frames ``(B, T, 3, H, W)`` in full; ``cache`` goes on with a causal stream."""
+        frames = frames if self.input_size is None else resize_frames(frames, self.input_size)
+        features = self.encoder(frames, cache[0] if cache else None)
+        logits = self.fc(self.dropout(features.vector))                                                         # (B, T, C)
+        return LookState(0, logits, features.vector, features.map, None, cache=(features.cache,) if features.cache else ())
+
     def frame_logits(self, frames: Tensor) -> Tensor:
         """``(B, T, 3, H, W)`` to ``(B, T, C)``."""
-        frames = frames if self.input_size is None else resize_frames(frames, self.input_size)
-        return self.fc(self.dropout(self.encoder(frames).vector))
+        return self.glance(frames).logits
 
     def predict_steps(self, frames: Tensor) -> Prediction:
         return Prediction(self.frame_logits(frames).mean(1, keepdim=True), None)

@@ -1,0 +1,99 @@
+"""How sure a prediction is, as a number in [0, 1], and the temperature that makes it honest."""
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ['CRITERIA', 'confidence', 'fit_temperature']
+
+
+def _max_prob(log_probs: Tensor) -> Tensor:
+    return log_probs.amax(-1).exp()
+
+
+def _entropy(log_probs: Tensor) -> Tensor:
+    classes = log_probs.shape[-1]
+    if classes == 1:
+        return torch.ones_like(log_probs[..., 0])
+    entropy = -(log_probs.exp() * log_probs.clamp_min(torch.finfo(log_probs.dtype).min)).sum(-1)     # 0 * -inf would be nan
+    return 1 - entropy / math.log(classes)
+
+
+def _margin(log_probs: Tensor) -> Tensor:
+    if log_probs.shape[-1] == 1:
+        return torch.ones_like(log_probs[..., 0])
+    best, second = log_probs.topk(2, dim=-1).values.exp().unbind(-1)
+    return best - second
+
+
+CRITERIA = dict(max_prob=_max_prob, entropy=_entropy, margin=_margin)
+
+
+def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float = 1.0) -> Tensor:
+    """How sure a prediction is.
+
+    Args:
+        logits: ``(..., C)``.
+        criterion: 'max_prob', the largest softmax probability (MSDNet, GFNet); 'entropy', 1 - H / log C; 'margin', the largest probability
+            minus the second largest.
+        temperature: the logits are divided by it first, above 0.
+
+    Returns:
+        ``(...)`` in [0, 1], float64 where the device has it: in float32 many a sure answer would be exactly 1, and those cannot be ordered.
+
+    Raises:
+        ValueError: on an unknown criterion, a temperature not above 0, or logits that are not numbers.
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f'criterion={criterion!r} is unknown; choose {", ".join(map(repr, CRITERIA))}')
+    if not temperature > 0:
+        raise ValueError(f'temperature={temperature} must be above 0')
+    if logits.device.type != 'mps':
+        logits = logits.double()
+    sure = CRITERIA[criterion]((logits / temperature).log_softmax(-1)).clamp(0, 1)
+    # one test for the whole batch: nan survives every step above
+    if sure.isnan().any():
+        bad = sure.isnan().nonzero()[0].tolist()
+        raise ValueError(f'the logits at {bad} of {tuple(logits.shape)} are not numbers (nan or inf), so nothing can be said of how sure '
+                         'they are; the network has diverged')
+    return sure
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature with the least cross-entropy on held-out predictions (Guo et al., ICML 2017, Sec. 4.2).
+
+    The cross-entropy is convex in the inverse temperature; its slope is followed to zero by halving.
+
+    Args:
+        logits: ``(N, C)``.
+        labels: ``(N,)`` in [0, C).
+
+    Returns:
+        A temperature in [0.05, 20]; one end of it where the data asks for more (every prediction right, say).
+
+    Raises:
+        ValueError: without predictions, or if logits are not numbers.
+    """
+    if not len(logits) or labels.shape != logits.shape[:1]:
+        raise ValueError(f'logits {tuple(logits.shape)} and labels {tuple(labels.shape)} must be (N, C) and (N,), N at least 1')
+    logits = logits.detach().double()
+    if not logits.isfinite().all():
+        raise ValueError('some logits are not numbers (nan or inf): the network has diverged')
+    own = logits.gather(1, labels[:, None]).squeeze(1)                                     # (N,)
+
+    def slope(inverse: float) -> float:
+        """Derivative of the mean cross-entropy by the inverse temperature."""
+        return ((F.softmax(logits * inverse, -1) * logits).sum(1) - own).mean().item()
+
+    low, high = 1 / 20, 20.0
+    if slope(low) >= 0:
+        return 1 / low
+    if slope(high) <= 0:
+        return 1 / high
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 1 / math.sqrt(low * high)

@@ -1,0 +1,119 @@
+"""Early exit that skips the work: sure clips leave the batch, the others go on as a smaller one.
+
+A model is anything with ``glance(frames) -> state``, ``focus(frames, state) -> state`` and ``steps``, whose states have
+``logits (B, T, C)`` and ``select(rows)``. A streaming model has ``stream(exits)``.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .rules import StepExits, StreamExits
+
+__all__ = ['ClipExit', 'StreamExit', 'run_clips', 'run_stream']
+
+
+class ClipExit(NamedTuple):
+    """Predictions of clips that left early.
+
+    Attributes:
+        logits: ``(B, C)`` after the last step taken.
+        steps: ``(B,)`` int64, that step, 0..S.
+        centres: ``(B, S, T, 2)``, nan for looks that were not taken; None without focus steps.
+    """
+    logits: Tensor
+    steps: Tensor
+    centres: Tensor | None
+
+
+@torch.no_grad()
+def run_clips(model: Any, frames: Tensor, exits: StepExits | None, micro_batch: int | None = None) -> ClipExit:
+    """Look at clips step by step; those that are sure leave, the rest go on as a smaller batch.
+
+    Args:
+        model: in evaluation mode; see the top of this page.
+        frames: ``(B, T, 3, H, W)``, normalised.
+        exits: None takes every step.
+        micro_batch: look at so many clips at a time; None at all of them. On a CPU single clips are as fast as batches, and a batch of one
+            leaves without copying what remains of it.
+
+    Raises:
+        ValueError: if the thresholds are not of as many steps as the model has.
+    """
+    if exits is not None and len(exits.thresholds) != model.steps:
+        raise ValueError(f'exits with {len(exits.thresholds)} thresholds for a model of {model.steps} focus steps; calibrate this model')
+    if micro_batch is not None and micro_batch < len(frames):
+        parts = [_run_clips(model, part, exits) for part in frames.split(micro_batch)]
+        return ClipExit(*(None if values[0] is None else torch.cat(values) for values in zip(*parts)))
+    return _run_clips(model, frames, exits)
+
+
+def _run_clips(model: Any, frames: Tensor, exits: StepExits | None) -> ClipExit:
+    B, T = frames.shape[:2]
+    state = model.glance(frames)
+    now = state.logits.mean(1)                                                             # (b, C)
+    logits, steps = now.clone(), torch.zeros(B, dtype=torch.long, device=now.device)
+    centres = torch.full((B, model.steps, T, 2), torch.nan, device=now.device) if model.steps else None
+    rows = None                                                                            # which clips are still looked at; None for all
+    for step in range(model.steps):
+        if exits is not None and exits.thresholds[step] < torch.inf:
+            stay = (~exits.sure(now, step)).nonzero().squeeze(1)                           # the one wait for the device of a step
+            if not len(stay):
+                break
+            if len(stay) < len(now):
+                rows = stay if rows is None else rows[stay]
+                frames, state = frames[stay], state.select(stay)
+        state = model.focus(frames, state)
+        now = state.logits.mean(1)
+        if rows is None:
+            logits, centres[:, step] = now.clone(), state.centres
+            steps.fill_(step + 1)
+        else:
+            logits[rows], centres[rows, step], steps[rows] = now, state.centres.to(centres.dtype), step + 1
+    return ClipExit(logits, steps, centres)
+
+
+class StreamExit(NamedTuple):
+    """Predictions of videos that were read frame by frame.
+
+    Attributes:
+        logits: ``(B, C)`` when each stopped.
+        frames: ``(B,)`` int64, frames that were read, 1..T.
+        looks: ``(B, T)`` int64, focus looks at each frame, -1 for frames that were not read.
+        frame_logits: ``(B, T, C)`` the prediction after each frame, nan for frames that were not read.
+    """
+    logits: Tensor
+    frames: Tensor
+    looks: Tensor
+    frame_logits: Tensor
+
+
+@torch.no_grad()
+def run_stream(model: Any, frames: Tensor, exits: StreamExits | None) -> StreamExit:
+    """Read clips ``(B, T, 3, H, W)`` frame by frame; those that are sure stop, the rest go on as a smaller batch.
+
+    Args:
+        model: a causal recognizer in evaluation mode.
+        frames: normalised.
+        exits: None takes every look at every frame.
+    """
+    B, T = frames.shape[:2]
+    stream = model.stream(exits)
+    rows = torch.arange(B, device=frames.device)
+    looks = torch.full((B, T), -1, device=frames.device)
+    predictions = None
+    for t in range(T):
+        answer = stream.read(frames[rows, t] if len(rows) < B else frames[:, t])
+        if predictions is None:
+            predictions = answer.logits.new_full((B, T, answer.logits.shape[-1]), torch.nan)
+        predictions[rows, t], looks[rows, t] = answer.logits, answer.looks
+        if exits is not None and t < len(exits.stop):
+            stay = (~answer.done).nonzero().squeeze(1)
+            if not len(stay):
+                break
+            if len(stay) < len(rows):
+                rows, stream = rows[stay], stream.select(stay)
+    read = (looks >= 0).sum(1)                                                             # (B,)
+    return StreamExit(predictions[torch.arange(B, device=read.device), read - 1], read, looks, predictions)
