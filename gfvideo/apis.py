@@ -1,33 +1,36 @@
-"""Use a trained recognizer from Python: build it from its checkpoint, show it a video."""
+"""Use a trained recognizer from Python: build it from its checkpoint, show it a video, whole or frame by frame."""
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
 from .data import dataset as datasets
+from .data.streaming import FrameSource, Source, Video, describe_video
 from .engine.checkpoint import load_checkpoint, load_weights
 from .engine.config_check import ConfigError
+from .engine.exiting import check_exits, micro_batch_for
 from .engine.stages import expand_stages, load_config, select_stage
+from .exits import Calibration, StepExits, StreamExits, read_exits, run_clips
 from .models.base import Recognizer
+from .models.stream import Stream
 from .registry import MODELS
 from .structures import ClipSample
 
-__all__ = ['Video', 'build_pipeline', 'frame_names', 'inference_recognizer', 'init_recognizer', 'parse_config', 'predict_clip',
-           'prepare_video']
+__all__ = ['Exits', 'StreamedFrame', 'Video', 'build_pipeline', 'frame_names', 'inference_recognizer', 'init_recognizer', 'parse_config',
+           'predict_clip', 'prepare_video', 'stream']
 
-Video = str | PathLike[str] | np.ndarray
-"""A video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB."""
-
+Exits = str | PathLike[str] | Calibration | StepExits | StreamExits
+"""A file of ``tools/calibrate.py``, what was read from it, or exits of your own."""
 
 def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoint: str | PathLike[str] | None = None,
                     device: str | torch.device = 'cpu', cfg_options: dict[str, Any] | None = None) -> Recognizer:
@@ -65,26 +68,44 @@ def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoi
     return model.to(device).eval()
 
 
-def inference_recognizer(model: Recognizer, video: Video | list[Video]) -> ClipSample | list[ClipSample]:
+def inference_recognizer(model: Recognizer, video: Video | list[Video], exits: Exits | None = None) -> ClipSample | list[ClipSample]:
     """Recognize a video, with the test pipeline of the model's config and the predict that ``tools/test.py`` runs.
 
     Args:
         model: of :func:`init_recognizer`.
         video: a video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB; or a list of such videos.
+        exits: stop at the step after which the clip is sure: a file of ``tools/calibrate.py``, or :class:`~gfvideo.exits.StepExits`.
 
     Returns:
-        The sample with ``step_logits (S+1, C)``, ``logits (C,)`` and, of a recognizer that focuses, ``centres``; for a list of videos
-        the list of their samples.
+        The sample with ``step_logits (S+1, C)``, ``logits (C,)`` and, of a recognizer that focuses, ``centres``; with ``exits`` no
+        ``step_logits`` but ``exit``, the step that was the last, and ``centres`` are nan for looks that were not taken. For a list of
+        videos the list of their samples.
 
     Raises:
         VideoError: if a video cannot be read.
         ConfigError: if the config has no test pipeline.
-        ValueError: if an array is not frames.
+        ExitsFileError: if the exits belong to another model.
+        ValueError: if an array is not frames, or the exits are those of streams.
     """
     pipeline, names = build_pipeline(model.cfg), frame_names(model.cfg)
-    if isinstance(video, (list, tuple)):
-        return [predict_clip(model, prepare_video(one, pipeline, **names)) for one in video]
-    return predict_clip(model, prepare_video(video, pipeline, **names))
+    given = None if exits is None else _exits_for(model, exits, StepExits)
+    samples = [predict_clip(model, prepare_video(one, pipeline, **names), given)
+               for one in (video if isinstance(video, (list, tuple)) else [video])]
+    return samples if isinstance(video, (list, tuple)) else samples[0]
+
+
+def _exits_for(model: Recognizer, exits: Exits, kind: type) -> StepExits | StreamExits:
+    """Exits of the wanted kind that belong to the model; of a calibration the chosen setting."""
+    name = 'the calibration'
+    if isinstance(exits, (str, PathLike)):
+        name, exits = fspath(exits), read_exits(exits)
+    if isinstance(exits, Calibration):
+        check_exits(exits, model, name)
+        exits = exits.pick().exits
+    if not isinstance(exits, kind):
+        needed, other = ('clips', '') if kind is StepExits else ('streams', ' --stream')
+        raise ValueError(f'{name} holds {type(exits).__name__}, but exits of {needed} are needed: tools/calibrate.py ...{other}')
+    return exits
 
 
 def build_pipeline(cfg: Config) -> datasets.Pipeline:
@@ -117,48 +138,100 @@ def prepare_video(video: Video, pipeline: datasets.Pipeline, frame_template: str
     Returns:
         dict(inputs=uint8 ``(T, 3, H, W)`` or ``(V, T, 3, H, W)``, data_samples=:class:`ClipSample` without label).
     """
-    results = _array_results(video) if isinstance(video, np.ndarray) else _file_results(Path(video))
-    return pipeline(dict(results, label=None, frame_template=frame_template, start_index=start_index, rng=np.random.default_rng(0)))
+    return pipeline(describe_video(video, frame_template, start_index))
 
 
-def predict_clip(model: Recognizer, data: dict[str, Any]) -> ClipSample:
-    """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one."""
+def predict_clip(model: Recognizer, data: dict[str, Any], exits: StepExits | None = None) -> ClipSample:
+    """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one, or by early exit."""
     with torch.no_grad():
-        return model.test_step(pseudo_collate([data]))[0]
+        if exits is None:
+            return model.test_step(pseudo_collate([data]))[0]
+        batch = model.data_preprocessor(pseudo_collate([data]))
+        if batch['inputs'].dim() != 5:
+            raise ValueError('the test pipeline makes several views of a video; exits are for one view')
+        out = run_clips(model, batch['inputs'], exits, micro_batch_for(batch['inputs'].device))
+    sample = batch['data_samples'][0]
+    sample.set_data(dict(logits=out.logits[0].float(), exit=out.steps[0]))
+    if out.centres is not None:
+        sample.centres = out.centres[0]
+    return sample
 
 
-class _ArrayReader:
-    """Frames in memory behind the protocol of the video readers."""
+# ------------------------------------------------------------------------------------------------------------------------- streams
 
-    def __init__(self, frames: np.ndarray):
-        self.frames = frames
+class StreamedFrame(NamedTuple):
+    """What is known after a frame of a video that is being read.
 
-    def __enter__(self) -> _ArrayReader:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        return self.frames.shape[1:3]
-
-    def get_frames(self, indices: np.ndarray) -> np.ndarray:
-        return self.frames[indices]
-
-
-def _array_results(frames: np.ndarray) -> dict[str, Any]:
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
-        raise ValueError(f'an array of shape {frames.shape} and type {frames.dtype} is no video; give frames (N, H, W, 3) uint8 RGB')
-    return dict(path='', kind='video', video_id='frames', total_frames=len(frames), reader=_ArrayReader(frames))
+    Attributes:
+        index: number of the frame in the video, from 0.
+        logits: ``(C,)`` the prediction from all frames so far (or the last ``window``).
+        frame_logits: ``(C,)`` of this frame alone.
+        looks: focus looks that this frame took.
+        centres: ``(looks, 2)`` where they were cut, (y, x) in [0, 1].
+        done: whether the exits say stop; it is the last frame then.
+        decoded: frames that were decoded so far to get here.
+        ms: since the video was opened.
+    """
+    index: int
+    logits: torch.Tensor
+    frame_logits: torch.Tensor
+    looks: int
+    centres: torch.Tensor
+    done: bool
+    decoded: int
+    ms: float
 
 
-def _file_results(path: Path) -> dict[str, Any]:
-    kind = 'frames' if path.is_dir() else 'video'
-    return dict(path=str(path), kind=kind, video_id=path.name if kind == 'frames' else path.stem, total_frames=None)
+def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, every: int | None = None, window: int | None = None,
+           stop: bool = True) -> Iterator[StreamedFrame]:
+    """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the exit is never decoded.
+
+    A file, a folder or an array is sampled as the test pipeline of the model's config says, so without exits the last answer is that of
+    :func:`inference_recognizer`. Cameras and iterators are read as they come.
+
+    Args:
+        model: of :func:`init_recognizer`, with ``shift='causal'``.
+        source: a video file, a folder of images, frames ``(N, H, W, 3)``; the number of a camera; or any iterable of frames
+            ``(H, W, 3)`` uint8 RGB, which may never end.
+        exits: a file of ``tools/calibrate.py --stream``, or :class:`~gfvideo.exits.StreamExits`; None takes every look at every frame.
+        every: take one frame out of so many; for a file it replaces the sampling of the test pipeline, and reads to the end. The
+            distance of frames should resemble that of training.
+        window: predict from the last so many frames. None: all frames of a sampled video; otherwise as many as a clip of the test
+            pipeline has, so that an endless camera is answered about now. Memory does not grow either way.
+        stop: False goes on after the exits are sure: an answer a frame for as long as frames come.
+
+    Yields:
+        A :class:`StreamedFrame` a frame; the last one has ``done=True`` if the exits stopped it.
+
+    Raises:
+        VideoError: if the video cannot be read.
+        ConfigError: if the config has no test pipeline, or one that cannot be run frame by frame.
+        ExitsFileError: if the exits belong to another model.
+        ValueError: if the recognizer looks forward in time, or a frame is none.
+    """
+    if every is not None and every < 1:
+        raise ValueError(f'every={every} must be at least 1')
+    given = None if exits is None else _exits_for(model, exits, StreamExits)
+    if given is not None and not stop:
+        given = replace(given, stop=())
+    pipeline, began = build_pipeline(model.cfg), time.perf_counter()
+    frames = FrameSource(source, pipeline, every, **frame_names(model.cfg))
+    opening = time.perf_counter() - began
+    reading = model.stream(given, frames.clip_length if window is None and not frames.sampled else window)
+    return _read_on(model, reading, frames, opening)              # faults so far show at the call, not at the first frame
+
+
+def _read_on(model: Recognizer, reading: Stream, frames: FrameSource, opening: float) -> Iterator[StreamedFrame]:
+    began = time.perf_counter() - opening
+    with closing(frames):
+        for index, data in frames:
+            batch = model.data_preprocessor(pseudo_collate([data]))['inputs']                              # (1, 1, 3, H, W)
+            answer = reading.read(batch[:, 0])
+            looks, done = int(answer.looks[0]), bool(answer.done[0])
+            yield StreamedFrame(index, answer.logits[0], answer.frame_logits[0], looks, answer.centres[0, :looks], done, frames.decoded,
+                                1e3 * (time.perf_counter() - began))
+            if done:
+                return
 
 
 def _model_config(cfg: Config) -> dict:

@@ -27,7 +27,8 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(map_tensors(item, function) for item in value)
+        items = [map_tensors(item, function) for item in value]
+        return type(value)(*items) if hasattr(value, '_fields') else type(value)(items)           # named tuples take them one by one
     if isinstance(value, dict):
         return {key: map_tensors(item, function) for key, item in value.items()}
     return value

@@ -1,5 +1,12 @@
 #!/usr/bin/env python
-"""Test a checkpoint on the test set of a config; of a config with stages, with the settings of the last one."""
+"""Test a checkpoint on the test set of a config; of a config with stages, with the settings of the last one.
+
+    python tools/test.py CONFIG CHECKPOINT
+    python tools/test.py CONFIG CHECKPOINT --exits exits.json --budget 0.6    # exits early, really; exits.json is of tools/calibrate.py
+
+With --exits the clips are tested one by one (--batch-size 1), so that ms is what one clip takes; beside what really happened stands what a
+replay on the predictions of all steps says should have happened.
+"""
 from __future__ import annotations
 
 import argparse
@@ -15,13 +22,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint: a file or an http(s) address')
     parser.add_argument('--work-dir', help='where the log and test_results.json go (default: work_dir of the config, or '
                                            './work_dirs/<config name>)')
     parser.add_argument('--stage', metavar='NAME', help="test with this stage's settings instead of the last one's")
     parser.add_argument('--dump', metavar='FILE', help='also write the prediction of every clip to this .pkl file')
+    parser.add_argument('--exits', metavar='FILE', help='exit early, as this file of tools/calibrate.py says')
+    parser.add_argument('--budget', type=float, help='the setting of highest accuracy within this mean cost of a clip (default: the one '
+                                                     'that the file chose)')
+    parser.add_argument('--unit', choices=['gmacs', 'ms'], help='what --budget is in (default: as in the file)')
+    parser.add_argument('--no-replay', action='store_true', help='with --exits: do not run all steps beside, for the replay')
+    parser.add_argument('--split', metavar='NAME', help='test on this split of the prepared dataset')
+    parser.add_argument('--fold', metavar='K/N', help='test on the K-th of N parts of the split alone, K from 0')
+    parser.add_argument('--batch-size', type=int, help="clips tested at a time (default: the config's; with --exits 1)")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
                         help='override config values, e.g. model.test_centres=random')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
@@ -29,6 +44,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.dump is not None and not args.dump.endswith(('.pkl', '.pickle')):
         parser.error(f'--dump {args.dump}: give a file that ends in .pkl')
+    if args.exits is None and (args.budget is not None or args.unit or args.no_replay):
+        parser.error('--budget, --unit and --no-replay say how to exit early; give --exits FILE too')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -44,6 +61,12 @@ def stage_config(args: argparse.Namespace) -> Config:
         raise ConfigError(f'{args.config} has no test_dataloader; give it test_dataloader, test_cfg and test_evaluator')
     if cfg.get('default_scope') is None:
         cfg.default_scope = 'gfvideo'
+    loader = cfg.test_dataloader
+    for key, value in (('split', args.split), ('fold', args.fold)):
+        if value is not None:
+            loader.dataset[key] = value
+    if args.batch_size is not None or args.exits is not None:
+        loader.batch_size = args.batch_size or 1
     if args.dump is not None:
         metrics = [cfg.test_evaluator] if isinstance(cfg.test_evaluator, dict) else cfg.test_evaluator
         cfg.test_evaluator = [*metrics, dict(type='DumpResults', out_file_path=args.dump)]
@@ -56,22 +79,61 @@ def stage_config(args: argparse.Namespace) -> Config:
 
 def test(args: argparse.Namespace) -> dict[str, Any]:
     """Run the test; write and return its results."""
-    from mmengine.dist import is_main_process
     from mmengine.runner import Runner
 
     from gfvideo.engine import Stage, check_stages, init_distributed, load_checkpoint, load_weights
-    from gfvideo.engine.checkpoint import plain, write_atomically
     cfg = stage_config(args)
+    if args.exits is not None:
+        return test_exits(args, cfg)
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
     runner = Runner.from_cfg(cfg)
     load_weights(runner.model, checkpoint, args.checkpoint)
-    metrics = runner.test()
+    return finish(args, cfg, runner, checkpoint, runner.test())
+
+
+def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
+    """Run the test with early exit; write and return its results."""
+    from mmengine.model import is_model_wrapper
+    from mmengine.runner import Runner
+
+    from gfvideo.engine import ExitingRecognizer, Stage, check_exits, check_stages, init_distributed, load_checkpoint, load_weights
+    from gfvideo.engine.exiting import same_clips
+    from gfvideo.exits import read_exits
+    calibration = read_exits(args.exits)
+    setting = calibration.pick(budget=args.budget, unit=args.unit)
+    init_distributed(args.launcher, cfg.get('env_cfg'))
+    checkpoint = load_checkpoint(args.checkpoint)
+    check_stages([Stage('', cfg)])
+    metric = dict(type='ExitAccuracy', costs=calibration.costs['gmacs'], stream=calibration.kind == 'stream')
+    cfg.test_evaluator = [metric, *(one for one in cfg.test_evaluator if one['type'] == 'DumpResults')] if args.dump else metric
+    runner = Runner.from_cfg(cfg)
+    recognizer = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    load_weights(recognizer, checkpoint, args.checkpoint)
+    check_exits(calibration, recognizer.eval(), args.exits)
+    runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)      # a test needs no wrapper: each process its clips
+    fitted_here = same_clips(calibration, getattr(runner.test_dataloader.dataset, 'metainfo', None) or {})
+    results = finish(args, cfg, runner, checkpoint, runner.test(), exits=dict(
+        file=args.exits, budget=args.budget, unit=args.unit or calibration.unit, fitted_on=calibration.source.get('data'),
+        fitted_accuracy=setting.accuracy, fitted_costs=setting.costs, fitted_on_these_clips=fitted_here,
+        criterion=setting.exits.criterion, temperature=setting.exits.temperature))
+    if fitted_here:
+        print('WARNING: the exits were fitted on clips of this split, so these numbers flatter them; test on another split, or fit on a '
+              'part and test on the other (--fold 0/2 and 1/2)', file=sys.stderr)
+    return results
+
+
+def finish(args: argparse.Namespace, cfg: Config, runner: Any, checkpoint: dict[str, Any], metrics: dict[str, Any], **more: Any
+           ) -> dict[str, Any]:
+    """Write and print what was tested on what, and the metrics."""
+    from mmengine.dist import is_main_process
+
+    from gfvideo.engine.checkpoint import plain, write_atomically
     dataset = getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}
     results = plain(dict(config=args.config, checkpoint=args.checkpoint, stage=cfg.get('stage'), seed=checkpoint['meta'].get('seed'),
                          dataset={key: value for key, value in dataset.items() if key != 'classes'},
-                         clips=len(runner.test_dataloader.dataset), metrics=metrics))
+                         clips=len(runner.test_dataloader.dataset), metrics=metrics, **more))
     if is_main_process():
         write_atomically(Path(cfg.work_dir) / 'test_results.json', json.dumps(results, indent=1).encode())
         print(table(results))
@@ -83,7 +145,7 @@ def table(results: dict[str, Any]) -> str:
     """Lines of text: what was tested on what, then a metric a line."""
     dataset = results['dataset']
     head = {'checkpoint': results['checkpoint'], 'clips': results['clips'],
-            **{key: dataset.get(key) for key in ('name', 'split', 'present', 'official', 'manifest_hash')}}
+            **{key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')}}
     metrics = {name: f'{value:.4f}' if isinstance(value, (int, float)) else value for name, value in results['metrics'].items()}
     width = max(map(len, [*head, *metrics])) + 2
     lines = [f'{key:<{width}}{value}' for key, value in head.items() if value is not None]
@@ -94,9 +156,10 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
     from gfvideo.engine import CheckpointError, ConfigError
+    from gfvideo.exits import ExitsFileError
     try:
         test(args)
-    except (ConfigError, CheckpointError, FileNotFoundError) as error:
+    except (ConfigError, CheckpointError, ExitsFileError, FileNotFoundError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
 
 

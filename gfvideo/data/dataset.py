@@ -1,6 +1,7 @@
 """The rows of a prepared dataset, or of a list file of another tool, as samples."""
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,8 @@ class ClipDataset(Dataset):
         frame_template, start_index: names of the images in folders of frames; by default what the manifest says, or what the tool that the
             list file belongs to uses (``'img_{:05d}.jpg'`` for MMAction2, else ``'{:05d}.jpg'``; from 1).
         prepare: the command that makes the prepared dataset, quoted when it is missing.
+        fold: 'K/N' keeps the K-th of N parts of the split, K from 0, drawn by a hash of the video ids, so that exits can be fitted on one
+            part of the only held-out split there is, and tested on the other. None keeps the whole split.
 
     Raises:
         FileNotFoundError: if the manifest, the list or the folder of the videos is missing.
@@ -95,7 +98,7 @@ class ClipDataset(Dataset):
     def __init__(self, root: str | Path, split: str, pipeline: Sequence[Mapping[str, Any] | Callable], form: str = 'manifest',
                  list_file: str | Path | None = None, classes: Sequence[str] | str | Path | None = None, test_mode: bool = False,
                  seed: int = 0, max_bad_rate: float = 0.01, min_attempts: int = 200, frame_template: str | None = None,
-                 start_index: int | None = None, prepare: str | None = None):
+                 start_index: int | None = None, prepare: str | None = None, fold: str | None = None):
         if not 0 <= max_bad_rate <= 1:
             raise ValueError(f'max_bad_rate is {max_bad_rate!r}; give a share in [0, 1]')
         if type(seed) is not int or seed < 0:
@@ -110,6 +113,9 @@ class ClipDataset(Dataset):
         if not test_mode and (unlabelled := sum(row.label is None for row in rows)):
             raise ManifestError(f'{root}: {unlabelled} of {len(rows)} clips of split {split!r} have no label (the annotation tells none); '
                                 'train on another split')
+        if fold is not None:
+            rows = _fold_of(rows, fold, split)
+            meta.update(fold=fold, present=len(rows), official=None)
         names = {'frame_template': meta.pop('frame_template'), 'start_index': meta.pop('start_index')}
         given = {'frame_template': frame_template, 'start_index': start_index}
         self._frame_names = {**names, **{name: value for name, value in given.items() if value is not None}}
@@ -207,6 +213,17 @@ class _PackedRows:
 
     def __getitem__(self, index: int) -> ClipRow:
         return ClipRow(**json.loads(self.text[self.ends[index]:self.ends[index + 1]].tobytes()))
+
+
+def _fold_of(rows: Sequence[ClipRow], fold: str, split: str) -> list[ClipRow]:
+    part, _, parts = str(fold).partition('/')
+    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise ValueError(f"fold is {fold!r}; write 'K/N' with K from 0 and below N, e.g. '0/2'")
+    part, parts = int(part), int(parts)
+    kept = [row for row in rows if int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:8]) % parts == part]
+    if not kept:
+        raise ManifestError(f'part {part} of {parts} of split {split!r} has no clip; make fewer parts')
+    return kept
 
 
 def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[list[ClipRow], Path, dict[str, Any]]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import os
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from types import ModuleType
 from typing import Protocol
 
@@ -28,7 +29,8 @@ from av.video.reformatter import VideoReformatter
 
 from .video_index import VideoError, VideoIndex, index_packets, open_stream, packets_of
 
-__all__ = ['READERS', 'DecordReader', 'FolderReader', 'PyAVReader', 'Reader', 'TorchCodecReader', 'VideoError', 'open_video']
+__all__ = ['READERS', 'ArrayReader', 'DecordReader', 'FolderReader', 'IndexedReader', 'PyAVReader', 'Reader', 'TorchCodecReader',
+           'VideoError', 'open_video']
 
 KEPT_BYTES = 64 * 2**20
 """Packets of a file up to this size stay in memory between the index and the decoder; those of a larger one are read again."""
@@ -47,12 +49,34 @@ class Reader(Protocol):
     def frame_size(self) -> tuple[int, int]:
         """(H, W) in pixels as shown, rotation applied."""
 
+    @property
+    def decoded(self) -> int:
+        """Frames decoded so far, those on the way to others and those only counted too; a frame decoded twice counts twice.
+
+        Of torchcodec and decord only the frames handed out count: what they decode on the way is not seen.
+        """
+
     def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """RGB frames ``(N, H, W, 3)`` uint8 at N ``indices`` from 0, in any order; a repeated one is decoded once.
 
         Raises:
+            ValueError: not a list of at least one integer.
             IndexError: an index below 0 or not below ``len(self)``.
-            VideoError: a frame that does not decode.
+            VideoError: a frame that does not decode, or frames of different sizes.
+        """
+
+    def iter_at(self, indices: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
+        """RGB frames ``(H, W, 3)`` uint8 at ``indices`` from 0 that never decrease, one after the other, each decoded when asked for.
+
+        From one frame to the next, decoding goes on where it was. Frames beyond the last one asked for are not decoded, but for the few
+        that a codec with B-frames has to read before it gives a frame away. A repeated index gives the same array again. The iterator may
+        be left half-way, and other methods may be called meanwhile.
+
+        Raises:
+            ValueError: not a list of at least one integer, or indices that decrease; raised by the call itself.
+            IndexError: an index below 0 or not below ``len(self)``; raised by the call or, while the frames of a file are not counted
+                yet, when there is no such frame to come.
+            VideoError: a frame that does not decode, or is of another size than those before; raised when it is asked for.
         """
 
     def iter_frames(self) -> Iterator[np.ndarray]:
@@ -105,33 +129,55 @@ def _open_auto(path: str, exact: bool) -> Reader:
     return PyAVReader(path, exact)
 
 
-class _IndexedReader:
-    """What the readers share: every distinct frame is decoded once, in order; a subclass says how in ``_decode``."""
+class IndexedReader:
+    """What the readers share: indices are checked, and every distinct frame is decoded once, in order.
+
+    A subclass gives ``close`` and ``_decode``, ``_walk`` too if it can do better than one ``_decode`` for each frame, sets ``_count`` and
+    adds to ``_decoded``.
+    """
 
     name: str
 
     def __init__(self, path: str):
         self.path = path
+        self._count: int | None = None              # the number of frames, where it is known
+        self._decoded = 0
         self._frame_size: tuple[int, int] | None = None
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        """Frames ``(n, H, W, 3)`` at ``wanted``: n >= 1 distinct indices, ascending, not below 0."""
+        """Frames ``(n, H, W, 3)`` at ``wanted``: n >= 1 distinct indices, ascending, not below 0 and below the count if it is known."""
         raise NotImplementedError
+
+    def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
+        """The frames of ``_decode`` one after the other, each decoded when asked for."""
+        for index in wanted:
+            yield self._decode(index[None])[0]
 
     def close(self) -> None:
         raise NotImplementedError
 
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def decoded(self) -> int:
+        return self._decoded
+
     def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        indices = np.asarray(indices)
-        if indices.ndim != 1 or not indices.size or indices.dtype.kind not in 'iu':
-            raise ValueError(f'indices of shape {indices.shape} and type {indices.dtype}; give a list of at least one integer')
+        indices = self._checked(indices)
         wanted, places = np.unique(indices, return_inverse=True)
-        if wanted[0] < 0:
-            raise self._out_of_range(wanted[0])
-        frames = self._decode(wanted.astype(np.int64))                                   # (n, H, W, 3)
+        frames = self._decode(wanted)                                                    # (n, H, W, 3)
         self._frame_size = frames.shape[1:3]
         in_order = len(wanted) == len(indices) and (np.diff(places) > 0).all()
         return frames if in_order else frames[places]                                    # (N, H, W, 3)
+
+    def iter_at(self, indices: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
+        indices = self._checked(indices)
+        falls = np.flatnonzero(np.diff(indices) < 0)
+        if falls.size:
+            before, after = indices[falls[0]:][:2]
+            raise ValueError(f'indices decrease from {before} to {after}; give them in the order in which the frames are shown')
+        return self._repeated(*np.unique(indices, return_counts=True))      # not a generator itself, so that the checks come first
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -143,6 +189,25 @@ class _IndexedReader:
         count, few = len(self), 16
         for first in range(0, count, few):
             yield from self.get_frames(range(first, min(first + few, count)))
+
+    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Int64 ``(N,)``, or an error."""
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or not indices.size or indices.dtype.kind not in 'iu':
+            raise ValueError(f'indices of shape {indices.shape} and type {indices.dtype}; give a list of at least one integer')
+        for index in (indices.min(), indices.max()):
+            if index < 0 or self._count is not None and index >= self._count:
+                raise self._out_of_range(index)
+        return indices.astype(np.int64)
+
+    def _repeated(self, wanted: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
+        size = None
+        with closing(self._walk(wanted)) as frames:
+            for frame, count in zip(frames, counts.tolist(), strict=True):
+                size = size or frame.shape[:2]
+                self._check_size(frame, size)
+                self._frame_size = size
+                yield from repeat(frame, count)
 
     def _out_of_range(self, index: int) -> IndexError:
         return IndexError(f'{self.path}: there is no frame {index}, it has {len(self)} frames (0 to {len(self) - 1}); '
@@ -157,11 +222,14 @@ class _IndexedReader:
         for row, picture in pictures:
             if frames is None:
                 frames = np.empty((count, *picture.shape), np.uint8)
-            if picture.shape != frames.shape[1:]:
-                sizes = f'{frames.shape[1:3]} and {picture.shape[:2]}'
-                raise self._error(f'its frames have different sizes, {sizes}', 'make them one size or drop it from the list')
+            self._check_size(picture, frames.shape[1:3])
             frames[row] = picture
         return frames
+
+    def _check_size(self, picture: np.ndarray, size: tuple[int, int]) -> None:
+        if picture.shape[:2] != size:
+            sizes = f'{size} and {picture.shape[:2]}'
+            raise self._error(f'its frames have different sizes, {sizes}', 'make them one size or drop it from the list')
 
     def __enter__(self):
         return self
@@ -170,11 +238,13 @@ class _IndexedReader:
         self.close()
 
 
-class PyAVReader(_IndexedReader):
+class PyAVReader(IndexedReader):
     """Packets are read once and indexed; then only those from the key packet before a wanted frame up to that frame are decoded.
 
     There is no seeking, so nothing depends on how well a container can seek. Where the index is in doubt (``doubt`` says why) frames
     are decoded from the beginning and counted; packets that do not decode are no frames then.
+
+    All reading decodes packet by packet, as far as frames are asked for. Each pass has a decoder to itself, so passes may interleave.
     """
 
     name = 'pyav'
@@ -184,9 +254,10 @@ class PyAVReader(_IndexedReader):
         self._container, self._stream = open_stream(path, self.name)
         self._reformatter = VideoReformatter()      # keeps its tables from frame to frame
         self._kept: list[av.Packet] | None = None
-        self._count: int | None = None
+        self._idle = [self._stream.codec_context]
         try:
             self.index = self._read_index()
+            self._count = len(self.index.times) or None
             if exact:
                 self.index = self._verified(self.index)
         except BaseException:
@@ -205,19 +276,19 @@ class PyAVReader(_IndexedReader):
 
     def __len__(self) -> int:
         if self._count is None:
-            self._count = len(self.index.times) or sum(1 for _ in self._sequence())
+            self._count = sum(1 for _ in self._sequence())
         if not self._count:
             raise self._error('no frame of it decodes', DROP)
         return self._count
 
     def iter_frames(self) -> Iterator[np.ndarray]:
-        container, stream = open_stream(self.path, self.name)       # its own, so that get_frames may be called meanwhile
-        with container:
-            for frame in self._decoded(stream, packets_of(container, stream)):
-                yield np.ascontiguousarray(self._picture(frame))
+        with closing(self._sequence()) as frames:
+            for frame in frames:
+                yield self._picture(frame).copy()   # the caller may write in it; some codecs decode on from that very memory
 
     def close(self) -> None:
         self._kept = None
+        self._idle.clear()
         self._container.close()
 
     def _read_index(self) -> VideoIndex:
@@ -249,36 +320,49 @@ class PyAVReader(_IndexedReader):
         return index if np.array_equal(times, index.times) else doubtful
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        if self.doubt:
-            pictures = self._in_sequence(wanted)
-        elif wanted[-1] >= len(self):
-            raise self._out_of_range(wanted[-1])
-        else:
-            pictures = self._by_index(wanted)
-        return self._stack(pictures, len(wanted))
+        with closing(self._pictures(wanted)) as pictures:
+            return self._stack(pictures, len(wanted))
 
-    def _in_sequence(self, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
+        early: dict[int, np.ndarray] = {}           # should a decoder's order of pictures not be that of their times
+        turn = 0
+        with closing(self._pictures(wanted)) as pictures:
+            for row, picture in pictures:
+                early[row] = picture
+                while turn in early:
+                    yield early.pop(turn).copy()    # as in iter_frames
+                    turn += 1
+
+    def _pictures(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
+        """Pictures at ``wanted`` as they come out of the decoder, (row of ``wanted``, picture), and no packet decoded ahead of them."""
+        return self._in_sequence(wanted) if self.doubt else self._by_index(wanted)
+
+    def _in_sequence(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
         rows = {int(index): row for row, index in enumerate(wanted)}
-        for index, frame in enumerate(islice(self._sequence(), int(wanted[-1]) + 1)):
-            row = rows.pop(index, None)
-            if row is not None:
-                yield row, self._picture(frame)
-        if rows:
-            raise self._out_of_range(max(rows))
-
-    def _by_index(self, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        for first, last, rows in _runs(self.index, wanted):
-            missing = {int(self.index.times[wanted[row]]): row for row in rows}
-            for frame in self._run(first, last, frozenset(missing)):
-                row = missing.pop(frame.pts, None)
+        count = 0
+        with closing(self._sequence()) as frames:
+            for index, frame in enumerate(islice(frames, int(wanted[-1]) + 1)):
+                count = index + 1
+                row = rows.pop(index, None)
                 if row is not None:
                     yield row, self._picture(frame)
-            if missing:
-                raise self._error(f'frame {wanted[min(missing.values())]} does not decode', DROP)
+        if rows:
+            self._count = count                     # all were decoded, no need to count again
+            raise self._out_of_range(max(rows))
 
-    def _run(self, first: int, last: int, times: frozenset[int]) -> Iterator[av.VideoFrame]:
+    def _by_index(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
+        with self._decoder() as context:
+            for first, last, rows in _runs(self.index, wanted):
+                missing = {int(self.index.times[wanted[row]]): row for row in rows}
+                for frame in self._run(context, first, last, frozenset(missing)):
+                    row = missing.pop(frame.pts, None)
+                    if row is not None:
+                        yield row, self._picture(frame)
+                if missing:
+                    raise self._error(f'frame {wanted[min(missing.values())]} does not decode', DROP)
+
+    def _run(self, context: av.VideoCodecContext, first: int, last: int, times: frozenset[int]) -> Iterator[av.VideoFrame]:
         """What comes out of the packets ``first`` to ``last``; frames not shown at ``times`` may be missing."""
-        context = self._stream.codec_context
         # H.264 marks pictures that no other picture is decoded from; those need no decoding unless they are wanted
         may_skip = context.name == 'h264'
         for packet in chain(self._packets(first, last + 1), [None]):
@@ -287,20 +371,32 @@ class PyAVReader(_IndexedReader):
             yield from self._frames_of(context, packet)
         context.flush_buffers()
 
-    def _sequence(self) -> Iterator[av.VideoFrame]:
-        context = self._stream.codec_context
-        context.skip_frame = 'DEFAULT'
-        context.flush_buffers()                     # an earlier pass may have stopped half-way
-        yield from self._decoded(self._stream, self._packets(0, None))
-        context.flush_buffers()
+    def _sequence(self) -> Generator[av.VideoFrame, None, None]:
+        with self._decoder() as context:
+            for packet in chain(self._packets(0, None), [None]):        # None asks for the frames held back
+                yield from self._frames_of(context, packet)
 
-    def _decoded(self, stream: av.VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-        for packet in chain(packets, [None]):       # None asks for the frames held back
-            yield from self._frames_of(stream.codec_context, packet)
+    @contextmanager
+    def _decoder(self) -> Iterator[av.VideoCodecContext]:
+        """A decoder for one pass over packets, at its beginning."""
+        # Passes may be left half-way and may interleave, so each has a decoder to itself; the packets kept suit them all. To get one the
+        # file is opened, which takes as long as decoding several frames, so they are used again and a file read by one pass has one.
+        context = self._idle.pop() if self._idle else self._new_decoder()
+        context.skip_frame = 'DEFAULT'
+        try:
+            yield context
+        finally:
+            context.flush_buffers()
+            self._idle.append(context)
+
+    def _new_decoder(self) -> av.VideoCodecContext:
+        container, stream = open_stream(self.path, self.name)
+        container.close()                           # a decoder does not need it: packets come from elsewhere
+        return stream.codec_context
 
     def _frames_of(self, context: av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
-            return context.decode(packet)
+            frames = context.decode(packet)
         except av.error.InvalidDataError as error:
             if self.doubt:
                 return []
@@ -308,6 +404,8 @@ class PyAVReader(_IndexedReader):
                               'open it with exact=True to use the frames that do, or drop it from the list') from error
         except av.error.FFmpegError as error:
             raise self._error(error, DROP) from error
+        self._decoded += len(frames)
+        return frames
 
     def _packets(self, first: int, stop: int | None) -> Iterator[av.Packet]:
         if self._kept is not None:
@@ -341,8 +439,12 @@ def _runs(index: VideoIndex, wanted: np.ndarray) -> list[tuple[int, int, list[in
     return runs
 
 
-class _CheckedReader(_IndexedReader):
-    """Another library's decoder, used only for files whose frames the index vouches for."""
+class _CheckedReader(IndexedReader):
+    """Another library's decoder, used only for files whose frames the index vouches for.
+
+    Asked for a later frame than the last, both libraries decode on from there unless a key frame lies between; so ``iter_at`` asks them
+    for one frame at a time.
+    """
 
     def __init__(self, path: str, exact: bool, errors: tuple[type[Exception], ...]):
         super().__init__(path)
@@ -352,8 +454,14 @@ class _CheckedReader(_IndexedReader):
                 raise self._error(reference.doubt, USE_PYAV)
             self._count, self._index, self._stored_size = len(reference), reference.index, reference.stored_size
 
-    def __len__(self) -> int:
-        return self._count
+    def _read(self, indices: list[int]) -> np.ndarray:
+        """Frames ``(n, H, W, 3)`` uint8."""
+        raise NotImplementedError
+
+    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+        frames = self._attempt(self._read, wanted.tolist())
+        self._decoded += len(frames)
+        return frames
 
     def _check_count(self, count: int) -> None:
         if count != self._count:
@@ -378,10 +486,8 @@ class TorchCodecReader(_CheckedReader):
                                       seek_mode='exact')
         self._check_count(len(self._decoder))
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        if wanted[-1] >= self._count:
-            raise self._out_of_range(wanted[-1])
-        return self._attempt(self._decoder.get_frames_at, wanted.tolist()).data.numpy()
+    def _read(self, indices: list[int]) -> np.ndarray:
+        return self._decoder.get_frames_at(indices).data.numpy()
 
     def close(self) -> None:
         self._decoder = None
@@ -402,10 +508,8 @@ class DecordReader(_CheckedReader):
         self._decoder = self._attempt(decord.VideoReader, os.path.abspath(path), num_threads=1, fault_tol=1)
         self._check_count(len(self._decoder))
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        if wanted[-1] >= self._count:
-            raise self._out_of_range(wanted[-1])
-        return self._attempt(self._decoder.get_batch, wanted.tolist()).asnumpy()
+    def _read(self, indices: list[int]) -> np.ndarray:
+        return self._decoder.get_batch(indices).asnumpy()
 
     def close(self) -> None:
         self._decoder = None
@@ -441,7 +545,7 @@ def _import_decord() -> ModuleType:
     return decord
 
 
-class FolderReader(_IndexedReader):
+class FolderReader(IndexedReader):
     """A folder of numbered images, one a frame; frame 0 is the image with number ``start``.
 
     Args:
@@ -461,18 +565,16 @@ class FolderReader(_IndexedReader):
         self.template, self.start = template, start
         self._count = self._count_images()
 
-    def __len__(self) -> int:
-        return self._count
-
     def close(self) -> None:
         pass
 
     def iter_frames(self) -> Iterator[np.ndarray]:
-        return (self._image(index) for index in range(len(self)))
+        return self._walk(np.arange(len(self)))
+
+    def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
+        return (self._image(index) for index in wanted.tolist())
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        if wanted[-1] >= len(self):
-            raise self._out_of_range(wanted[-1])
         return self._stack(((row, self._image(index)) for row, index in enumerate(wanted.tolist())), len(wanted))
 
     def _count_images(self) -> int:
@@ -494,6 +596,7 @@ class FolderReader(_IndexedReader):
         image = cv2.imread(file, cv2.IMREAD_COLOR)
         if image is None:
             raise self._error(f'{os.path.basename(file)} is no image', 'extract its frames again')
+        self._decoded += 1
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)                         # (H, W, 3)
 
 
@@ -503,3 +606,26 @@ def _pattern_of(template: str) -> re.Pattern[str]:
     if sum(field is not None for _, field, _, _ in parts) != 1:
         raise ValueError(f"the template {template!r} must hold one number, as '{{:05d}}.jpg' does")
     return re.compile(''.join(re.escape(text) + (r'(\d+)' if field is not None else '') for text, field, _, _ in parts))
+
+
+class ArrayReader(IndexedReader):
+    """Frames in memory ``(N, H, W, 3)`` uint8 RGB; those handed out count as decoded.
+
+    Raises:
+        ValueError: if an array is not frames.
+    """
+
+    name = 'array'
+
+    def __init__(self, frames: np.ndarray):
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+            raise ValueError(f'an array of shape {frames.shape} and type {frames.dtype} is no video; give frames (N, H, W, 3) uint8 RGB')
+        super().__init__('the array')
+        self.frames, self._count, self._frame_size = frames, len(frames), frames.shape[1:3]
+
+    def close(self) -> None:
+        pass
+
+    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+        self._decoded += len(wanted)
+        return self.frames[wanted]

@@ -1,6 +1,7 @@
 """What mmengine lacks: stages, a loop for policies, safe checkpoints, mixed precision and several processes without a GPU."""
-from .checkpoint import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights
+from .checkpoint import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights, weights_hash
 from .config_check import ConfigError
+from .exiting import ExitingRecognizer, check_exits, costs_of, describe_model
 from .hooks import DatasetEpochHook, EpochSeedHook
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
@@ -8,6 +9,7 @@ from .optim import AutocastOptimWrapper
 from .policy_loop import PolicyLoop
 from .stages import Stage, StageRecord, check_stages, expand_stages, load_config, run_stages, select_stage
 
-__all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook', 'PolicyLoop',
-           'ResumableEpochLoop', 'SafeCheckpointHook', 'Stage', 'StageRecord', 'adapt_to_devices', 'check_stages', 'expand_stages',
-           'init_distributed', 'latest_checkpoint', 'load_checkpoint', 'load_config', 'load_weights', 'run_stages', 'select_stage']
+__all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook', 'ExitingRecognizer',
+           'PolicyLoop', 'ResumableEpochLoop', 'SafeCheckpointHook', 'Stage', 'StageRecord', 'adapt_to_devices', 'check_exits',
+           'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed', 'latest_checkpoint', 'load_checkpoint',
+           'load_config', 'load_weights', 'run_stages', 'select_stage', 'weights_hash']

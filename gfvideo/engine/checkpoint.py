@@ -5,6 +5,7 @@ plain values on the way out and history buffers again on the way in.
 """
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import pickle
@@ -27,7 +28,8 @@ from torch import Tensor
 from ..registry import HOOKS
 from .random_state import random_state
 
-__all__ = ['CheckpointError', 'SafeCheckpointHook', 'latest_checkpoint', 'load_checkpoint', 'load_weights', 'plain', 'write_atomically']
+__all__ = ['CheckpointError', 'SafeCheckpointHook', 'latest_checkpoint', 'load_checkpoint', 'load_weights', 'plain', 'weights_hash',
+           'write_atomically']
 
 _BUFFER = 'history_buffer'
 
@@ -202,6 +204,16 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], source: str
     if told:
         raise CheckpointError(f'{source} does not fit the model of the config: {"; ".join(told)}. Use the config it was trained with')
     model.load_state_dict(weights)
+
+
+def weights_hash(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values: the same for every file that holds these weights, whatever else is in it."""
+    digest = hashlib.sha256()
+    for name, value in sorted((key.removeprefix('module.'), value) for key, value in state_dict.items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)};'.encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

@@ -1,7 +1,9 @@
 """Accuracy after every look, and where the looks fall."""
+from .exits import AnytimeMetric, BudgetMetric, ExitAccuracy, accuracy_within, area_under_curve
 from .functional import accuracy_standard_error, class_accuracies, confusion_matrix, label_ranks, mean_class_accuracy, top_k_accuracy
 from .metrics import ClipAccuracy, anytime_table
 from .objects import Box, Objects, patch_hit_rate, patch_hits, read_objects, scale_boxes
 
-__all__ = ['Box', 'ClipAccuracy', 'Objects', 'accuracy_standard_error', 'anytime_table', 'class_accuracies', 'confusion_matrix',
-           'label_ranks', 'mean_class_accuracy', 'patch_hit_rate', 'patch_hits', 'read_objects', 'scale_boxes', 'top_k_accuracy']
+__all__ = ['AnytimeMetric', 'Box', 'BudgetMetric', 'ClipAccuracy', 'ExitAccuracy', 'Objects', 'accuracy_standard_error', 'accuracy_within',
+           'anytime_table', 'area_under_curve', 'class_accuracies', 'confusion_matrix', 'label_ranks', 'mean_class_accuracy',
+           'patch_hit_rate', 'patch_hits', 'read_objects', 'scale_boxes', 'top_k_accuracy']

@@ -17,14 +17,14 @@ def _max_prob(log_probs: Tensor) -> Tensor:
 def _entropy(log_probs: Tensor) -> Tensor:
     classes = log_probs.shape[-1]
     if classes == 1:
-        return torch.ones_like(log_probs[..., 0])
+        return log_probs[..., 0].exp()
     entropy = -(log_probs.exp() * log_probs.clamp_min(torch.finfo(log_probs.dtype).min)).sum(-1)     # 0 * -inf would be nan
     return 1 - entropy / math.log(classes)
 
 
 def _margin(log_probs: Tensor) -> Tensor:
     if log_probs.shape[-1] == 1:
-        return torch.ones_like(log_probs[..., 0])
+        return log_probs[..., 0].exp()
     best, second = log_probs.topk(2, dim=-1).values.exp().unbind(-1)
     return best - second
 
@@ -82,6 +82,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     logits = logits.detach().double()
     if not logits.isfinite().all():
         raise ValueError('some logits are not numbers (nan or inf): the network has diverged')
+    logits = logits - logits.amax(1, keepdim=True)                                         # no softmax changes; less rounding
     own = logits.gather(1, labels[:, None]).squeeze(1)                                     # (N,)
 
     def slope(inverse: float) -> float:

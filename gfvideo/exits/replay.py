@@ -85,13 +85,14 @@ def exit_positions(confidence: Tensor, thresholds: Tensor) -> Tensor:
     Raises:
         ValueError: if there is not one threshold for every exit but the last, or one is not a number.
     """
-    thresholds = torch.as_tensor(thresholds, dtype=confidence.dtype, device=confidence.device)
+    confidence = confidence.double()                                         # rounded thresholds could let others out
+    thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=confidence.device)
     if thresholds.shape != (confidence.shape[1] - 1,):
         raise ValueError(f'{tuple(thresholds.shape)} thresholds for {confidence.shape[1]} exits: give one for each but the last')
     if thresholds.isnan().any():
         raise ValueError(f'thresholds {thresholds.tolist()} hold a nan; write inf for an exit that lets nobody out')
     leaves = confidence.new_ones(confidence.shape, dtype=torch.bool)
-    leaves[:, :-1] = confidence[:, :-1] >= thresholds
+    leaves[:, :-1] = (confidence[:, :-1] >= thresholds) & (confidence[:, :-1] > -torch.inf)
     return leaves.int().argmax(1)                                            # the first of equal values
 
 
@@ -125,7 +126,8 @@ def step_table(step_logits: Tensor, labels: Tensor, costs: Sequence[float], crit
         costs: S + 1, cumulative.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
     """
-    return ExitTable.of(confidence(step_logits, criterion, temperature), step_logits.argmax(-1) == labels[:, None], torch.tensor(costs))
+    return ExitTable.of(confidence(step_logits, criterion, temperature), step_logits.argmax(-1) == labels[:, None],
+                        torch.tensor(costs, dtype=torch.float64))
 
 
 def stream_table(trace: StreamExit, labels: Tensor, costs: Sequence[float], criterion: str = 'max_prob', temperature: float = 1.0

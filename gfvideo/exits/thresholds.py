@@ -51,12 +51,13 @@ def geometric_thresholds(confidence: Tensor, fractions: Sequence[float] | Tensor
         raise ValueError(f'fractions {fractions.tolist()} must be {K} shares that sum to 1')
     if confidence.isnan().any():
         raise ValueError('a confidence is not a number (nan); the network has diverged')
+    confidence = confidence.double()
     wanted = (fractions.cumsum(0) * N).round().long().tolist()               # samples gone after each exit
     inside = confidence.new_ones(N, dtype=torch.bool)
-    thresholds = confidence.new_full((K - 1,), torch.inf, dtype=torch.float64)
+    thresholds = confidence.new_full((K - 1,), torch.inf)
     gone = 0
     for k in range(K - 1):
-        scores = confidence[inside & (confidence[:, k] > -torch.inf), k].double().sort(descending=True).values
+        scores = confidence[inside & (confidence[:, k] > -torch.inf), k].sort(descending=True).values
         out = min(wanted[k] - gone, len(scores))
         while 0 < out < len(scores) and scores[out - 1] == scores[out]:       # do not split equal ones
             out = int((scores > scores[out]).sum())
@@ -145,7 +146,8 @@ def direct_search(table: ExitTable, levels: int = 48, sweeps: int = 4) -> Fronti
 
 
 def _frontier_of(table: ExitTable, candidates: Sequence[Tensor]) -> Frontier:
-    thresholds = torch.unique(torch.stack(list(candidates)), dim=0)
+    thresholds = torch.stack(list(candidates))
+    thresholds = thresholds.unique(dim=0) if thresholds.shape[1] else thresholds[:1]      # unique() refuses an empty row
     outcomes = [replay(table, one) for one in thresholds]
     cost = torch.tensor([outcome.cost for outcome in outcomes], dtype=torch.float64)
     accuracy = torch.tensor([outcome.accuracy for outcome in outcomes], dtype=torch.float64)

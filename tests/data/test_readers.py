@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import pickle
 import sys
 import wave
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -13,18 +15,19 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from gfvideo.data import readers as readers_module
-from gfvideo.data.readers import READERS, FolderReader, PyAVReader, VideoError, open_video
+from gfvideo.data.readers import READERS, ArrayReader, FolderReader, PyAVReader, VideoError, open_video
 
 COUNT = 40
 H264 = {'options': {'x264-params': 'bframes=3:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0'}}
 FORMS = {
     'h264': ('.mp4', H264),
     'h264 open groups': ('.mkv', {'options': {'x264-params': 'open-gop=1:bframes=3:keyint=9:min-keyint=9:scenecut=0'}}),
+    'h264 long group': ('.mp4', {'options': {'x264-params': 'bframes=3:b-adapt=0:b-pyramid=normal:keyint=250:scenecut=0'}}),
     'h264 one key frame': ('.mp4', {'key_every': 250, 'options': {'preset': 'ultrafast'}}),
     'variable rate': ('.mp4', {'times': [number + number * number // 9 for number in range(COUNT)], **H264}),
     'vp9': ('.webm', {'codec': 'libvpx-vp9', 'options': {'deadline': 'realtime', 'cpu-used': '8'}}),
@@ -116,7 +119,7 @@ def test_equals_plain_decoding(painted_video, reader, form):
 
 
 @settings(max_examples=30)
-@given(form=st.sampled_from(['h264', 'h264 open groups', 'variable rate', 'vp9']),
+@given(form=st.sampled_from(['h264', 'h264 open groups', 'h264 long group', 'variable rate', 'vp9']),
        indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=10))
 def test_any_indices(painted_video, form, indices):
     suffix, options = FORMS[form]
@@ -263,6 +266,10 @@ def test_no_file_stays_open(painted_video, reader, tmp_path):
             frames = video.iter_frames()
             next(frames)
             frames.close()
+            walk = video.iter_at([3, 20])
+            next(walk)
+            video.get_frames([3])
+            del walk
             with pytest.raises(IndexError):
                 video.get_frames([COUNT])
         video.close()
@@ -271,12 +278,214 @@ def test_no_file_stays_open(painted_video, reader, tmp_path):
     assert len(os.listdir('/proc/self/fd')) <= before
 
 
+# ---- one frame after the other
+
+def numbers(painted_video, frames: Iterable[np.ndarray]) -> list[int]:
+    return [painted_video.read_number(frame) for frame in frames]
+
+
+def damaged_h264(painted_video, tmp_path: Path) -> Path:
+    """COUNT - 1 frames that decode, and an index in doubt."""
+    whole = painted_video(COUNT, **H264)
+    packet = packet_data(whole, 30)
+    return damaged_copy(whole, tmp_path / 'damaged.mp4', packet, b'\xff' * 16 + packet[16:])
+
+
+@pytest.fixture
+def fed(monkeypatch) -> list[av.Packet]:
+    """The packets given to PyAV's decoders, in order."""
+    packets = []
+    original = PyAVReader._frames_of
+    monkeypatch.setattr(PyAVReader, '_frames_of', lambda *given: packets.extend([given[2]] if given[2] else []) or original(*given))
+    return packets
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])       # `reader` is only a name
+@given(form=st.sampled_from(list(FORMS)), indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=12).map(sorted))
+def test_iter_at_any_indices(painted_video, reader, form, indices):
+    suffix, options = FORMS[form]
+    if (form, reader) in REFUSED_FORMS:
+        reader = 'pyav'
+    with open_video(painted_video(COUNT, suffix, **options), reader) as video:
+        frames = list(video.iter_at(indices))
+        walked = video.decoded
+        assert all(frame.shape == (48, 128, 3) and frame.dtype == np.uint8 and frame.flags.c_contiguous for frame in frames)
+        assert numbers(painted_video, frames) == indices
+        assert (np.stack(frames) == video.get_frames(indices)).all()
+        assert 0 < walked <= video.decoded - walked
+
+
+@pytest.mark.parametrize('indices', [range(COUNT - 1), [0, 0, 12, 29, 29, 30, 38], [38], np.array([3, 31], np.uint8)])
+def test_iter_at_in_doubt(painted_video, tmp_path, indices):
+    path = damaged_h264(painted_video, tmp_path)
+    with open_video(path, 'pyav') as video:
+        assert video.doubt
+        frames = list(video.iter_at(indices))
+        walked = video.decoded
+        assert walked == max(indices) + 1
+        assert (np.stack(frames) == decoded(path, list(indices))).all()
+        video.get_frames(indices)
+        assert video.decoded == 2 * walked
+
+
+# `held`: frames the decoder holds back before it gives one away; `ahead`: packets it takes for that, those of frames it skips too
+@pytest.mark.parametrize(('form', 'held', 'ahead'), [
+    ('h264', 2, 4), ('h264 open groups', 2, 4), ('h264 long group', 2, 4), ('h264 one key frame', 0, 0), ('variable rate', 2, 4),
+    ('vp9', 0, 0), ('vp8', 0, 0), ('mpeg4', 1, 1)])
+def test_iter_at_decodes_when_asked(painted_video, fed, form, held, ahead):
+    suffix, options = FORMS[form]
+    indices = [1, 1, 3, 10, 11, 14, 26, 35]
+    with open_video(painted_video(COUNT, suffix, **options), 'pyav') as video:
+        frames = video.iter_at(indices)
+        assert (video.decoded, fed) == (0, [])
+        for index in indices:
+            assert painted_video.read_number(next(frames)) == index
+            assert video.decoded <= index + 1 + held
+            assert len(fed) <= index + 1 + ahead
+        assert next(frames, None) is None
+        assert len({id(packet) for packet in fed}) == len(fed) <= 36 + ahead           # none twice, none after the last
+        once = len(fed)
+        video.get_frames(indices)
+        assert len(fed) == 2 * once
+
+
+def test_iter_at_starts_anew_only_for_other_groups(painted_video, fed):
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        frames = video.iter_at([0, 24, 36])                            # all are key frames
+        assert [(painted_video.read_number(frame), len(fed)) for frame in frames] == [(0, 1), (24, 2), (36, 3)]
+
+
+@pytest.mark.parametrize('form', ['h264', 'h264 long group', 'vp9', 'mpeg4'])
+@pytest.mark.parametrize('kept', [True, False])
+def test_iter_at_left_half_way(painted_video, reader, monkeypatch, form, kept):
+    if (form, reader) in REFUSED_FORMS:
+        pytest.skip(f'{reader} refuses it')
+    if not kept:
+        monkeypatch.setattr(readers_module, 'KEPT_BYTES', 1000)
+    suffix, options = FORMS[form]
+    with open_video(painted_video(COUNT, suffix, **options), reader) as video:
+        for leave in (lambda frames: frames.close(), lambda frames: gc.collect()):
+            for asked in range(3):
+                frames = video.iter_at([2, 17, 30])
+                assert numbers(painted_video, (next(frames) for _ in range(asked))) == [2, 17, 30][:asked]
+                leave(frames)
+                del frames
+                if asked % 2:
+                    assert numbers(painted_video, video.iter_frames()) == list(range(COUNT))
+                assert numbers(painted_video, video.get_frames([5, 16, 3])) == [5, 16, 3]
+        for frame in video.iter_at(range(20)):
+            if painted_video.read_number(frame) == 7:
+                break
+        assert numbers(painted_video, video.iter_at([0, 6, 39])) == [0, 6, 39]
+        assert numbers(painted_video, video.iter_frames()) == list(range(COUNT))
+
+
+@pytest.mark.parametrize('form', ['h264', 'h264 open groups', 'h264 long group', 'vp9', 'mpeg4'])
+@pytest.mark.parametrize('kept', [True, False])
+def test_iter_at_interleaved(painted_video, reader, monkeypatch, form, kept):
+    if (form, reader) in REFUSED_FORMS:
+        pytest.skip(f'{reader} refuses it')
+    if not kept:
+        monkeypatch.setattr(readers_module, 'KEPT_BYTES', 1000)
+    suffix, options = FORMS[form]
+    ours, others = range(1, COUNT, 3), [*range(0, 26, 2)]
+    with open_video(painted_video(COUNT, suffix, **options), reader) as video:
+        everything = video.iter_frames()
+        for number, (one, other) in enumerate(zip(video.iter_at(ours), video.iter_at(others), strict=True)):
+            assert numbers(painted_video, [one, other, next(everything)]) == [ours[number], others[number], number]
+            assert numbers(painted_video, video.get_frames([number, 39 - number])) == [number, 39 - number]
+
+
+def test_files_are_opened_again_only_for_passes_that_meet(painted_video, monkeypatch):
+    opened = []
+    original = readers_module.open_stream
+    monkeypatch.setattr(readers_module, 'open_stream', lambda *given: opened.append(given) or original(*given))
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        for _ in range(3):
+            list(video.iter_at([3, 20]))
+            next(video.iter_at([3, 20]))
+            video.get_frames([5])
+            list(video.iter_frames())
+        assert len(opened) == 1
+        for _ in range(3):
+            frames = video.iter_at([3, 20])
+            for _ in frames:
+                video.get_frames([5])
+        assert len(opened) == 2
+
+
+def test_iter_at_after_closing(painted_video):
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        frames = video.iter_at([3, 20, 30])
+        next(frames)
+    gc.collect()
+    assert numbers(painted_video, frames) == [20, 30]          # the packets are here; it must not crash
+
+
+def test_writing_in_a_frame_spares_the_next(painted_video, tmp_path):
+    path = tmp_path / 'differences.mov'            # of a codec that decodes RGB and goes on from the memory of the frame before
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('qtrle', rate=25, width=128, height=48, pix_fmt='rgb24')
+        for number in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(painted_video.frame(number), format='rgb24')))
+        container.mux(stream.encode())
+    with open_video(path, 'pyav') as video:
+        for frames in (video.iter_at(range(6)), video.iter_frames()):
+            for number, frame in enumerate(frames):
+                assert (frame == painted_video.frame(number)).all()
+                frame[:] = 77
+
+
+def test_iter_at_keeps_the_order(painted_video, monkeypatch):
+    original = PyAVReader._pictures
+
+    def out_of_turn(self, wanted):
+        first, second, third = original(self, wanted)
+        yield from (second, third, first)
+
+    monkeypatch.setattr(PyAVReader, '_pictures', out_of_turn)
+    with open_video(painted_video(COUNT, **H264), 'pyav') as video:
+        assert numbers(painted_video, video.iter_at([4, 9, 9, 31])) == [4, 9, 9, 31]
+
+
+def test_decoded_counts(painted_video, reader):
+    path = painted_video(COUNT, *FORMS['vp9'][:1], **FORMS['vp9'][1])                  # one key frame
+    passing = reader == 'pyav'                                                          # frames on the way are seen
+    with open_video(path, reader) as video:
+        assert video.decoded == 0
+        video.get_frames([9, 4, 9])
+        assert video.decoded == (10 if passing else 2)
+        next(video.iter_at([4, 4, 20]))
+        assert video.decoded == (15 if passing else 3)
+        sum(1 for _ in video.iter_frames())
+        assert video.decoded == (15 if passing else 3) + COUNT
+    with open_video(path, reader, exact=True) as video:
+        assert video.decoded == (COUNT if passing else 0)
+
+
+def test_iter_at_real_videos(shared, reader):
+    folder = shared / 'data'
+    paths = [folder / 'odd_videos' / row['file'] for row in odd_videos(shared) if row['file'] not in REFUSED[reader]]
+    paths += sorted((folder / 'turning_camera_ssv2' / 'videos').glob('*.webm'))[:3]
+    paths += sorted((folder / 'railyard_kinetics' / 'videos').glob('*/*.mp4'))[:3]
+    for path in paths:
+        with open_video(path, reader) as video:
+            count = len(video)
+            indices = np.sort([0, count // 5, count // 5, count // 3, (count - 1) // 2])
+            video.get_frames(indices)                                   # where the index is in doubt, the count has been decoded
+            before, frames = video.decoded, video.iter_at(indices)
+            first = next(frames)
+            assert video.decoded - before <= 5, path
+            walked = np.stack([first, *frames])
+            between = video.decoded
+            assert (walked == video.get_frames(indices)).all(), path
+            assert between - before <= video.decoded - between, path
+
+
 # ---- damage
 
 def test_damaged_packet_is_found_without_decoding(painted_video, reader, tmp_path):
-    whole = painted_video(COUNT, **H264)
-    packet = packet_data(whole, 30)
-    path = damaged_copy(whole, tmp_path / 'damaged.mp4', packet, b'\xff' * 16 + packet[16:])
+    path = damaged_h264(painted_video, tmp_path)
     if reader != 'pyav':
         with pytest.raises(VideoError, match='packet 30 is damaged.*pyav'):
             open_video(path, reader)
@@ -299,6 +508,11 @@ def test_damage_found_when_decoding(painted_video, tmp_path):
             video.get_frames([5])
         with pytest.raises(VideoError, match='does not decode'):
             list(video.iter_frames())
+        frames = video.iter_at([1, 2, 5])
+        assert painted_video.read_number([next(frames), next(frames)][1]) == 2
+        with pytest.raises(VideoError, match='does not decode.*exact=True'):
+            next(frames)
+        assert painted_video.read_number(video.get_frames([2])[0]) == 2
     with open_video(path, 'pyav', exact=True) as video:
         assert len(video) == len(decoded(path)) < COUNT
         assert (video.get_frames([0, 5]) == [decoded(path)[0], decoded(path)[5]]).all()
@@ -337,8 +551,11 @@ def test_changing_size(painted_video, tmp_path):
         painted_video.write(path, [painted_video.frame(number, height) for number in range(3)])
     both = tmp_path / 'both.ts'
     both.write_bytes(b''.join(path.read_bytes() for path in paths))
-    with open_video(both, 'pyav') as video, pytest.raises(VideoError, match=r'different sizes, \(48, 128\) and \(64, 128\)'):
-        video.get_frames(range(len(video)))
+    with open_video(both, 'pyav') as video:
+        for read in (video.get_frames, lambda indices: list(video.iter_at(indices))):
+            with pytest.raises(VideoError, match=r'different sizes, \(48, 128\) and \(64, 128\)'):
+                read(range(len(video)))
+        assert numbers(painted_video, video.iter_at([0, 2])) == [0, 2]
 
 
 def test_errors_survive_other_processes():
@@ -368,6 +585,35 @@ def test_wrong_indices(painted_video, reader):
         for indices in ([], [0.5], [[0, 1]]):
             with pytest.raises(ValueError, match='indices of shape'):
                 video.get_frames(indices)
+
+
+def test_wrong_indices_for_iter_at(painted_video, reader):
+    path = painted_video(COUNT, **H264)
+    with open_video(path, reader) as video:
+        for index in (-1, COUNT, 1000):
+            with pytest.raises(IndexError, match=f'{path.name}: there is no frame {index}, it has {COUNT} frames'):
+                video.iter_at(sorted([0, index]))
+        for indices in ([], [0.5], [[0, 1]]):
+            with pytest.raises(ValueError, match='indices of shape'):
+                video.iter_at(indices)
+        for indices in ([2, 7, 6, 1], np.array([2, 7, 6, 1], np.uint8)):       # without a sign, differences are never below 0
+            with pytest.raises(ValueError, match='indices decrease from 7 to 6;'):
+                video.iter_at(indices)
+        assert video.decoded == 0
+
+
+def test_wrong_indices_where_frames_are_not_counted(painted_video, tmp_path):
+    path = damaged_h264(painted_video, tmp_path)
+    with open_video(path, 'pyav') as video:
+        frames = video.iter_at([7, COUNT - 1])
+        assert painted_video.read_number(next(frames)) == 7
+        with pytest.raises(IndexError, match=f'no frame {COUNT - 1}, it has {COUNT - 1} frames'):
+            next(frames)
+        assert (len(video), video.decoded) == (COUNT - 1, COUNT - 1)            # counted on the way
+        with pytest.raises(IndexError, match=f'no frame {COUNT - 1}'):
+            video.iter_at([7, COUNT - 1])                                       # at once, now that it is known
+    with open_video(path, 'pyav') as video, pytest.raises(ValueError, match='decrease from 7 to 3'):
+        video.iter_at([7, 3])
 
 
 def test_wrong_reader(painted_video):
@@ -424,6 +670,38 @@ def test_folder(folder, painted_video):
             video.get_frames([12])
 
 
+def test_folder_one_after_the_other(folder, painted_video):
+    with open_video(folder) as video:
+        frames = video.iter_at([2, 2, 5, 11])
+        for index, images in ((2, 1), (2, 1), (5, 2), (11, 3)):
+            assert painted_video.read_number(next(frames)) == index
+            assert video.decoded == images
+        assert next(frames, None) is None
+        assert video.frame_size == (48, 128)
+        assert video.decoded == 3
+        assert (np.stack(list(video.iter_at([0, 7]))) == video.get_frames([0, 7])).all()
+        next(video.iter_frames())
+        assert video.decoded == 8
+        with pytest.raises(IndexError, match='no frame 12, it has 12 frames'):
+            video.iter_at([0, 12])
+
+
+def test_array(painted_video):
+    frames = np.stack([painted_video.frame(number) for number in range(6)])
+    with ArrayReader(frames) as video:
+        assert (len(video), video.frame_size, video.decoded) == (6, (48, 128), 0)
+        walk = video.iter_at([1, 1, 4])
+        assert (painted_video.read_number(next(walk)), video.decoded) == (1, 1)
+        assert (numbers(painted_video, walk), video.decoded) == ([1, 4], 2)
+        assert (video.get_frames([5, 0, 5]) == frames[[5, 0, 5]]).all()
+        assert video.decoded == 4
+        for indices in ([0, 6], [-1, 0]):
+            with pytest.raises(IndexError, match='it has 6 frames'):
+                video.iter_at(indices)
+        with pytest.raises(ValueError, match='decrease from 3 to 2'):
+            video.iter_at([3, 2])
+
+
 def test_folder_of_other_names(folder, painted_video):
     for number in range(12):
         (folder / f'{number + 1:05d}.jpg').rename(folder / f'img_{number}.jpg')
@@ -458,3 +736,11 @@ def test_folder_with_a_bad_image(folder, painted_video):
             video.get_frames([0, 2])
         with pytest.raises(VideoError, match='different sizes'):
             video.get_frames([0, 4])
+        frames = video.iter_at([0, 4])
+        assert painted_video.read_number(next(frames)) == 0
+        with pytest.raises(VideoError, match='different sizes'):
+            next(frames)
+        frames = video.iter_at([0, 2])
+        next(frames)
+        with pytest.raises(VideoError, match='00003.jpg is no image'):
+            next(frames)

@@ -1,0 +1,175 @@
+#!/usr/bin/env python
+"""Fit early exits of a checkpoint on held-out clips and write them, with all they depend on, to exits.json beside it.
+
+    python tools/calibrate.py CONFIG CHECKPOINT --split val                       # a sweep; the most accurate setting is chosen
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 0.6          # 0.6 GMACs per clip on average
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 40 --unit ms # 40 ms per clip on this machine, at batch 1
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --accuracy 0.98       # the cheapest setting with 98 %
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --stream              # of a causal recognizer: frame by frame
+
+The split must be one that the network has not learned from, and not the one it is judged on. Where there is only one, fit on a part and
+test on the other: --fold 0/2 here, tools/test.py --exits ... --fold 1/2 there.
+"""
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of it')
+    parser.add_argument('--split', required=True, metavar='NAME', help='split of the prepared dataset to fit on')
+    parser.add_argument('--fold', metavar='K/N', help='only the K-th of N parts of the split, K from 0')
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument('--budget', type=float, help='mean cost of a clip, in --unit')
+    target.add_argument('--accuracy', type=float, help='accuracy to reach, a fraction')
+    target.add_argument('--sweep', action='store_true', help='choose no setting but the most accurate one (the default)')
+    parser.add_argument('--unit', choices=['gmacs', 'ms'], default='gmacs', help='what budgets are in (default: gmacs)')
+    parser.add_argument('--criterion', choices=['max_prob', 'entropy', 'margin'], default='max_prob', help='confidence (default: max_prob)')
+    parser.add_argument('--stream', action='store_true', help='exits of streams, look by look and frame by frame')
+    parser.add_argument('--levels', choices=['both', 'step', 'frame'], default='both',
+                        help='of streams: allow step-level exits, frame-level exits, or both (default)')
+    parser.add_argument('--out', metavar='FILE', help='default: exits.json (of streams stream_exits.json) beside the checkpoint')
+    parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
+    parser.add_argument('--device', help='where to run (default: a GPU if there is one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={}, help='override config values')
+    args = parser.parse_args(arguments)
+    if args.levels != 'both' and not args.stream:
+        parser.error(f'--levels {args.levels} is a choice for --stream; clips have step-level exits alone')
+    return args
+
+
+def data_config(cfg: Config, split: str, fold: str | None, batch_size: int) -> dict[str, Any]:
+    """The test dataloader of the config on another split, with test-time transforms."""
+    from gfvideo.engine import ConfigError
+    loader = dict(cfg.get('test_dataloader') or {})
+    if 'dataset' not in loader:
+        raise ConfigError('the config has no test_dataloader, so how to prepare clips is unknown')
+    dataset = dict(loader['dataset'], test_mode=True)
+    if dataset.get('form', 'manifest') != 'manifest' and dataset.get('split') != split:
+        raise ConfigError(f'--split {split}: the config reads a list file for split {dataset.get("split")!r}; name that of {split!r} with '
+                          f'--cfg-options test_dataloader.dataset.list_file=FILE test_dataloader.dataset.split={split}')
+    dataset.update(split=split, **({} if fold is None else dict(fold=fold)))
+    return dict(loader, dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False))
+
+
+class Split:
+    """The clips of a split, batch by batch, through the model."""
+
+    def __init__(self, model: Any, loader: Any, stream: bool):
+        self.model, self.loader, self.stream = model, loader, stream
+        self.labels: list[int] = []
+        self.costs: dict[str, list[float]] = {}
+
+    def batches(self, what: str) -> Iterator[Any]:
+        """Normalised frames ``(B, T, 3, H, W)``; the first time, labels and costs are noted too."""
+        from gfvideo.engine import costs_of
+        from gfvideo.engine.progress import progress
+        labels = []
+        for data in progress(self.loader, what):
+            labels += [int(sample.gt_label) for sample in data['data_samples']]
+            frames = self.model.data_preprocessor(data)['inputs']
+            if frames.dim() != 5:
+                raise ValueError(f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits are for one view')
+            if not self.costs:
+                self.costs = costs_of(self.model, frames[:1], 'stream' if self.stream else 'steps')
+            yield frames
+        self.labels = labels
+
+    def step_logits(self) -> Any:
+        """``(N, S+1, C)``."""
+        import torch
+        with torch.no_grad():
+            return torch.cat([self.model.predict_steps(frames).step_logits.float().cpu() for frames in self.batches('clips')])
+
+    def trace(self, exits: Any) -> Any:
+        """All frames read with step-level ``exits``."""
+        import torch
+
+        from gfvideo.exits import StreamExit, run_stream
+        what = f'enough of a frame at {", ".join(f"{value:.3g}" for value in exits.enough)}' if exits.asks else 'all looks at all frames'
+        parts = [run_stream(self.model, frames, exits) for frames in self.batches(what)]
+        return StreamExit(*(torch.cat(values).cpu() for values in zip(*parts)))
+
+
+def calibrate(args: argparse.Namespace) -> Path:
+    """Predict the split, fit, write; the path of the file."""
+    import torch
+    from mmengine.registry import DefaultScope
+    from mmengine.runner import Runner
+
+    from gfvideo.apis import init_recognizer
+    from gfvideo.engine import describe_model
+    from gfvideo.exits import calibrate_steps, calibrate_stream, write_exits
+    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
+    if args.stream:
+        model.stream()                                            # says at once why this model cannot
+    with DefaultScope.overwrite_default_scope('gfvideo'):
+        loader = Runner.build_dataloader(data_config(model.cfg, args.split, args.fold, args.batch_size))
+    data = {key: value for key, value in loader.dataset.metainfo.items() if key != 'classes'}
+    learned = (model.cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if learned.get('split') == args.split:
+        print(f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has learned from, so exits fitted '
+              'on them leave too early.', file=sys.stderr)
+    split = Split(model, loader, args.stream)
+    machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{device.type}, {torch.get_num_threads()} threads'
+    source = dict(checkpoint=Path(args.checkpoint).name, config=args.config, model=describe_model(model), data=data, measured_on=machine)
+    if args.stream:
+        from gfvideo.exits import StreamExits
+        full = split.trace(StreamExits((math.inf,) * model.steps))
+        labels, without = torch.tensor(split.labels), full.logits
+        result = calibrate_stream(lambda exits: split.trace(exits) if exits.asks else full, labels, split.costs, model.steps, args.unit,
+                                  args.criterion, dict(source, levels=args.levels), levels=args.levels)
+        whole = {unit: sum(costs) * full.looks.shape[1] for unit, costs in split.costs.items()}
+    else:
+        step_logits = split.step_logits()
+        labels, without = torch.tensor(split.labels), step_logits[:, -1]
+        result = calibrate_steps(step_logits, labels, split.costs, args.unit, args.criterion, source)
+        whole = {unit: costs[-1] for unit, costs in split.costs.items()}
+    result = result.choose(args.budget, args.accuracy)
+    path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
+    write_exits(path, result)
+    print(report(result, (without.argmax(1) == labels).double().mean().item(), whole, len(labels)))
+    print(f'written to {path}')
+    return path
+
+
+def report(result: Any, without: float, whole: dict[str, float], clips: int) -> str:
+    """Lines of text: the sweep, thinned, and the chosen setting; accuracies are those on the clips that were fitted on."""
+    name = 'frame' if result.kind == 'stream' else 'step'
+    chosen = result.chosen % len(result.sweep)
+    shown = sorted({round(i * (len(result.sweep) - 1) / 11) for i in range(12)} | {chosen})
+    data = result.source['data']
+    lines = [f'exits of {"streams" if result.kind == "stream" else "clips"}, fitted on {clips} clips of {data.get("name")}, split '
+             f'{data.get("split")!r}', '',
+             f'{"GMACs/clip":>12}{"ms/clip":>10}{"top-1 (%)":>11}   clips that leave after {name} 0, 1, ...']
+    for i in shown:
+        setting = result.sweep[i]
+        lines.append(f'{setting.costs["gmacs"]:>12.4f}{setting.costs["ms"]:>10.1f}{100 * setting.accuracy:>11.1f}   '
+                     f'{" ".join(map(str, setting.counts))}{"   <- chosen" if i == chosen else ""}')
+    lines.append(f'{whole["gmacs"]:>12.4f}{whole["ms"]:>10.1f}{100 * without:>11.1f}   without exits')
+    return '\n'.join([*lines, '', f'ms: {result.source["measured_on"]}, batch 1, the model alone'])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    try:
+        calibrate(args)
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+
+
+if __name__ == '__main__':
+    main()
