@@ -13,13 +13,11 @@ test on the other: --fold 0/2 here, tools/test.py --exits ... --fold 1/2 there.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,94 +47,37 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def data_config(cfg: Config, split: str, fold: str | None, batch_size: int) -> dict[str, Any]:
-    """The test dataloader of the config on another split, with test-time transforms."""
-    from gfvideo.engine import ConfigError
-    loader = dict(cfg.get('test_dataloader') or {})
-    if 'dataset' not in loader:
-        raise ConfigError('the config has no test_dataloader, so how to prepare clips is unknown')
-    dataset = dict(loader['dataset'], test_mode=True)
-    if dataset.get('form', 'manifest') != 'manifest' and dataset.get('split') != split:
-        raise ConfigError(f'--split {split}: the config reads a list file for split {dataset.get("split")!r}; name that of {split!r} with '
-                          f'--cfg-options test_dataloader.dataset.list_file=FILE test_dataloader.dataset.split={split}')
-    dataset.update(split=split, **({} if fold is None else dict(fold=fold)))
-    return dict(loader, dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False))
-
-
-class Split:
-    """The clips of a split, batch by batch, through the model."""
-
-    def __init__(self, model: Any, loader: Any, stream: bool):
-        self.model, self.loader, self.stream = model, loader, stream
-        self.labels: list[int] = []
-        self.costs: dict[str, list[float]] = {}
-
-    def batches(self, what: str) -> Iterator[Any]:
-        """Normalised frames ``(B, T, 3, H, W)``; the first time, labels and costs are noted too."""
-        from gfvideo.engine import costs_of
-        from gfvideo.engine.progress import progress
-        labels = []
-        for data in progress(self.loader, what):
-            labels += [int(sample.gt_label) for sample in data['data_samples']]
-            frames = self.model.data_preprocessor(data)['inputs']
-            if frames.dim() != 5:
-                raise ValueError(f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits are for one view')
-            if not self.costs:
-                self.costs = costs_of(self.model, frames[:1], 'stream' if self.stream else 'steps')
-            yield frames
-        self.labels = labels
-
-    def step_logits(self) -> Any:
-        """``(N, S+1, C)``."""
-        import torch
-        with torch.no_grad():
-            return torch.cat([self.model.predict_steps(frames).step_logits.float().cpu() for frames in self.batches('clips')])
-
-    def trace(self, exits: Any) -> Any:
-        """All frames read with step-level ``exits``."""
-        import torch
-
-        from gfvideo.exits import StreamExit, run_stream
-        what = f'enough of a frame at {", ".join(f"{value:.3g}" for value in exits.enough)}' if exits.asks else 'all looks at all frames'
-        parts = [run_stream(self.model, frames, exits) for frames in self.batches(what)]
-        return StreamExit(*(torch.cat(values).cpu() for values in zip(*parts)))
-
-
 def calibrate(args: argparse.Namespace) -> Path:
     """Predict the split, fit, write; the path of the file."""
     import torch
-    from mmengine.registry import DefaultScope
-    from mmengine.runner import Runner
 
     from gfvideo.apis import init_recognizer
     from gfvideo.engine import describe_model
+    from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.exits import calibrate_steps, calibrate_stream, write_exits
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
     if args.stream:
         model.stream()                                            # says at once why this model cannot
-    with DefaultScope.overwrite_default_scope('gfvideo'):
-        loader = Runner.build_dataloader(data_config(model.cfg, args.split, args.fold, args.batch_size))
-    data = {key: value for key, value in loader.dataset.metainfo.items() if key != 'classes'}
+    split = SplitPredictions(model, args.split, args.fold, args.batch_size)
     learned = (model.cfg.get('train_dataloader') or {}).get('dataset') or {}
     if learned.get('split') == args.split:
         print(f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has learned from, so exits fitted '
               'on them leave too early.', file=sys.stderr)
-    split = Split(model, loader, args.stream)
     machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{device.type}, {torch.get_num_threads()} threads'
-    source = dict(checkpoint=Path(args.checkpoint).name, config=args.config, model=describe_model(model), data=data, measured_on=machine)
+    source = dict(checkpoint=Path(args.checkpoint).name, config=args.config, model=describe_model(model), data=split.meta,
+                  measured_on=machine)
     if args.stream:
-        from gfvideo.exits import StreamExits
-        full = split.trace(StreamExits((math.inf,) * model.steps))
-        labels, without = torch.tensor(split.labels), full.logits
-        result = calibrate_stream(lambda exits: split.trace(exits) if exits.asks else full, labels, split.costs, model.steps, args.unit,
-                                  args.criterion, dict(source, levels=args.levels), levels=args.levels)
-        whole = {unit: sum(costs) * full.looks.shape[1] for unit, costs in split.costs.items()}
+        full = split.trace()
+        labels, without = split.labels, full.logits
+        result = calibrate_stream(lambda exits: split.trace(exits) if exits.asks else full, labels, split.costs('stream'), model.steps,
+                                  args.unit, args.criterion, dict(source, levels=args.levels), levels=args.levels)
+        whole = {unit: sum(costs) * full.looks.shape[1] for unit, costs in result.costs.items()}
     else:
         step_logits = split.step_logits()
-        labels, without = torch.tensor(split.labels), step_logits[:, -1]
-        result = calibrate_steps(step_logits, labels, split.costs, args.unit, args.criterion, source)
-        whole = {unit: costs[-1] for unit, costs in split.costs.items()}
+        labels, without = split.labels, step_logits[:, -1]
+        result = calibrate_steps(step_logits, labels, split.costs('steps'), args.unit, args.criterion, source)
+        whole = {unit: costs[-1] for unit, costs in result.costs.items()}
     result = result.choose(args.budget, args.accuracy)
     path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
     write_exits(path, result)

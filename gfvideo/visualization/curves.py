@@ -21,7 +21,7 @@ class Curve:
     """Accuracy of one method at one or several costs.
 
     Args:
-        gmacs: GMACs (1e9 multiply-adds) per clip of each point.
+        gmacs: GMACs (1e9 multiply-adds) per clip of each point, or another cost if ``draw_curves`` is told its name.
         accuracies: fractions in [0, 1], one a point.
         standard_errors: fractions, one a point, drawn as bars; None for none.
     """
@@ -37,7 +37,8 @@ class Curve:
             raise ValueError(f'accuracies are fractions in [0, 1]; got {list(self.accuracies)}')
 
 
-def draw_curves(curves: Mapping[str, Curve], *, title: str = '', accuracy_name: str = 'top-1 accuracy', logarithmic: bool | None = None,
+def draw_curves(curves: Mapping[str, Curve], *, title: str = '', accuracy_name: str = 'top-1 accuracy',
+                cost_name: str = 'GMACs per clip (1e9 multiply-adds)', logarithmic: bool | None = None,
                 chance: float | None = None, size: tuple[int, int] = (900, 600)) -> np.ndarray:
     """Draw accuracy against GMACs per clip, one line a method; a method of one point is a lone marker.
 
@@ -45,6 +46,7 @@ def draw_curves(curves: Mapping[str, Curve], *, title: str = '', accuracy_name: 
         curves: name of the method -> its points.
         title: written over the plot.
         accuracy_name: what the accuracies measure.
+        cost_name: what the costs are.
         logarithmic: cost axis in powers; None chooses it when the dearest point costs over 20 times the cheapest.
         chance: accuracy of guessing, a fraction, drawn as a dotted line.
         size: (width, height) in pixels.
@@ -69,7 +71,7 @@ def draw_curves(curves: Mapping[str, Curve], *, title: str = '', accuracy_name: 
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))           # 0.1, not a power of ten
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel('GMACs per clip (1e9 multiply-adds)', fontsize=13)
+    axes.set_xlabel(cost_name, fontsize=13)
     axes.set_ylabel(f'{accuracy_name} (%)', fontsize=13)
     axes.set_title(title, fontsize=15)
     axes.tick_params(labelsize=12)

@@ -50,6 +50,12 @@ def test_a_prediction_that_says_nothing_and_one_that_says_all(criterion, uniform
 
 
 @pytest.mark.parametrize('criterion', NAMES)
+def test_rounding_puts_no_confidence_below_0_where_a_threshold_of_0_lets_everyone_out(criterion):
+    for classes in range(2, 201):                                             # 1 - entropy is -2e-16 for 5 equal ones
+        assert 0 <= confidence(torch.zeros(classes), criterion).item() <= 1
+
+
+@pytest.mark.parametrize('criterion', NAMES)
 def test_of_one_class_one_is_always_sure(criterion):
     assert confidence(torch.tensor([[-3.0], [0.0], [1e4]]), criterion).tolist() == [1, 1, 1]
 

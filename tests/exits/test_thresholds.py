@@ -16,6 +16,7 @@ from gfvideo.exits import (
     geometric_thresholds,
     replay,
 )
+from gfvideo.exits.thresholds import _Climber
 
 
 @given(st.floats(0.01, 5), st.integers(1, 8))
@@ -152,12 +153,12 @@ def geometric_outcomes(table):
 
 
 @st.composite
-def tables(draw, max_samples=7, max_exits=3, ties=True):
+def tables(draw, max_samples=7, min_exits=1, max_exits=3):
     """Small tables of all sorts: ties, exits not come by, costs of exits or of samples."""
-    samples, exits = draw(st.integers(1, max_samples)), draw(st.integers(1, max_exits))
+    samples, exits = draw(st.integers(1, max_samples)), draw(st.integers(min_exits, max_exits))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10 ** 6)))
     sure = distinct(samples, exits, draw(st.integers(0, 10 ** 6)))
-    if ties and draw(st.booleans()):
+    if draw(st.booleans()):
         sure = (sure * 4).round() / 4
     if draw(st.booleans()):
         sure[:, :-1] = sure[:, :-1].masked_fill(torch.rand(samples, exits - 1, generator=generator) < 0.25, -math.inf)
@@ -216,6 +217,56 @@ def test_on_larger_tables_it_stays_within_a_hundredth_of_the_best_two_exits_and_
         found = frontier.accuracy[frontier.within(budget)].item()
         assert best_within(best, budget) - max(0.01, 1.5 / samples) <= found <= best_within(best, budget) + 1e-12
         assert found >= best_within(geometric, budget) - 1e-12
+
+
+def one_threshold_moved(table, thresholds):
+    """(cost, accuracy) of all settings that differ from this one in one threshold."""
+    for k in range(len(thresholds)):
+        for value in [0.0, *sorted(set(table.confidence[:, k].tolist()) - {-math.inf}), math.inf]:
+            result = replay(table, [*thresholds[:k].tolist(), value, *thresholds[k + 1:].tolist()])
+            yield result.cost, result.accuracy
+
+
+@settings(max_examples=60)
+@given(tables(max_samples=12, min_exits=2, max_exits=4), st.lists(st.floats(0, 0.6), min_size=3, max_size=3), st.integers(0, 10 ** 6))
+def test_no_single_threshold_buys_more_within_the_budget(table, shares, seed):
+    """From any start the climb keeps within the budget, loses no right answer, and ends where no step up is left."""
+    start = torch.rand(3, table.costs.shape[1] - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    outcomes, dearest = [replay(table, thresholds) for thresholds in start], table.costs[:, -1].mean().item()
+    budgets = torch.tensor([one.cost + share * (dearest - one.cost) for one, share in zip(outcomes, shares)], dtype=torch.float64)
+    for sweeps in (1, 50):
+        for budget, before, thresholds in zip(budgets.tolist(), outcomes, _Climber(table).within_budgets(budgets, start, sweeps)):
+            result = replay(table, thresholds)
+            assert result.cost <= budget * (1 + 1e-9) and result.accuracy >= before.accuracy
+            assert sweeps == 1 or best_within(one_threshold_moved(table, thresholds), budget) <= result.accuracy + 1e-12
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_a_climb_within_budgets_loses_no_right_answer_on_larger_tables(seed):
+    generator = torch.Generator().manual_seed(seed)
+    sure = torch.rand(60, 4, generator=generator, dtype=torch.float64)
+    table = ExitTable.of(sure, torch.rand(60, 4, generator=generator) < sure * torch.tensor([0.7, 0.8, 0.9, 1.0]), torch.arange(1, 5))
+    start = torch.rand(40, 3, generator=generator, dtype=torch.float64)
+    outcomes = [replay(table, thresholds) for thresholds in start]
+    budgets = torch.tensor([one.cost for one in outcomes], dtype=torch.float64)
+    for before, thresholds in zip(outcomes, _Climber(table).within_budgets(budgets, start, 1)):
+        result = replay(table, thresholds)
+        assert result.cost <= before.cost + 1e-9 and result.accuracy >= before.accuracy
+
+
+def test_of_equally_many_right_answers_the_cheapest_are_taken():
+    table = ExitTable.of(distinct(6, 3, 2), torch.ones(6, 3), torch.tensor([1.0, 2.0, 3.0]))
+    never = torch.full((1, 2), math.inf, dtype=torch.float64)
+    assert replay(table, _Climber(table).within_budgets(torch.tensor([3.0]), never, 2)[0]).cost == 1
+
+
+@settings(max_examples=40)
+@given(tables(min_exits=2, max_exits=4), st.lists(st.floats(0.01, 3), min_size=3, max_size=3))
+def test_no_single_threshold_is_worth_more_at_its_price(table, prices):
+    for price, thresholds in zip(prices, _Climber(table).at_prices(torch.tensor(prices, dtype=torch.float64), 50)):
+        result = replay(table, thresholds)
+        best = max(accuracy - price * cost for cost, accuracy in one_threshold_moved(table, thresholds))
+        assert best <= result.accuracy - price * result.cost + 1e-9
 
 
 @settings(max_examples=25)

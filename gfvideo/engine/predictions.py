@@ -1,0 +1,89 @@
+"""What a recognizer says of a split of its dataset, for whoever fits exits or draws curves."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ..exits import StreamExit, StreamExits, run_stream
+from ..models.base import Recognizer
+from .config_check import ConfigError
+from .exiting import costs_of
+from .progress import progress
+
+__all__ = ['SplitPredictions', 'loader_config']
+
+
+def loader_config(cfg: Config, split: str, fold: str | None, batch_size: int) -> dict[str, Any]:
+    """The test dataloader of a config on another split, with test-time transforms.
+
+    Raises:
+        ConfigError: if there is none, or it reads a list file of another split.
+    """
+    loader = dict(cfg.get('test_dataloader') or {})
+    if 'dataset' not in loader:
+        raise ConfigError('the config has no test_dataloader, so how to prepare clips is unknown')
+    dataset = dict(loader['dataset'], test_mode=True)
+    if dataset.get('form', 'manifest') != 'manifest' and dataset.get('split') != split:
+        raise ConfigError(f'the config reads a list file for split {dataset.get("split")!r}; name that of {split!r} with --cfg-options '
+                          f'test_dataloader.dataset.list_file=FILE test_dataloader.dataset.split={split}')
+    dataset.update(split=split, **({} if fold is None else dict(fold=fold)))
+    return dict(loader, dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False))
+
+
+class SplitPredictions:
+    """The clips of a split, through a recognizer, as often as asked.
+
+    Args:
+        model: of :func:`gfvideo.apis.init_recognizer`.
+        split: name of a split of the prepared dataset.
+        fold: 'K/N' for a part of it.
+        batch_size: clips at a time.
+
+    Attributes:
+        meta: what the dataset says of itself, without its classes.
+        labels: ``(N,)``, after the first pass.
+
+    Raises:
+        ConfigError, FileNotFoundError, ManifestError: if the data is not there.
+    """
+
+    def __init__(self, model: Recognizer, split: str, fold: str | None = None, batch_size: int = 16):
+        with DefaultScope.overwrite_default_scope('gfvideo'):
+            self._loader = Runner.build_dataloader(loader_config(model.cfg, split, fold, batch_size))
+        self.model = model
+        self.meta = {key: value for key, value in self._loader.dataset.metainfo.items() if key != 'classes'}
+        self.labels: Tensor | None = None
+        self._clip: Tensor | None = None
+
+    def _batches(self, what: str):
+        labels = []
+        for data in progress(self._loader, what):
+            labels += [int(sample.gt_label) for sample in data['data_samples']]
+            frames = self.model.data_preprocessor(data)['inputs']
+            if frames.dim() != 5:
+                raise ConfigError(f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits are for one view')
+            self._clip = frames[:1] if self._clip is None else self._clip
+            yield frames
+        self.labels = torch.tensor(labels)
+
+    @torch.no_grad()
+    def step_logits(self) -> Tensor:
+        """Clip logits after every step, ``(N, S+1, C)`` on the CPU."""
+        return torch.cat([self.model.predict_steps(frames).step_logits.float().cpu() for frames in self._batches('clips')])
+
+    def trace(self, exits: StreamExits | None = None) -> StreamExit:
+        """Every frame read with step-level ``exits``, on the CPU; None takes all looks."""
+        exits = exits or StreamExits((math.inf,) * self.model.steps)
+        what = f'enough of a frame at {", ".join(f"{value:.3g}" for value in exits.enough)}' if exits.asks else 'all looks at all frames'
+        parts = [run_stream(self.model, frames, exits) for frames in self._batches(what)]
+        return StreamExit(*(torch.cat(values).cpu() for values in zip(*parts)))
+
+    def costs(self, kind: str) -> dict[str, list[float]]:
+        """:func:`~gfvideo.engine.exiting.costs_of` on the first clip; after the first pass."""
+        return costs_of(self.model, self._clip, kind)

@@ -1,0 +1,119 @@
+"""The runtime skips what it says it skips, and answers as a replay on the predictions of all looks says it should."""
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gfvideo.exits import StepExits, StreamExits, confidence, replay_clips, replay_stream, run_clips, run_stream
+from gfvideo.models import GlanceFocusRecognizer
+from gfvideo.registry import MODELS
+
+CLIPS, FRAMES = 9, 6
+
+
+def build(shift='bidirectional', steps=2, **options) -> GlanceFocusRecognizer:
+    torch.manual_seed(0)
+    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), shift=shift, map_stride=4)
+    model = MODELS.build({**dict(type='GlanceFocusRecognizer', glance=encoder, focus=encoder, classifier=dict(type='ConcatClassifier'),
+                                 num_classes=5, glance_size=16, patch_size=12, steps=steps,
+                                 policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4)), **options})
+    for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_var.fill_(0.3)
+    for layer in model.classifier.fc:
+        torch.nn.init.normal_(layer.weight, std=2.0)
+    return model.eval()
+
+
+FRAMES_IN = torch.randn(CLIPS, FRAMES, 3, 24, 32, generator=torch.Generator().manual_seed(3))
+LABELS = torch.arange(CLIPS) % 5
+MODEL, CAUSAL = build(), build('causal')
+with torch.no_grad():
+    STEP_LOGITS = MODEL.predict_steps(FRAMES_IN).step_logits
+    TRACE = run_stream(CAUSAL, FRAMES_IN, None)
+
+
+class Counter:
+    """Images that went through an encoder."""
+
+    def __init__(self, encoder):
+        self.images = 0
+        self.handle = encoder.register_forward_hook(self.count)
+
+    def count(self, module, args, output):
+        self.images += args[0].shape[0] * args[0].shape[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.handle.remove()
+
+
+def some_thresholds(values):
+    """Strategy: thresholds at random ranks of what occurs, and both ends."""
+    between = sorted(values.flatten().tolist())
+    middles = [(a + b) / 2 for a, b in zip(between, between[1:])]
+    return st.sampled_from([0.0, math.inf, *middles])
+
+
+@settings(max_examples=60)
+@given(st.tuples(some_thresholds(confidence(STEP_LOGITS[:, 0])), some_thresholds(confidence(STEP_LOGITS[:, 1]))),
+       st.sampled_from([None, 1, 2, 4, 100]))
+def test_clips_leave_as_replay_says(thresholds, micro_batch):
+    exits = StepExits(thresholds)
+    expected = replay_clips(STEP_LOGITS, LABELS, exits, [1, 2, 3])
+    with Counter(MODEL.glance_encoder) as glances, Counter(MODEL.focus_encoder) as looks:
+        result = run_clips(MODEL, FRAMES_IN, exits, micro_batch)
+    assert result.steps.tolist() == expected.positions.tolist()
+    assert torch.allclose(result.logits, STEP_LOGITS[torch.arange(CLIPS), expected.positions], atol=1e-4)
+    assert glances.images == CLIPS * FRAMES and looks.images == int(expected.positions.sum()) * FRAMES     # the rest never ran
+    for clip, step in enumerate(result.steps.tolist()):
+        assert result.centres[clip, :step].isfinite().all() and result.centres[clip, step:].isnan().all()
+
+
+def test_without_exits_every_look_is_taken():
+    result = run_clips(MODEL, FRAMES_IN, None, 4)
+    assert result.steps.tolist() == [2] * CLIPS
+    assert torch.allclose(result.logits, STEP_LOGITS[:, -1], atol=1e-4)
+    with torch.no_grad():
+        assert torch.allclose(result.centres[:, 1], MODEL.looks(FRAMES_IN)[2].centres, atol=1e-5)
+
+
+@settings(max_examples=40)
+@given(some_thresholds(confidence(TRACE.frame_logits)), st.lists(some_thresholds(confidence(TRACE.frame_logits)), min_size=0, max_size=6))
+def test_streams_stop_as_replay_says(enough, stop):
+    exits = StreamExits((enough, enough), tuple(stop))
+    trace = run_stream(CAUSAL, FRAMES_IN, replace(exits, stop=()))
+    expected = replay_stream(trace, LABELS, exits, [1, 1, 1])
+    with Counter(CAUSAL.glance_encoder) as glances, Counter(CAUSAL.focus_encoder) as looks:
+        result = run_stream(CAUSAL, FRAMES_IN, exits)
+    assert (result.frames - 1).tolist() == expected.positions.tolist()
+    assert torch.allclose(result.logits, trace.frame_logits[torch.arange(CLIPS), expected.positions], atol=1e-4)
+    assert glances.images == int(result.frames.sum()) and looks.images == int(result.looks.clamp_min(0).sum())
+    for clip, read in enumerate(result.frames.tolist()):
+        assert result.looks[clip, :read].tolist() == trace.looks[clip, :read].tolist() and (result.looks[clip, read:] == -1).all()
+        assert result.frame_logits[clip, read:].isnan().all()
+
+
+def test_glance_only_models_have_nothing_to_skip_but_frames():
+    model = build('causal', steps=0)
+    assert run_clips(model, FRAMES_IN, StepExits(())).steps.tolist() == [0] * CLIPS
+    with torch.no_grad():
+        sure = confidence(model.glance(FRAMES_IN[:, :1]).logits[:, 0])
+    result = run_stream(model, FRAMES_IN, StreamExits((), (sure.sort().values[4].item() - 1e-9,)))
+    assert result.frames.tolist() == [1 if value >= sure.sort().values[4] else FRAMES for value in sure]
+
+
+def test_exits_of_another_number_of_steps_are_refused():
+    with pytest.raises(ValueError, match='1 thresholds for a model of 2 focus steps'):
+        run_clips(MODEL, FRAMES_IN, StepExits((0.5,)))
+
+
+def test_named_tuples_in_a_state_are_selected():
+    with torch.no_grad():
+        state = MODEL.focus(FRAMES_IN, MODEL.glance(FRAMES_IN))
+    kept = state.select(torch.tensor([4, 1]))
+    assert type(kept.memory) is type(state.memory) and torch.equal(kept.memory.hidden, state.memory.hidden[[4, 1]])
