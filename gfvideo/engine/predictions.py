@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
@@ -83,6 +84,16 @@ class SplitPredictions:
         what = f'enough of a frame at {", ".join(f"{value:.3g}" for value in exits.enough)}' if exits.asks else 'all looks at all frames'
         parts = [run_stream(self.model, frames, exits) for frames in self._batches(what)]
         return StreamExit(*(torch.cat(values).cpu() for values in zip(*parts)))
+
+    def frames(self, count: int) -> Tensor:
+        """The first ``count`` clips, normalised, ``(N, T, 3, H, W)``; fewer if there are no more."""
+        dataset = self._loader.dataset
+        return torch.cat([self.model.data_preprocessor(pseudo_collate([dataset[i]]))['inputs'] for i in range(min(count, len(dataset)))])
+
+    def videos(self, count: int) -> list[tuple[str, int]]:
+        """(path, label) of the first ``count`` clips."""
+        samples = (self._loader.dataset[i]['data_samples'] for i in range(min(count, len(self._loader.dataset))))
+        return [(sample.path, int(sample.gt_label)) for sample in samples]
 
     def costs(self, kind: str) -> dict[str, list[float]]:
         """:func:`~gfvideo.engine.exiting.costs_of` on the first clip; after the first pass."""

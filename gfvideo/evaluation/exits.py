@@ -161,7 +161,9 @@ class BudgetMetric(_ClipMetric):
             half = torch.tensor([hashlib.sha256(result['video_id'].encode()).digest()[0] % 2 == 0 for result in results])
             grid = [*np.linspace(self.costs[0], self.costs[-1], 21).tolist(), *self.budgets]
             points = _cross_fitted(step_logits, labels, half, self.costs, grid)
-            curve, at = points[:21], {budget: accuracy for budget, (_, accuracy) in zip(self.budgets, points[21:])}
+            affordable = [budget * (1 + 1e-9) >= self.costs[0] for budget in self.budgets]       # nothing runs at less than the glance
+            curve, at = points[:21], {budget: accuracy if ok else 0.0 for budget, ok, (_, accuracy)
+                                      in zip(self.budgets, affordable, points[21:])}
         costs, accuracies = zip(*curve)
         print_log('\n' + _curve_table(costs, accuracies, len(labels)), logger='current')
         return {'budget_auc': area_under_curve(costs, accuracies, self.costs[0], self.costs[-1]),

@@ -3,6 +3,8 @@
 
     python tools/analysis_tools/benchmark.py tsm                      # a static TSM forward pass and its peak memory
     python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER  # reading the frames of clips, with transforms
+    python tools/analysis_tools/benchmark.py exits CONFIG CHECKPOINT --split val            # does skipped work save its share of time?
+    python tools/analysis_tools/benchmark.py streams CONFIG CHECKPOINT EXITS --split val    # from opening a file to the answer
 
 A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1, ours is faster. Trust the
 ratios and not the milliseconds: other work on the machine slows both sides of a pair alike. "CPU" is the time the processors spent on this
@@ -288,6 +290,85 @@ def run_reading(args: argparse.Namespace) -> None:
     print(f'all files: {compare(all_files(read), all_files(plain), args.rounds)}')
 
 
+# ---------------------------------------------------------------------------------------------------------------- early exit
+
+def run_exits(args: argparse.Namespace) -> None:
+    """Speed-up of exits over the same network without them, beside the speed-up that the multiply-adds promise."""
+    from gfvideo.apis import init_recognizer
+    from gfvideo.complexity import recognizer_cost
+    from gfvideo.engine.exiting import micro_batch_for
+    from gfvideo.engine.predictions import SplitPredictions
+    from gfvideo.exits import StepExits, geometric_fractions, geometric_thresholds, replay, run_clips, step_table
+    torch.set_num_threads(args.threads)
+    model = init_recognizer(args.config, args.checkpoint, args.device)
+    clips = SplitPredictions(model, args.split, args.fold)
+    frames = clips.frames(args.limit)                                                            # (N, T, 3, H, W)
+    gmacs = [steps / 1e9 for steps in recognizer_cost(model, tuple(frames.shape[1:]))['steps']]
+    with torch.no_grad():
+        logits = torch.cat([model.predict_steps(some).step_logits.float().cpu() for some in frames.split(8)])
+    table = step_table(logits, torch.zeros(len(frames), dtype=torch.long), gmacs)
+
+    def outcome(ratio: float) -> tuple[Any, Tensor]:
+        thresholds = geometric_thresholds(table.confidence, geometric_fractions(ratio, len(gmacs)))
+        return replay(table, thresholds), thresholds
+    ratios = np.geomspace(0.01, 100, 200)
+    done, thresholds = min((outcome(ratio) for ratio in ratios), key=lambda one: abs(one[0].cost - args.share * gmacs[-1]))
+    exits = StepExits(tuple(thresholds.tolist()))
+    promised = gmacs[-1] / done.cost
+    print(f'{len(frames)} clips of split {args.split!r} on {frames.device}, {args.threads} threads; {gmacs[-1]:.3f} GMACs without exits, '
+          f'{done.cost:.3f} with, {promised:.2f} times fewer; clips leave after step 0, 1, ...: {done.exits.tolist()}')
+    print('median (quartiles); efficiency is the measured speed-up divided by that of the multiply-adds')
+    for batch in args.batch:
+        size = micro_batch_for(frames.device) if args.micro_batch is None else args.micro_batch
+        result = compare(lambda batch=batch, size=size: _through(model, frames, batch, exits, size, run_clips),
+                         lambda batch=batch, size=size: _through(model, frames, batch, None, size, run_clips), args.rounds)
+        low, middle, high = (speed_up / promised for speed_up in result.wall)
+        print(f'batch {batch:>3}, looked at {size or "all"} at a time: {result.ours_ms / len(frames):.1f} ms per clip with exits, '
+              f'{result.plain_ms / len(frames):.1f} without, {result.wall[1]:.2f} times faster, efficiency {middle:.3f} ({low:.3f} to '
+              f'{high:.3f})')
+
+
+def _through(model: nn.Module, frames: Tensor, batch: int, exits: Any, micro_batch: int | None, run_clips: Callable[..., Any]) -> None:
+    for some in frames.split(batch):
+        run_clips(model, some, exits, micro_batch)
+    if frames.device.type == 'cuda':
+        torch.cuda.synchronize(frames.device)
+
+
+def run_streams(args: argparse.Namespace) -> None:
+    """From opening a file to its answer: with exits, without, and with the whole clip read first."""
+    from gfvideo.apis import build_pipeline, frame_names, init_recognizer, predict_clip, prepare_video, stream
+    from gfvideo.engine.predictions import SplitPredictions
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    model = init_recognizer(args.config, args.checkpoint, args.device)
+    videos = SplitPredictions(model, args.split, args.fold).videos(args.limit)
+    pipeline, names = build_pipeline(model.cfg), frame_names(model.cfg)
+    results: dict[str, list[tuple[float, ...]]] = {}
+
+    def note(name: str, *values: float) -> None:
+        results.setdefault(name, []).append(values)
+
+    for number in range(args.rounds + 1):                                                        # the first round warms up
+        for path, label in videos:
+            began = time.perf_counter()
+            sample = predict_clip(model, prepare_video(path, pipeline, **names))
+            whole = 1e3 * (time.perf_counter() - began)
+            *_, last = stream(model, path)
+            *_, early = frames = list(stream(model, path, args.exits))
+            if number:
+                note('whole clip first', whole, float('nan'), float('nan'), float(sample.logits.argmax() == label))
+                note('stream, all looks', last.ms, last.decoded, float('nan'), float(last.logits.argmax() == label))
+                note('stream, exits', early.ms, early.decoded, len(frames), float(early.logits.argmax() == label))
+                note('whole clip first / stream, exits', whole / early.ms, float('nan'), float('nan'), float('nan'))
+    print(f'{len(videos)} videos of split {args.split!r}, {args.rounds} rounds, {args.threads} threads; opening the file to answering')
+    print(f'{"":<34}{"median":>9}{"mean":>9}{"p95":>9} ms{"decoded":>10}{"looked at":>11}{"top-1 %":>9}')
+    for name, rows in results.items():
+        ms, decoded, looked, right = np.array(rows).T
+        print(f'{name:<34}{np.median(ms):>9.2f}{ms.mean():>9.2f}{np.percentile(ms, 95):>9.2f}   {decoded.mean():>10.1f}'
+              f'{looked.mean():>11.2f}{100 * right.mean():>9.1f}')
+
+
 # ------------------------------------------------------------------------------------------------------------------------ main
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -314,6 +395,23 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     reading.add_argument('--reader', default='auto', help='auto, torchcodec, pyav or decord')
     reading.add_argument('--rounds', type=int, default=10, help='pairs of runs over all files')
     reading.set_defaults(run=run_reading)
+    exits = commands.add_parser('exits', help='early exit against the same network without', formatter_class=with_defaults)
+    exits.add_argument('--batch', type=int, nargs='+', default=[1, 32], help='clips in a batch')
+    exits.add_argument('--micro-batch', type=int, help='clips looked at together (default: 4 on a CPU, all on a GPU)')
+    exits.add_argument('--share', type=float, default=0.5, help='mean cost of a clip with exits, as a share of all looks')
+    exits.set_defaults(run=run_exits)
+    streams = commands.add_parser('streams', help='from opening a file to the answer', formatter_class=with_defaults)
+    streams.set_defaults(run=run_streams)
+    for early in (exits, streams):
+        early.add_argument('config', help='config file')
+        early.add_argument('checkpoint', help='checkpoint of it')
+        early.add_argument('--split', required=True, help='split of the prepared dataset')
+        early.add_argument('--fold', metavar='K/N', help='a part of it')
+        early.add_argument('--limit', type=int, default=64, help='clips to take')
+        early.add_argument('--rounds', type=int, default=5, help='pairs of runs over all clips')
+        early.add_argument('--threads', type=int, default=1, help='threads of torch')
+        early.add_argument('--device', default='cpu', help='where to run')
+    streams.add_argument('exits', help='file of tools/calibrate.py --stream')
     args = parser.parse_args(arguments)
     positive = [getattr(args, name, 1) for name in ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop')]
     if min([*positive, *getattr(args, 'batch', [1])]) < 1:
@@ -325,7 +423,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     try:
         args.run(args)
-    except FileNotFoundError as error:
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
 
 
