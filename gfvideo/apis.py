@@ -205,9 +205,11 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
 
     Raises:
         VideoError: if the video cannot be read.
-        ConfigError: if the config has no test pipeline, or one that cannot be run frame by frame.
+        RuntimeError: if there is no such camera.
+        ConfigError: if the config has no test pipeline.
         ExitsFileError: if the exits belong to another model.
-        ValueError: if the recognizer looks forward in time, or a frame is none.
+        ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame, the exits are those of clips,
+            or a frame is none.
     """
     if every is not None and every < 1:
         raise ValueError(f'every={every} must be at least 1')
@@ -217,7 +219,11 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
     pipeline, began = build_pipeline(model.cfg), time.perf_counter()
     frames = FrameSource(source, pipeline, every, **frame_names(model.cfg))
     opening = time.perf_counter() - began
-    reading = model.stream(given, frames.clip_length if window is None and not frames.sampled else window)
+    try:
+        reading = model.stream(given, frames.clip_length if window is None and not frames.sampled else window)
+    except ValueError:
+        frames.close()
+        raise
     return _read_on(model, reading, frames, opening)              # faults so far show at the call, not at the first frame
 
 

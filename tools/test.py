@@ -100,9 +100,12 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
 
     from gfvideo.engine import ExitingRecognizer, Stage, check_exits, check_stages, init_distributed, load_checkpoint, load_weights
     from gfvideo.engine.exiting import same_clips
-    from gfvideo.exits import read_exits
+    from gfvideo.exits import ExitsFileError, read_exits
     calibration = read_exits(args.exits)
-    setting = calibration.pick(budget=args.budget, unit=args.unit)
+    try:
+        setting = calibration.pick(budget=args.budget, unit=args.unit)
+    except ValueError as error:
+        raise ExitsFileError(f'{args.exits}: {error}') from error
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])

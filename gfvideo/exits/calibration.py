@@ -28,7 +28,7 @@ class Setting:
         exits: the thresholds.
         accuracy: in [0, 1].
         costs: unit -> mean cost of a clip.
-        counts: clips that left at each step (of a clip) or after each frame (of a stream).
+        counts: clips that left at each step (of a clip) or after each frame (of a stream; one number where only the end was allowed).
     """
     exits: StepExits | StreamExits
     accuracy: float
@@ -88,6 +88,8 @@ class Calibration:
 
 
 def _settings(tables: Mapping[str, ExitTable], unit: str, make: Callable[[tuple[float, ...]], StepExits | StreamExits]) -> list[Setting]:
+    if unit not in tables:
+        raise ValueError(f'unit {unit!r} has no costs; there are {", ".join(tables)}')
     frontier = direct_search(tables[unit])
     settings = []
     for thresholds in frontier.thresholds:

@@ -143,6 +143,8 @@ def stream_table(trace: StreamExit, labels: Tensor, costs: Sequence[float], crit
     Raises:
         ValueError: if a video stopped early: what its further frames would have said is unknown.
     """
+    if len(costs) <= int(trace.looks.max()):
+        raise ValueError(f'{len(costs)} costs for frames of up to {int(trace.looks.max())} looks; give one for the glance, one a look')
     if (trace.looks < 0).any():
         raise ValueError('a video of the trace stopped early; record it with exits whose stop is all inf')
     spent = torch.tensor(costs, dtype=torch.float64).cumsum(0)[trace.looks.cpu()].cumsum(1)                # (N, T)

@@ -1,7 +1,7 @@
 """Thresholds for a budget or an accuracy: the geometric family of MSDNet and GFNet, and a direct search that is never below it.
 
-Everything is fitted on an :class:`~gfvideo.exits.replay.ExitTable` of held-out samples. A threshold lies half way between the confidence
-of the last sample that leaves and the first that stays, so that rounding in a batch of another size does not move either.
+Everything is fitted on an :class:`~gfvideo.exits.replay.ExitTable` of held-out samples. A threshold lies half way between two
+confidences that occurred, so that rounding in a batch of another size seldom moves a sample across it.
 """
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Frontier(NamedTuple):
 
 
 def direct_search(table: ExitTable, levels: int = 48, sweeps: int = 4) -> Frontier:
-    """Thresholds of highest accuracy for every budget.
+    """Thresholds of high accuracy for every budget, on small tables nearly always the highest there is.
 
     Three families compete, and the best of each cost stays: the geometric one; for a range of prices, the thresholds that maximise
     accuracy minus price times cost; and for a range of budgets, the thresholds of highest accuracy within it, climbing from the best found
@@ -214,7 +214,8 @@ class _Climber:
         """Thresholds ``(L, K-1)`` of highest accuracy within each budget, from ``start``, which should be within them."""
         N, K = self.confidence.shape
         thresholds, room = start.clone(), budgets * N * (1 + 1e-12)
-        cheaper = torch.arange(N, device=start.device) * (0.5 / N)                         # of equally many right answers the cheapest
+        # of equally many right answers the cheapest
+        cheaper = torch.arange(N, device=start.device, dtype=torch.float64) * (0.5 / N)
         for _ in range(sweeps):
             before = thresholds.clone()
             reached, gone = self._reach(thresholds)

@@ -33,7 +33,7 @@ def test_the_last_setting_is_written_with_its_number(tmp_path):
 def test_the_file_is_strict_json_with_null_for_never(tmp_path):
     write_exits(tmp_path / 'exits.json', STEPS)
     content = json.loads((tmp_path / 'exits.json').read_text(), parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
-    assert content['format'] == 1 and content['checkpoint'] == 'best.pth'
+    assert content['format'] == 1 and content['source']['checkpoint'] == 'best.pth'
     assert content['sweep'][1]['exits']['thresholds'] == [0.1 + 0.2, None]
 
 
@@ -76,8 +76,10 @@ def setting_without(key):
     *[(setting_without(key), f"KeyError: '{key}'") for key in ('exits', 'accuracy', 'costs', 'counts')],
     (lambda content: content | dict(chosen=3), 'chosen is 3 of 3 settings'),
     (lambda content: content | dict(chosen=-1), 'chosen is -1 of 3 settings'),
-    (lambda content: content | dict(chosen='best'), 'TypeError'),
-    (lambda content: content | dict(chosen=None), 'TypeError'),
+    *[(lambda content, chosen=chosen: content | dict(chosen=chosen), f'chosen is {chosen} of 3') for chosen in ('best', None, 1.5, True)],
+    (lambda content: content | dict(unit='joule'), "of which the unit is 'joule'"),
+    (with_setting(costs=dict(ms=3.0)), 'not every setting has the costs'),
+    (lambda content: content | dict(kind='stream'), "kind is 'stream', but the exits are"),
     (lambda content: content | dict(sweep=[], chosen=0), 'chosen is 0 of 0 settings'),
     (lambda content: content | dict(sweep=7), 'TypeError'),
     (lambda content: content | dict(sweep=[[0.5]]), 'TypeError'),

@@ -9,20 +9,24 @@ Exits are fitted on one set of clips and judged on another: --fit and --judge ea
 Every method that can exit gets the same search for thresholds. A static network is one point an input size. A causal recognizer has three
 curves: step-level exits alone (every frame is read), frame-level exits alone (every look is taken), and both.
 
-Milliseconds are those of single clips through the network alone, measured look by look on this machine and summed over the looks taken.
-Into --out go gmacs.png, ms.png and curves.json.
+Milliseconds are those of single clips through the network alone, measured look by look on this machine, the methods by turns, and summed
+over the looks taken. Into --out go gmacs.png, ms.png and curves.json.
 """
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-LEVELS = dict(both='stream, both exits', frame='stream, frame-level exits', step='stream, step-level exits')
+LEVELS = dict(both='both exits', frame='frame-level exits', step='step-level exits')
+Point = dict[str, float]
+ROUNDS = 5
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -54,104 +58,126 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-class Clips:
-    """The two sets of clips through one recognizer."""
+class Method:
+    """One recognizer, and the two sets of clips through it.
 
-    def __init__(self, model: Any, args: argparse.Namespace):
+    Args:
+        name: in the pictures.
+        model: the recognizer.
+        kind: 'clips' (exits after steps), 'stream' or 'static'.
+        input_size: of a static network, to resize its frames to; None for what its config says.
+    """
+
+    def __init__(self, name: str, model: Any, kind: str, args: argparse.Namespace, input_size: int | None = None):
         from gfvideo.engine.predictions import SplitPredictions
-        self.model, self.args = model, args
-        self.fit, self.judge = (SplitPredictions(model, *self._named(text), args.batch_size) for text in (args.fit, args.judge))
-        if self._named(args.fit) == self._named(args.judge):
-            raise ValueError(f'--fit and --judge both name {args.fit!r}: thresholds would be judged on the clips that they were fitted on')
+        from gfvideo.models.base import as_size
+        self.name, self.model, self.kind, self.unit = name, model, kind, args.unit
+        self.input_size = None if input_size is None else as_size(input_size, 'input_size')
+        self.fit, self.judge = (SplitPredictions(model, *named(text), args.batch_size) for text in (args.fit, args.judge))
+        self.runs: list[dict[str, list[float]]] = []
 
-    @staticmethod
-    def _named(text: str) -> tuple[str, str | None]:
-        split, _, fold = text.partition(':')
-        return split, fold or None
+    def measure(self) -> None:
+        """Time it once more."""
+        from gfvideo.engine import costs_of
+        self._set_size()
+        self.runs.append(costs_of(self.model, self.judge.frames(1), 'stream' if self.kind == 'stream' else 'steps', repeats=5))
 
-    def exits_of_clips(self) -> list[dict[str, float]]:
-        """A point a setting, on the judged clips; the last is without exits."""
+    def _set_size(self) -> None:
+        if self.input_size is not None:
+            self.model.input_size = self.input_size
+
+    @property
+    def costs(self) -> dict[str, list[float]]:
+        """Of each step (look), the median of the runs."""
+        return {unit: [median(values) for values in zip(*(run[unit] for run in self.runs))] for unit in self.runs[0]}
+
+    def curves(self) -> dict[str, list[Point]]:
+        """Points of each curve of this method on the judged clips, cheapest first."""
+        self._set_size()
+        return dict(clips=self._of_clips, stream=self._of_streams, static=self._static)[self.kind]()
+
+    def _point(self, accuracy: float, costs: dict[str, float]) -> Point:
+        return dict(accuracy=accuracy, **costs)
+
+    def _of_clips(self) -> dict[str, list[Point]]:
         from gfvideo.exits import calibrate_steps, replay_clips
-        fitted, judged = self.fit.step_logits(), self.judge.step_logits()
-        costs, labels = self.fit.costs('steps'), self.judge.labels
-        calibration = calibrate_steps(fitted, self.fit.labels, costs, self.args.unit)
+        fitted, judged, costs = self.fit.step_logits(), self.judge.step_logits(), self.costs
         points = []
-        for setting in calibration.sweep:
-            outcome = {unit: replay_clips(judged, labels, setting.exits, values) for unit, values in costs.items()}
-            points.append(dict(accuracy=outcome['gmacs'].accuracy, **{unit: one.cost for unit, one in outcome.items()}))
-        whole = (judged[:, -1].argmax(1) == labels).double().mean().item()
-        return [*points, dict(accuracy=whole, **{unit: values[-1] for unit, values in costs.items()})]
+        for setting in calibrate_steps(fitted, self.fit.labels, costs, self.unit).sweep:
+            outcome = {unit: replay_clips(judged, self.judge.labels, setting.exits, values) for unit, values in costs.items()}
+            points.append(self._point(outcome['gmacs'].accuracy, {unit: one.cost for unit, one in outcome.items()}))
+        whole = self._point(share_right(judged[:, -1], self.judge.labels), {unit: values[-1] for unit, values in costs.items()})
+        return {f'{self.name}, exits': points, f'{self.name}, all looks': [whole]}
 
-    def exits_of_streams(self) -> dict[str, list[dict[str, float]]]:
-        """The same for streams, with each kind of exits."""
+    def _of_streams(self) -> dict[str, list[Point]]:
         from gfvideo.exits import StreamExits, calibrate_stream, replay_stream
-        traces: dict[Any, Any] = {}
+        traces: dict[tuple[str, tuple[float, ...]], Any] = {}
 
-        def read(clips: Any, name: str, enough: tuple[float, ...], rule: Any) -> Any:
-            if (name, enough) not in traces:
-                traces[name, enough] = clips.trace(rule)
-            return traces[name, enough]
-        full = read(self.fit, 'fit', (float('inf'),) * self.model.steps, None)
-        costs = self.fit.costs('stream')
-        curves = {}
+        def read(which: str, exits: Any) -> Any:
+            if (which, exits.enough) not in traces:               # what was read does not depend on stopping
+                traces[which, exits.enough] = getattr(self, which).trace(replace(exits, stop=()))
+            return traces[which, exits.enough]
+
+        every_look = StreamExits((math.inf,) * self.model.steps)
+        frames, costs, curves = read('fit', every_look).looks.shape[1], self.costs, {}
         for levels, title in LEVELS.items():
-            calibration = calibrate_stream(lambda exits: read(self.fit, 'fit', exits.enough, exits), self.fit.labels, costs,
-                                           self.model.steps, self.args.unit, levels=levels)
             points = []
-            for setting in calibration.sweep:
-                exits = setting.exits
-                trace = read(self.judge, 'judge', exits.enough, StreamExits(exits.enough, (), exits.criterion, exits.temperature))
-                outcome = {unit: replay_stream(trace, self.judge.labels, exits, values) for unit, values in costs.items()}
-                points.append(dict(accuracy=outcome['gmacs'].accuracy, **{unit: one.cost for unit, one in outcome.items()}))
-            curves[title] = points
-        trace = read(self.judge, 'judge', (float('inf'),) * self.model.steps, None)
-        whole = (trace.logits.argmax(1) == self.judge.labels).double().mean().item()
-        frames = full.looks.shape[1]
-        curves['stream, without exits'] = [dict(accuracy=whole, **{unit: sum(values) * frames for unit, values in costs.items()})]
-        return curves
+            for setting in calibrate_stream(lambda exits: read('fit', exits), self.fit.labels, costs, self.model.steps, self.unit,
+                                            levels=levels).sweep:
+                trace = read('judge', setting.exits)
+                outcome = {unit: replay_stream(trace, self.judge.labels, setting.exits, values) for unit, values in costs.items()}
+                points.append(self._point(outcome['gmacs'].accuracy, {unit: one.cost for unit, one in outcome.items()}))
+            curves[f'{self.name}, {title}'] = points
+        whole = self._point(share_right(read('judge', every_look).logits, self.judge.labels),
+                            {unit: sum(values) * frames for unit, values in costs.items()})
+        return {**curves, f'{self.name}, all looks': [whole]}
 
-    def static_point(self) -> dict[str, float]:
-        """One point: a network that does not exit."""
+    def _static(self) -> dict[str, list[Point]]:
         logits = self.judge.step_logits()[:, -1]
-        accuracy = (logits.argmax(1) == self.judge.labels).double().mean().item()
-        return dict(accuracy=accuracy, **{unit: costs[-1] for unit, costs in self.judge.costs('steps').items()})
+        return {self.name: [self._point(share_right(logits, self.judge.labels), {unit: one[-1] for unit, one in self.costs.items()})]}
 
 
-def curves_of(args: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, float]], int]]:
-    """(name, points, number of judged clips) of each method."""
+def named(text: str) -> tuple[str, str | None]:
+    """'val:0/2' -> ('val', '0/2')."""
+    split, _, fold = text.partition(':')
+    return split, fold or None
+
+
+def share_right(logits: Any, labels: Any) -> float:
+    return (logits.argmax(1) == labels).double().mean().item()
+
+
+def methods(args: argparse.Namespace) -> list[Method]:
+    """Everything that is asked for.
+
+    Raises:
+        ValueError: if thresholds would be judged on the clips that they are fitted on.
+    """
     from gfvideo.apis import init_recognizer
-    from gfvideo.models.base import as_size
-
-    def clips(config: str, checkpoint: str, **options: Any) -> Clips:
-        return Clips(init_recognizer(config, checkpoint, args.device, options), args)
-
-    own = clips(args.config, args.checkpoint)
-    yield 'Glance-and-Focus, exits', own.exits_of_clips(), len(own.judge.labels)
+    if named(args.fit) == named(args.judge):
+        raise ValueError(f'--fit and --judge both name {args.fit!r}: thresholds would be judged on the clips that they were fitted on')
+    found = [Method('Glance-and-Focus', init_recognizer(args.config, args.checkpoint, args.device), 'clips', args)]
     for centres, checkpoint in args.control:
-        one = clips(args.config, checkpoint, **{'model.test_centres': centres})
-        yield f'{centres} patches, exits', one.exits_of_clips(), len(one.judge.labels)
+        model = init_recognizer(args.config, checkpoint, args.device, {'model.test_centres': centres})
+        found.append(Method(f'{centres} patches', model, 'clips', args))
     for config, checkpoint in args.static:
-        one = clips(config, checkpoint)
+        model = init_recognizer(config, checkpoint, args.device)
         for size in args.sizes or [None]:
-            if size is not None:
-                one.model.input_size = as_size(size, 'input_size')
-            shown = one.model.input_size
-            name = f'static {Path(config).stem.split("_")[0]}, {shown[0] if shown else "full size"}'
-            yield name, [one.static_point()], len(one.judge.labels)
+            shown = size or (model.input_size[0] if model.input_size else 'full size')
+            found.append(Method(f'static {Path(config).stem.split("_")[0]}, {shown}', model, 'static', args, size))
     if args.stream is not None:
-        one = clips(*args.stream)
-        for name, points in one.exits_of_streams().items():
-            yield name, points, len(one.judge.labels)
+        found.append(Method('causal', init_recognizer(*args.stream, args.device), 'stream', args))
+    return found
 
 
-def thinned(points: list[dict[str, float]], count: int = 12) -> list[dict[str, float]]:
+def thinned(points: list[Point], count: int = 12) -> list[Point]:
     """At most ``count`` of the points, evenly taken, the ends kept."""
     if len(points) <= count:
         return points
     return [points[round(i * (len(points) - 1) / (count - 1))] for i in range(count)]
 
 
-def draw(results: dict[str, list[dict[str, float]]], clips: int, title: str, out: Path) -> None:
+def draw(results: dict[str, list[Point]], clips: int, title: str, out: Path) -> None:
     from gfvideo.evaluation import accuracy_standard_error
     from gfvideo.visualization import Curve, draw_curves, save_picture
     for unit, name in (('gmacs', 'GMACs per clip (1e9 multiply-adds)'), ('ms', 'milliseconds per clip, batch 1, the network alone')):
@@ -162,9 +188,9 @@ def draw(results: dict[str, list[dict[str, float]]], clips: int, title: str, out
         save_picture(draw_curves(curves, title=title, cost_name=name), out / f'{unit}.png')
 
 
-def table(results: dict[str, list[dict[str, float]]]) -> str:
-    lines = [f'{"method":<30}{"GMACs":>9}{"ms":>9}{"top-1 %":>9}']
-    lines += [f'{method:<30}{point["gmacs"]:>9.4f}{point["ms"]:>9.1f}{100 * point["accuracy"]:>9.1f}'
+def table(results: dict[str, list[Point]]) -> str:
+    lines = [f'{"method":<36}{"GMACs":>9}{"ms":>9}{"top-1 %":>9}']
+    lines += [f'{method:<36}{point["gmacs"]:>9.4f}{point["ms"]:>9.1f}{100 * point["accuracy"]:>9.1f}'
               for method, points in results.items() for point in thinned(points, 6)]
     return '\n'.join(lines)
 
@@ -173,11 +199,15 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
     try:
-        results, clips = {}, 0
-        for name, points, count in curves_of(args):
-            results[name], clips = points, count
+        results, every = {}, methods(args)
+        for _ in range(ROUNDS):                                   # by turns, so that other work on the machine slows all alike
+            for method in every:
+                method.measure()
+        for method in every:
+            results.update(method.curves())
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
+    clips = len(every[0].judge.labels)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / 'curves.json').write_text(json.dumps(dict(fit=args.fit, judge=args.judge, clips=clips, curves=results), indent=1))
     draw(results, clips, args.title, args.out)
