@@ -220,7 +220,7 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
     frames = FrameSource(source, pipeline, every, **frame_names(model.cfg))
     opening = time.perf_counter() - began
     try:
-        reading = model.stream(given, frames.clip_length if window is None and not frames.sampled else window)
+        reading = model.stream(given, frames.num_frames if window is None and not frames.sampled else window)
     except ValueError:
         frames.close()
         raise

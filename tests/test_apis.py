@@ -1,5 +1,8 @@
 import importlib.util
+import itertools
+import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -8,9 +11,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from gfvideo.apis import build_pipeline, inference_recognizer, init_recognizer, parse_config
+from gfvideo.apis import build_pipeline, inference_recognizer, init_recognizer, parse_config, prepare_video, stream
+from gfvideo.data import streaming
 from gfvideo.data.manifest import ClipRow, write_manifest
 from gfvideo.engine.config_check import ConfigError
+from gfvideo.engine.exiting import describe_model
+from gfvideo.exits import Calibration, ExitsFileError, Setting, StepExits, StreamExits, confidence, run_clips, run_stream, write_exits
 from gfvideo.registry import MODELS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -163,6 +169,195 @@ def test_what_is_missing_is_named(dataset, checkpoint, tmp_path):
     del cfg._cfg_dict['test_dataloader']
     with pytest.raises(ConfigError, match='no test_dataloader'):
         build_pipeline(cfg)
+
+
+# ---- frame by frame, and with exits
+
+def causal_config(root, **model):
+    looking_back = encoder() | dict(shift='causal')
+    return config(root, glance=looking_back, focus=looking_back, **model)
+
+
+@pytest.fixture(scope='module')
+def causal(dataset):
+    save_checkpoint(dataset / 'causal.pth', causal_config(dataset))
+    return init_recognizer(checkpoint=dataset / 'causal.pth')
+
+
+@pytest.fixture(scope='module')
+def video(tmp_path_factory, painted_video):
+    """Every frame depends on those before alone, so none is decoded ahead of the one that is asked for."""
+    frames = np.random.default_rng(1).integers(0, 255, (LENGTH, 6, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    return painted_video.write(tmp_path_factory.mktemp('stream') / 'clip.mp4', frames, options={'bf': '0', 'tune': 'zerolatency'})
+
+
+@pytest.fixture(scope='module')
+def frames(video):
+    with av.open(str(video)) as container:
+        return np.stack([frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)])
+
+
+def normalised(model, video):
+    """(1, T, 3, H, W) as the model sees a video."""
+    data = prepare_video(video, build_pipeline(model.cfg))
+    return model.data_preprocessor(dict(inputs=[data['inputs']], data_samples=[data['data_samples']]))['inputs']
+
+
+def calibration(model, exits):
+    kind = 'steps' if isinstance(exits, StepExits) else 'stream'
+    setting = Setting(exits, 0.5, dict(gmacs=1.0), (1,))
+    return Calibration(kind, 'gmacs', (setting,), dict(gmacs=[0.1, 0.2, 0.3]), dict(model=describe_model(model)))
+
+
+NEVER = (math.inf, math.inf)
+AFTER_FRAME_1 = StreamExits(NEVER, (math.inf, 0.0))
+
+
+def test_the_last_answer_of_a_stream_is_that_of_the_clip(causal, video):
+    clip = inference_recognizer(causal, video)
+    answers = list(stream(causal, video))
+    assert [answer.index for answer in answers] == clip.frame_indices
+    torch.testing.assert_close(answers[-1].logits, clip.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(answers[-1].logits, sum(answer.frame_logits for answer in answers) / 4, rtol=0, atol=1e-5)
+    for t, answer in enumerate(answers):
+        assert answer.looks == 2 and not answer.done
+        torch.testing.assert_close(answer.centres, clip.centres[:, t], rtol=0, atol=1e-5)
+    assert 0 < answers[0].ms < answers[1].ms < answers[3].ms
+
+
+@pytest.mark.parametrize('given', ['exits', 'calibration', 'file'])
+def test_what_comes_after_the_exit_is_never_decoded(causal, video, tmp_path, given):
+    full = list(stream(causal, video))
+    exits = dict(exits=AFTER_FRAME_1, calibration=calibration(causal, AFTER_FRAME_1), file=tmp_path / 'exits.json')[given]
+    write_exits(tmp_path / 'exits.json', calibration(causal, AFTER_FRAME_1))
+    answers = list(stream(causal, video, exits))
+    assert [answer.done for answer in answers] == [False, True]
+    for one, other in zip(answers, full):
+        torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-6)
+    decoded = [answer.decoded for answer in full]                            # of the frames before a wanted one only what it needs
+    assert [answer.decoded for answer in answers] == decoded[:2] and answers[1].decoded <= answers[1].index + 1
+    assert decoded[1] < decoded[2] < decoded[3] <= LENGTH
+
+
+def test_a_file_is_closed_at_the_exit(causal, frames, monkeypatch):
+    closed = []
+    monkeypatch.setattr(streaming.ArrayReader, 'close', lambda self: closed.append(self.decoded))
+    assert len(list(stream(causal, frames, AFTER_FRAME_1))) == 2 and closed == [2]
+    reading = stream(causal, frames)
+    next(reading)
+    reading.close()                                                          # the caller has seen enough
+    assert closed == [2, 1]
+
+
+def test_looks_are_skipped_as_the_runtime_skips_them(causal, frames):
+    inputs = normalised(causal, frames)
+    sure = confidence(run_stream(causal, inputs, None).frame_logits)[0].sort().values
+    exits = StreamExits((sure[1:3].mean().item(), 0.0))
+    expected = run_stream(causal, inputs, exits)
+    answers = list(stream(causal, frames, exits))
+    assert [answer.looks for answer in answers] == expected.looks[0].tolist()
+    assert [len(answer.centres) for answer in answers] == [answer.looks for answer in answers] and {0, 1} >= set(expected.looks[0].tolist())
+    for t, answer in enumerate(answers):
+        assert answer.centres.isfinite().all()
+        torch.testing.assert_close(answer.logits, expected.frame_logits[0, t], rtol=0, atol=1e-5)
+
+
+def test_a_stream_that_does_not_stop_goes_on(causal, frames):
+    exits = StreamExits((0.0, 0.0), (0.0,))
+    assert len(list(stream(causal, frames, exits))) == 1
+    answers = list(stream(causal, frames, exits, stop=False))
+    assert len(answers) == 4 and not any(answer.done for answer in answers) and [answer.looks for answer in answers] == [0] * 4
+
+
+def test_a_window_forgets(causal, frames):
+    def means(answers, window):
+        logits = [answer.frame_logits for answer in answers]
+        return [torch.stack(logits[max(0, t + 1 - window):t + 1]).mean(0) for t in range(len(logits))]
+
+    for options, window, count in ((dict(window=2), 2, 4), (dict(), LENGTH, 4),           # of a sampled video all frames count
+                                   (dict(every=1), 4, LENGTH), (dict(every=1, window=3), 3, LENGTH), (dict(every=5), 4, 3)):
+        answers = list(stream(causal, frames, **options))
+        assert len(answers) == count
+        for answer, mean in zip(answers, means(answers, window)):
+            torch.testing.assert_close(answer.logits, mean, rtol=0, atol=1e-5)
+
+
+def test_an_endless_generator_is_answered_as_it_comes(causal, frames):
+    taken = []
+
+    def endless():
+        for number in itertools.count():
+            taken.append(number)
+            yield frames[number % LENGTH]
+
+    reading = stream(causal, endless(), every=2)
+    assert taken == []                                                       # nothing is read at the call
+    answers = list(itertools.islice(reading, 6))
+    assert [answer.index for answer in answers] == [0, 2, 4, 6, 8, 10] and len(taken) == answers[-1].decoded == 11
+    for one, other in zip(answers, stream(causal, frames, every=2)):
+        torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-6)
+    stopped = list(stream(causal, endless(), StreamExits(NEVER, (math.inf,) * 5 + (0.0,))))
+    assert len(stopped) == 6 and stopped[-1].done and len(taken) == 11 + 6
+
+
+def test_streams_that_look_forward_are_refused_at_the_call(checkpoint, dataset, monkeypatch):
+    closed, close = [], streaming.FrameSource.close
+    monkeypatch.setattr(streaming.FrameSource, 'close', lambda self: (closed.append(self), close(self)))
+    model = init_recognizer(checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="shift='bidirectional'.*train with shift='causal'"):
+        stream(model, dataset / 'videos' / '0.mp4')
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(every=0), 'every=0 must be at least 1'), (dict(window=0), 'window=0 must be at least 1'),
+    (dict(exits=StepExits((0.5, 0.5))), 'holds StepExits, but exits of streams are needed.*--stream'),
+    (dict(exits=StreamExits((0.5,))), 'exits for 1 focus steps, but the model has 2'),
+    (dict(source=np.zeros((4, 48, 64))), r'give frames \(N, H, W, 3\) uint8'),
+])
+def test_what_a_stream_refuses_at_the_call(causal, frames, options, message):
+    with pytest.raises(ValueError, match=message):
+        stream(causal, **{'source': frames, **options})
+
+
+def test_exits_of_another_model_are_refused(causal, checkpoint, frames, tmp_path):
+    clip_model = init_recognizer(checkpoint=checkpoint)
+    write_exits(tmp_path / 'stream.json', calibration(causal, AFTER_FRAME_1))
+    changed = init_recognizer(causal_config(tmp_path, test_centres='centre'))
+    with pytest.raises(ExitsFileError, match=r"stream.json was fitted for another model \(test_centres 'mean' there and 'centre' here"):
+        stream(changed, frames, tmp_path / 'stream.json')
+    with pytest.raises(ExitsFileError, match='the calibration was fitted for another model'):
+        inference_recognizer(clip_model, frames, calibration(causal, StepExits(NEVER)))
+    with pytest.raises(ValueError, match='stream.json holds StreamExits, but exits of clips are needed'):
+        inference_recognizer(causal, frames, str(tmp_path / 'stream.json'))
+    with pytest.raises(FileNotFoundError, match='no exits at .*none.json'):
+        inference_recognizer(causal, frames, tmp_path / 'none.json')
+
+
+def test_clips_leave_as_the_runtime_says(dataset, checkpoint, tmp_path):
+    model = init_recognizer(checkpoint=checkpoint)
+    paths = [dataset / 'videos' / f'{number}.mp4' for number in range(CLIPS)]
+    inputs = torch.cat([normalised(model, path) for path in paths])
+    sure = confidence(run_clips(model, inputs, StepExits((0.0, 0.0))).logits).sort().values
+    exits = StepExits((sure[2:4].mean().item(), math.inf))
+    expected = run_clips(model, inputs, exits)
+    assert set(expected.steps.tolist()) == {0, 2}
+    write_exits(tmp_path / 'exits.json', calibration(model, exits))
+    samples = inference_recognizer(model, paths, tmp_path / 'exits.json')
+    for i, sample in enumerate(samples):
+        assert sample.video_id == str(i) and sample.exit == expected.steps[i] and 'step_logits' not in sample
+        torch.testing.assert_close(sample.logits, expected.logits[i], rtol=0, atol=1e-5)
+        torch.testing.assert_close(sample.centres, expected.centres[i], rtol=0, atol=1e-5, equal_nan=True)
+    full = inference_recognizer(model, paths[0], replace(exits, thresholds=NEVER))
+    torch.testing.assert_close(full.logits, inference_recognizer(model, paths[0]).logits, rtol=0, atol=1e-5)
+    assert full.exit == 2
+
+
+def test_views_have_no_exits(dataset, checkpoint, frames):
+    cfg = config(dataset)
+    cfg.test_dataloader.dataset.pipeline[0].views = 2
+    with pytest.raises(ValueError, match='several views of a video; exits are for one view'):
+        inference_recognizer(init_recognizer(cfg, checkpoint), frames, StepExits(NEVER))
 
 
 # ---- the config that a checkpoint carries is read, not run

@@ -64,7 +64,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     if learned.get('split') == args.split:
         print(f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has learned from, so exits fitted '
               'on them leave too early.', file=sys.stderr)
-    machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{device.type}, {torch.get_num_threads()} threads'
+    machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{device.type}, threads: {torch.get_num_threads()}'
     source = dict(checkpoint=Path(args.checkpoint).name, config=args.config, model=describe_model(model), data=split.meta,
                   measured_on=machine)
     if args.stream:
@@ -93,14 +93,15 @@ def report(result: Any, without: float, whole: dict[str, float], clips: int) -> 
     shown = sorted({round(i * (len(result.sweep) - 1) / 11) for i in range(12)} | {chosen})
     data = result.source['data']
     lines = [f'exits of {"streams" if result.kind == "stream" else "clips"}, fitted on {clips} clips of {data.get("name")}, split '
-             f'{data.get("split")!r}', '',
+             f'{data.get("split")!r}' + (f', part {data["fold"]}' if data.get('fold') else ''), '',
              f'{"GMACs/clip":>12}{"ms/clip":>10}{"top-1 (%)":>11}   clips that leave after {name} 0, 1, ...']
     for i in shown:
         setting = result.sweep[i]
         lines.append(f'{setting.costs["gmacs"]:>12.4f}{setting.costs["ms"]:>10.1f}{100 * setting.accuracy:>11.1f}   '
                      f'{" ".join(map(str, setting.counts))}{"   <- chosen" if i == chosen else ""}')
     lines.append(f'{whole["gmacs"]:>12.4f}{whole["ms"]:>10.1f}{100 * without:>11.1f}   without exits')
-    return '\n'.join([*lines, '', f'ms: {result.source["measured_on"]}, batch 1, the model alone'])
+    return '\n'.join([*lines, '', f'ms: {result.source["measured_on"]}, batch 1, the model alone',
+                      'The accuracies are those on the clips that were fitted on; on others expect less (tools/test.py --exits).'])
 
 
 def main(arguments: list[str] | None = None) -> None:

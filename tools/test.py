@@ -147,9 +147,13 @@ def finish(args: argparse.Namespace, cfg: Config, runner: Any, checkpoint: dict[
 def table(results: dict[str, Any]) -> str:
     """Lines of text: what was tested on what, then a metric a line."""
     dataset = results['dataset']
+    exits = results.get('exits') or {}
+    asked = 'as chosen in the file' if exits.get('budget') is None else f'budget {exits["budget"]:g} {exits["unit"]}'
     head = {'checkpoint': results['checkpoint'], 'clips': results['clips'],
+            'exits': f'{exits["file"]}, {asked}; on the clips they were fitted on: {exits["fitted_accuracy"]:.4f} at '
+                     + ', '.join(f'{cost:.4g} {unit}' for unit, cost in exits['fitted_costs'].items()) if exits else None,
             **{key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')}}
-    metrics = {name: f'{value:.4f}' if isinstance(value, (int, float)) else value for name, value in results['metrics'].items()}
+    metrics = {name: f'{value:.4f}' if isinstance(value, float) else value for name, value in results['metrics'].items()}
     width = max(map(len, [*head, *metrics])) + 2
     lines = [f'{key:<{width}}{value}' for key, value in head.items() if value is not None]
     return '\n'.join([*lines, '', *(f'{name:<{width}}{value}' for name, value in metrics.items())])

@@ -66,7 +66,7 @@ class FrameSource:
 
     Attributes:
         sampled: whether the frames are those that the pipeline would choose for a clip.
-        clip_length: T, frames of a clip of the pipeline.
+        num_frames: T, frames of a clip of the pipeline.
 
     Raises:
         ValueError: if the pipeline cannot be run frame by frame, ``every`` is below 1 or an array is not frames.
@@ -82,7 +82,7 @@ class FrameSource:
             raise ValueError(f'the test pipeline starts with {", ".join(type(step).__name__ for step in steps[:2])}; only one that starts '
                              'with SampleFrames, DecodeFrames can be run frame by frame')
         sample, decode, *self._after = steps
-        self.clip_length, self._every = sample.frames, every or 1
+        self.num_frames, self._every = sample.frames, every or 1
         self._names = dict(frame_template=frame_template, start_index=start_index)
         self._frames, self._reader, self._seen = None, None, 0
         is_video = isinstance(source, (str, PathLike, np.ndarray))

@@ -81,7 +81,8 @@ class SplitPredictions:
     def trace(self, exits: StreamExits | None = None) -> StreamExit:
         """Every frame read with step-level ``exits``, on the CPU; None takes all looks."""
         exits = exits or StreamExits((math.inf,) * self.model.steps)
-        what = f'enough of a frame at {", ".join(f"{value:.3g}" for value in exits.enough)}' if exits.asks else 'all looks at all frames'
+        at = ', '.join('never' if value == math.inf else f'{value:.3g}' for value in exits.enough)
+        what = f'reading with "enough of a frame" at confidence {at}' if exits.asks else 'reading with all looks'
         parts = [run_stream(self.model, frames, exits) for frames in self._batches(what)]
         return StreamExit(*(torch.cat(values).cpu() for values in zip(*parts)))
 

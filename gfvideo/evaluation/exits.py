@@ -143,6 +143,8 @@ class BudgetMetric(_ClipMetric):
         low, high = self.costs[0], self.costs[-1]
         self.budgets = [low + share * (high - low) for share in (0.25, 0.5, 0.75)] if budgets is None else [float(b) for b in budgets]
         self.calibration = None if exits is None else read_exits(exits)
+        if self.calibration is not None and 'gmacs' not in self.calibration.costs:
+            raise ValueError(f'{exits} knows no costs in gmacs; calibrate again')
         if self.calibration is not None and self.calibration.kind != 'steps':
             raise ValueError(f'{exits} holds exits of streams; BudgetMetric replays those of clips (calibrate without --stream)')
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import pickle
 import shutil
@@ -135,6 +136,41 @@ def test_describe_clip_gives_what_the_dataset_gives(root):
     assert sample['data_samples'].frame_indices == expected['data_samples'].frame_indices
     assert sample['data_samples'].video_id == '5'
     assert 'gt_label' not in sample['data_samples']
+
+
+# ---- folds
+
+@pytest.mark.parametrize('parts', [1, 2, 3])
+def test_folds_are_disjoint_and_together_the_split(root, parts):
+    whole = ClipDataset(root, 'train', TEST, test_mode=True)
+    folds = [ClipDataset(root, 'train', TEST, test_mode=True, fold=f'{part}/{parts}') for part in range(parts)]
+    ids = [[fold.row(index).id for index in range(len(fold))] for fold in folds]
+    assert sorted(sum(ids, [])) == sorted(whole.row(index).id for index in range(CLIPS))         # each clip once
+    for part, (fold, own) in enumerate(zip(folds, ids)):
+        expected = [number for number in range(CLIPS)                        # in the order of the split
+                    if int(hashlib.sha256(f'clip{number}'.encode()).hexdigest()[:16], 16) % parts == part]
+        assert own == [f'clip{number}' for number in expected] and len(fold) == len(own) > 0
+        assert fold.metainfo == {**whole.metainfo, 'fold': f'{part}/{parts}', 'present': len(own), 'official': None}
+        assert torch.equal(fold[0]['inputs'], whole[expected[0]]['inputs'])
+    assert 'fold' not in whole.metainfo
+
+
+def test_the_fold_of_a_clip_does_not_depend_on_the_others(root):
+    train, val = (ClipDataset(root, split, TEST, test_mode=True, fold='0/2') for split in ('train', 'val'))
+    assert [train.row(i).id for i in range(len(train)) if train.row(i).id in ('clip0', 'clip1')] == [val.row(i).id for i in range(len(val))]
+
+
+@pytest.mark.parametrize('fold', ['2/2', '-1/2', '1', '/2', '0/', '0/0', 'a/b', '0/2/4', '0.5/2', 1, ''])
+def test_folds_that_do_not_exist(root, fold):
+    with pytest.raises(ValueError, match=r"write 'K/N' with K from 0 and below N"):
+        ClipDataset(root, 'train', TEST, test_mode=True, fold=fold)
+
+
+def test_a_fold_without_clips(root):
+    ids = [int.from_bytes(hashlib.sha256(f'clip{number}'.encode()).digest()[:8]) % 50 for number in range(CLIPS)]
+    empty = next(part for part in range(50) if part not in ids)
+    with pytest.raises(ManifestError, match=f"part {empty} of 50 of split 'train' has no clip; make fewer parts"):
+        ClipDataset(root, 'train', TEST, test_mode=True, fold=f'{empty}/50')
 
 
 # ---- what must fail before training

@@ -78,7 +78,7 @@ def setting_without(key):
     (lambda content: content | dict(chosen=-1), 'chosen is -1 of 3 settings'),
     *[(lambda content, chosen=chosen: content | dict(chosen=chosen), f'chosen is {chosen} of 3') for chosen in ('best', None, 1.5, True)],
     (lambda content: content | dict(unit='joule'), "of which the unit is 'joule'"),
-    (with_setting(costs=dict(ms=3.0)), 'not every setting has the costs'),
+    (lambda content: content | dict(costs=dict(gmacs=[0.1, 0.5, 1.0])), 'not every setting has the costs'),
     (lambda content: content | dict(kind='stream'), "kind is 'stream', but the exits are"),
     (lambda content: content | dict(sweep=[], chosen=0), 'chosen is 0 of 0 settings'),
     (lambda content: content | dict(sweep=7), 'TypeError'),
