@@ -5,7 +5,7 @@ The modules load when they are asked for: the workers of data preparation read v
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ['dataset', 'manifest', 'preprocessor', 'readers', 'sampling', 'transforms']
+__all__ = ['dataset', 'manifest', 'preprocessor', 'readers', 'sampling', 'streaming', 'transforms']
 
 
 def __getattr__(name: str) -> ModuleType:
