@@ -55,6 +55,8 @@ def calibrate(args: argparse.Namespace) -> Path:
     from gfvideo.engine import describe_model
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.exits import calibrate_steps, calibrate_stream, write_exits
+    path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
+    path.parent.mkdir(parents=True, exist_ok=True)                # now, not after minutes of predicting
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
     if args.stream:
@@ -79,7 +81,6 @@ def calibrate(args: argparse.Namespace) -> Path:
         result = calibrate_steps(step_logits, labels, split.costs('steps'), args.unit, args.criterion, source)
         whole = {unit: costs[-1] for unit, costs in result.costs.items()}
     result = result.choose(args.budget, args.accuracy)
-    path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
     write_exits(path, result)
     print(report(result, (without.argmax(1) == labels).double().mean().item(), whole, len(labels)))
     print(f'written to {path}')

@@ -13,6 +13,8 @@ show WHERE it is at a glance. Five networks of one tiny backbone learn to name (
     tsm            the focus encoder on whole frames at full resolution
     tsn            the same without the temporal shift: frames are averaged
 
+and the first of them once more with early exit: thresholds fitted on the validation clips, clips that are sure skip further looks.
+
 Cut off, the same command goes on where it was. Everything is written to --work-dir: results.json (the rows of the table), focus.png (where
 the policy looks), curve.png, and of every network its log, checkpoints and test_results.json.
 """
@@ -217,6 +219,18 @@ def measure(task: Task, env: dict[str, str], seed: int) -> dict:
                 ms=latency(model, torch.randn(1, *CLIP), repeats=30))
 
 
+def measure_exits(task: Task, env: dict[str, str], seed: int) -> dict:
+    """A row of the table: the same network, stopping when it is sure; thresholds are fitted on the validation clips."""
+    checkpoint, exits = folder_of_last_stage(task) / 'last.pth', task.folder / 'exits.json'
+    common = dict(check=True, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, str(ROOT / 'tools/calibrate.py'), str(ROOT / task.config), str(checkpoint), '--split', 'val', '--out',
+                    str(exits)], **common)
+    subprocess.run([sys.executable, str(ROOT / 'tools/test.py'), str(ROOT / task.config), str(checkpoint), '--exits', str(exits),
+                    '--no-replay', '--work-dir', str(task.folder / 'test_exits')], **common)
+    metrics = json.loads((task.folder / 'test_exits/test_results.json').read_text())['metrics']
+    return dict(method='early exit', seed=seed, top1=[metrics['top1']], gmacs=[metrics['gmacs']], ms=[metrics['ms']])
+
+
 def table(rows: list[dict]) -> str:
     """The rows as text: a cell lists the values after step 0 (the glance), 1, 2; whole-frame networks have one."""
     def cell(values: list[float], form: str) -> str:
@@ -257,11 +271,12 @@ def demo(args: argparse.Namespace) -> None:
     say('\n3/4  testing, counting multiply-adds, measuring time one clip at a time')
     by_name = {task.name: task for task in tasks}
     rows = [measure(by_name[name], env, args.seed) for name in METHODS]
+    rows.insert(1, measure_exits(by_name['glance_focus'], env, args.seed))
     write_rows(work_dir / 'results.json', rows)
     say('4/4  pictures')
     draw(folder, rows, env)
-    say(f'\n{table(rows)}\n\nA cell lists the values after the glance, the first and the second look; whole-frame networks have one. GMACs '
-        'are multiply-adds;\nms is the median of 30 runs of the network alone on this CPU. Chance is 16.7 %.\n'
+    say(f'\n{table(rows)}\n\nA cell lists the values after the glance, the first and the second look; whole-frame networks have one, early '
+        'exit its mean. GMACs are multiply-adds;\nms is the median of 30 runs of the network alone on this CPU. Chance is 16.7 %.\n'
         f'rows      {work_dir / "results.json"}\npictures  {folder / "focus/sheet.png"}\ncurve     {folder / "curve.png"}')
 
 

@@ -189,6 +189,20 @@ def test_a_target_chooses_as_pick_does(world, here, fitted, tmp_path, capsys, ta
     assert re.search(rf'^ +{middle.costs["gmacs"]:.4f} .*<- chosen$', capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.parametrize('criterion', ['entropy', 'margin'])
+def test_budgets_in_milliseconds_and_other_confidences(world, here, tmp_path, capsys, criterion):
+    here('calibrate.py', world.checkpoint, '--split', 'val', '--unit', 'ms', '--criterion', criterion, '--budget', '1e6', '--out',
+         tmp_path / 'new folder' / 'exits.json', '--device', 'cpu')
+    again = read_exits(tmp_path / 'new folder' / 'exits.json')
+    assert again.unit == 'ms' and {one.exits.criterion for one in again.sweep} == {criterion} and again.pick() == again.sweep[-1]
+    times = [one.costs['ms'] for one in again.sweep]
+    assert times == sorted(set(times)) and again.costs['ms'][0] == pytest.approx(times[0])                # the cheapest glances alone
+    for one in again.sweep:
+        outcome = replay_clips(world.val_logits, world.val_labels, one.exits, again.costs['ms'])
+        assert (outcome.accuracy, outcome.cost) == pytest.approx((one.accuracy, one.costs['ms']))
+    assert re.search(rf'^ +{again.pick().costs["gmacs"]:.4f} .*<- chosen$', capsys.readouterr().out, re.MULTILINE)
+
+
 @pytest.fixture(scope='module')
 def tested(world, run, fitted) -> SimpleNamespace:
     """The checkpoint with the last but one of these exits on the test split, and what the tool printed."""
@@ -238,10 +252,16 @@ def test_one_half_of_a_split_is_fitted_and_the_other_tested(world, here, tmp_pat
     assert tested['0/2']['metrics']['gmacs'] == pytest.approx(fitted.pick().costs['gmacs'])
 
 
-def test_streams(world, run, tmp_path):
+@pytest.fixture(scope='module')
+def streamed(world, run) -> SimpleNamespace:
+    """Exits of streams, as the tool fits them without being asked for more, and what it printed."""
     out, _ = run('calibrate.py', world.checkpoint, '--split', 'val', '--stream')
     path = world.folder / 'stream_exits.json'
-    fitted = read_exits(path)
+    return SimpleNamespace(path=path, calibration=read_exits(path), out=out)
+
+
+def test_streams(world, run, streamed, tmp_path):
+    path, fitted, out = streamed.path, streamed.calibration, streamed.out
     assert fitted.kind == 'stream' and f'written to {path}' in out and 'clips that leave after frame 0, 1, ...' in out
     assert all(isinstance(one.exits, StreamExits) and len(one.counts) == FRAMES and sum(one.counts) == 16 for one in fitted.sweep)
     assert len(fitted.costs['gmacs']) == STEPS + 1 and sum(fitted.costs['gmacs']) * FRAMES == pytest.approx(world.gmacs[-1], rel=0.05)
@@ -259,22 +279,43 @@ def test_streams(world, run, tmp_path):
     assert re.search(r'^frames +\d', out, re.MULTILINE) and re.search(r'^looks +\d', out, re.MULTILINE)
 
 
-@pytest.mark.skipif(shutil.which('bash') is None, reason='dist_test.sh needs bash')
-def test_two_processes_find_what_one_does(world, tested, environment, tmp_path):
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        port = str(server.getsockname()[1])
-    done = subprocess.run(['bash', str(TOOLS / 'dist_test.sh'), str(world.config), str(world.checkpoint), '2', *tested.options,
-                           '--work-dir', str(tmp_path)], cwd=tmp_path, env={**environment, 'PORT': port}, text=True,
-                          capture_output=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count('replay_differs ') == 1                              # one process tells
-    one, two = tested.found, results(tmp_path)
+@pytest.fixture
+def two_processes(world, environment, tmp_path):
+    """Run tools/test.py in two processes; what it printed and wrote."""
+    def call(*options: str) -> tuple[str, dict]:
+        with socket.socket() as server:
+            server.bind(('127.0.0.1', 0))
+            port = str(server.getsockname()[1])
+        done = subprocess.run(['bash', str(TOOLS / 'dist_test.sh'), str(world.config), str(world.checkpoint), '2', *options,
+                               '--work-dir', str(tmp_path / 'two')], cwd=tmp_path, env={**environment, 'PORT': port}, text=True,
+                              capture_output=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout, results(tmp_path / 'two')
+    return call
+
+
+def assert_same_but_for_times(one: dict, two: dict) -> None:
     assert two['clips'] == one['clips'] == SPLITS['test'] and two['exits'] == one['exits']
     timed = {name for name in one['metrics'] if re.search(r'(^|_)ms(_|$)', name)}
     assert timed and one['metrics'].keys() == two['metrics'].keys()
     for name in one['metrics'].keys() - timed:
         assert two['metrics'][name] == pytest.approx(one['metrics'][name]), name
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='dist_test.sh needs bash')
+def test_two_processes_find_what_one_does(tested, two_processes):
+    out, two = two_processes(*tested.options)
+    assert out.count('replay_differs ') == 1                                      # one process tells
+    assert_same_but_for_times(tested.found, two)
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='dist_test.sh needs bash')
+def test_two_processes_read_streams_as_one_does(world, here, streamed, two_processes, tmp_path):
+    options = ('--exits', str(streamed.path), '--batch-size', '2')
+    here('test.py', world.checkpoint, *options, '--work-dir', tmp_path / 'one')
+    one = results(tmp_path / 'one')
+    assert one['metrics']['replay_differs'] == 0 and 1 < one['metrics']['frames'] < FRAMES
+    assert_same_but_for_times(one, two_processes(*options)[1])
 
 
 def test_calibrate_refuses_in_a_line(world, refused, tmp_path):
@@ -326,3 +367,49 @@ def test_usage(capsys, tool, arguments, message):
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(TOOLS / tool))['main'](['config.py', 'best.pth', *arguments])
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_budget_curve_judges_every_method_on_other_clips(world, here, tmp_path, capsys):
+    static = world.folder / 'static.py'
+    cfg = Config.fromfile(world.config)
+    cfg.model = dict(type='ClipRecognizer', num_classes=3, encoder=dict(cfg.model.glance, shift='bidirectional'))
+    cfg.dump(static)
+    torch.save(dict(state_dict=init_recognizer(cfg).state_dict(), meta={}), world.folder / 'static.pth')
+    here('analysis_tools/budget_curve.py', world.checkpoint, '--fit', 'val', '--judge', 'test', '--control', f'random={world.other}',
+         '--static', f'{static}={world.folder / "static.pth"}', '--sizes', '24', '36', '--stream', f'{world.config}={world.checkpoint}',
+         '--out', str(tmp_path / 'out'))
+    written = json.loads((tmp_path / 'out' / 'curves.json').read_text())
+    curves = written['curves']
+    assert written['clips'] == SPLITS['test'] and set(curves) == {
+        'Glance-and-Focus, exits', 'Glance-and-Focus, all looks', 'random patches, exits', 'random patches, all looks', 'static static, 24',
+        'static static, 36', 'causal, both exits', 'causal, frame-level exits', 'causal, step-level exits', 'causal, all looks'}
+    whole = curves['Glance-and-Focus, all looks'][0]
+    assert whole['gmacs'] == pytest.approx(world.gmacs[-1]) and whole['accuracy'] == curves['causal, all looks'][0]['accuracy']
+    for points in curves.values():
+        assert all(0 <= point['accuracy'] <= 1 and point['ms'] > 0 for point in points)
+    assert max(point['gmacs'] for point in curves['Glance-and-Focus, exits']) <= whole['gmacs'] * (1 + 1e-9)
+    assert curves['static static, 24'][0]['gmacs'] < curves['static static, 36'][0]['gmacs']
+    assert (tmp_path / 'out' / 'gmacs.png').stat().st_size > 1000 and (tmp_path / 'out' / 'ms.png').stat().st_size > 1000
+    assert 'fitted on val, judged on 7 clips of test' in capsys.readouterr().out
+
+
+def test_budget_curve_refuses_to_judge_what_was_fitted(world, refused):
+    line = refused('analysis_tools/budget_curve.py', world.checkpoint, '--fit', 'val', '--judge', 'val')
+    assert 'judged on the clips that they were fitted on' in line
+
+
+def test_benchmarks_of_early_exit_say_what_they_ran(world, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(TOOLS / 'analysis_tools' / 'benchmark.py'))['main']
+    main(['exits', str(world.config), str(world.checkpoint), '--split', 'val', '--limit', '8', '--rounds', '2', '--batch', '1', '4'])
+    out = capsys.readouterr().out
+    assert '8 clips of split' in out and out.count('efficiency') == 3 and 'batch   1' in out and 'batch   4' in out
+    exits = tmp_path / 'stream_exits.json'
+    runpy.run_path(str(TOOLS / 'calibrate.py'))['main']([str(world.config), str(world.checkpoint), '--split', 'val', '--stream', '--out',
+                                                        str(exits)])
+    capsys.readouterr()
+    main(['streams', str(world.config), str(world.checkpoint), str(exits), '--split', 'test', '--limit', '3', '--rounds', '1'])
+    out = capsys.readouterr().out
+    assert '3 videos of split' in out
+    rows = {line[:34].strip(): line[34:].split() for line in out.splitlines() if line.startswith(('whole', 'stream'))}
+    assert float(rows['stream, exits'][3]) <= float(rows['stream, all looks'][3]) <= 12
