@@ -55,13 +55,13 @@ def calibrate(args: argparse.Namespace) -> Path:
     from gfvideo.engine import describe_model
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.exits import calibrate_steps, calibrate_stream, write_exits
-    path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
-    path.parent.mkdir(parents=True, exist_ok=True)                # now, not after minutes of predicting
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
     if args.stream:
         model.stream()                                            # says at once why this model cannot
     split = SplitPredictions(model, args.split, args.fold, args.batch_size)
+    path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
+    path.parent.mkdir(parents=True, exist_ok=True)                # now, not after minutes of predicting
     learned = (model.cfg.get('train_dataloader') or {}).get('dataset') or {}
     if learned.get('split') == args.split:
         print(f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has learned from, so exits fitted '

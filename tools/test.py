@@ -95,6 +95,7 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
 
 def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     """Run the test with early exit; write and return its results."""
+    from mmengine.dist import is_main_process
     from mmengine.model import is_model_wrapper
     from mmengine.runner import Runner
 
@@ -121,7 +122,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         file=args.exits, budget=args.budget, unit=args.unit or calibration.unit, fitted_on=calibration.source.get('data'),
         fitted_accuracy=setting.accuracy, fitted_costs=setting.costs, fitted_on_these_clips=fitted_here,
         criterion=setting.exits.criterion, temperature=setting.exits.temperature))
-    if fitted_here:
+    if fitted_here and is_main_process():
         print('WARNING: the exits were fitted on clips of this split, so these numbers flatter them; test on another split, or fit on a '
               'part and test on the other (--fold 0/2 and 1/2)', file=sys.stderr)
     return results

@@ -1,6 +1,7 @@
 """tools/calibrate.py fits exits to a checkpoint, tools/test.py --exits runs them: what both answer, print and write, on tiny videos."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -253,21 +255,24 @@ def test_one_half_of_a_split_is_fitted_and_the_other_tested(world, here, tmp_pat
 
 
 @pytest.fixture(scope='module')
-def streamed(world, run) -> SimpleNamespace:
+def streamed(world) -> SimpleNamespace:
     """Exits of streams, as the tool fits them without being asked for more, and what it printed."""
-    out, _ = run('calibrate.py', world.checkpoint, '--split', 'val', '--stream')
+    with redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(str(TOOLS / 'calibrate.py'))['main']([str(world.config), str(world.checkpoint), '--split', 'val', '--stream',
+                                                            '--device', 'cpu'])
     path = world.folder / 'stream_exits.json'
-    return SimpleNamespace(path=path, calibration=read_exits(path), out=out)
+    return SimpleNamespace(path=path, calibration=read_exits(path), out=out.getvalue())
 
 
-def test_streams(world, run, streamed, tmp_path):
+def test_streams(world, here, streamed, tmp_path, capsys):
     path, fitted, out = streamed.path, streamed.calibration, streamed.out
     assert fitted.kind == 'stream' and f'written to {path}' in out and 'clips that leave after frame 0, 1, ...' in out
     assert all(isinstance(one.exits, StreamExits) and len(one.counts) == FRAMES and sum(one.counts) == 16 for one in fitted.sweep)
     assert len(fitted.costs['gmacs']) == STEPS + 1 and sum(fitted.costs['gmacs']) * FRAMES == pytest.approx(world.gmacs[-1], rel=0.05)
     setting = fitted.sweep[len(fitted.sweep) // 2]
     options = ('--exits', path, '--budget', setting.costs['gmacs'], '--split', 'val', '--work-dir', tmp_path)
-    out, error = run('test.py', world.checkpoint, *options)
+    here('test.py', world.checkpoint, *options)
+    out, error = capsys.readouterr()
     metrics = results(tmp_path)['metrics']
     assert 'WARNING: the exits were fitted on clips of this split' in error
     assert metrics['top1'] == pytest.approx(setting.accuracy) and metrics['gmacs'] == pytest.approx(setting.costs['gmacs'])
