@@ -56,8 +56,9 @@ def describe_clip(path: str | Path, *, frame_template: str = '{:05d}.jpg', start
     The frames are counted when it is read; a missing file shows then, as a ``VideoError``.
     """
     path = Path(path)
-    return {'path': str(path), 'kind': 'frames' if path.is_dir() else 'video', 'video_id': path.stem, 'total_frames': None,
-            'frame_template': frame_template, 'start_index': start_index, 'rng': np.random.default_rng(seed)}
+    is_folder = path.is_dir()
+    return {'path': str(path), 'kind': 'frames' if is_folder else 'video', 'video_id': path.name if is_folder else path.stem,
+            'total_frames': None, 'frame_template': frame_template, 'start_index': start_index, 'rng': np.random.default_rng(seed)}
 
 
 @DATASETS.register_module()

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from .dataset import Pipeline
+from .dataset import Pipeline, describe_clip
 from .readers import ArrayReader, Reader, open_video
 from .transforms import DecodeFrames, SampleFrames
 
@@ -27,13 +26,12 @@ def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index
     Raises:
         ValueError: if an array is not frames.
     """
-    common = dict(label=None, frame_template=frame_template, start_index=start_index, rng=np.random.default_rng(0))
     if isinstance(video, np.ndarray):
-        reader = ArrayReader(video)
-        return dict(common, path='', kind='video', video_id='frames', total_frames=len(video), reader=reader)
-    path = Path(video)
-    kind = 'frames' if path.is_dir() else 'video'
-    return dict(common, path=str(path), kind=kind, video_id=path.name if kind == 'frames' else path.stem, total_frames=None)
+        known = dict(path='', kind='video', video_id='frames', total_frames=len(video), reader=ArrayReader(video),
+                     frame_template=frame_template, start_index=start_index, rng=np.random.default_rng(0))
+    else:
+        known = describe_clip(video, frame_template=frame_template, start_index=start_index)
+    return dict(known, label=None)
 
 
 def camera_frames(camera: int) -> Iterator[np.ndarray]:
