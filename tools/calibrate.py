@@ -66,6 +66,9 @@ def calibrate(args: argparse.Namespace) -> Path:
     if learned.get('split') == args.split:
         print(f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has learned from, so exits fitted '
               'on them leave too early.', file=sys.stderr)
+    if getattr(model, 'test_centres', None) in ('random', 'sample'):
+        print(f'WARNING: test_centres={model.test_centres!r} draws other centres every time, so no later run, and no replay, repeats these '
+              'predictions clip by clip.', file=sys.stderr)
     machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{device.type}, threads: {torch.get_num_threads()}'
     source = dict(checkpoint=Path(args.checkpoint).name, config=args.config, model=describe_model(model), data=split.meta,
                   measured_on=machine)
@@ -80,9 +83,14 @@ def calibrate(args: argparse.Namespace) -> Path:
         labels, without = split.labels, step_logits[:, -1]
         result = calibrate_steps(step_logits, labels, split.costs('steps'), args.unit, args.criterion, source)
         whole = {unit: costs[-1] for unit, costs in result.costs.items()}
-    result = result.choose(args.budget, args.accuracy)
+    accuracy = (without.argmax(1) == labels).double().mean().item()
+    try:
+        result = result.choose(args.budget, args.accuracy)
+    except ValueError:
+        print(report(result, accuracy, whole, len(labels)))       # what there is to choose from
+        raise
     write_exits(path, result)
-    print(report(result, (without.argmax(1) == labels).double().mean().item(), whole, len(labels)))
+    print(report(result, accuracy, whole, len(labels)))
     print(f'written to {path}')
     return path
 

@@ -15,6 +15,7 @@ from ..exits import Calibration, ExitsFileError, StepExits, StreamExits, replay_
 from ..models.base import Recognizer
 from ..structures import ClipSample
 from .checkpoint import weights_hash
+from .config_check import ConfigError
 
 __all__ = ['ExitingRecognizer', 'check_exits', 'costs_of', 'describe_model', 'micro_batch_for', 'same_clips']
 
@@ -99,13 +100,14 @@ class ExitingRecognizer(BaseModel):
         """Predict clips ``(B, T, 3, H, W)``.
 
         Raises:
-            ValueError: in another mode, or on views.
+            ValueError: in another mode.
+            ConfigError: on views.
         """
         if mode != 'predict':
             raise ValueError(f'mode={mode!r}: a recognizer with exits only predicts')
         if inputs.dim() != 5:
-            raise ValueError(f'inputs have shape {tuple(inputs.shape)}; exits were fitted for one view, so test with one: '
-                             'frames (B, T, 3, H, W)')
+            raise ConfigError(f'inputs have shape {tuple(inputs.shape)}; exits were fitted for one view, so test with one: '
+                              'frames (B, T, 3, H, W)')
         samples = list(data_samples) if data_samples else [ClipSample() for _ in range(len(inputs))]
         if not self._warm:                                                   # the first run also chooses kernels
             self._run(inputs[:1])

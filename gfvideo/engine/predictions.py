@@ -65,6 +65,8 @@ class SplitPredictions:
     def _batches(self, what: str):
         labels = []
         for data in progress(self._loader, what):
+            if any('gt_label' not in sample for sample in data['data_samples']):
+                raise ConfigError(f'split {self.meta.get("split")!r} has clips without labels; name one with labels')
             labels += [int(sample.gt_label) for sample in data['data_samples']]
             frames = self.model.data_preprocessor(data)['inputs']
             if frames.dim() != 5:

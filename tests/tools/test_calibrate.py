@@ -344,6 +344,8 @@ def test_test_refuses_in_a_line(world, fitted, refused, tmp_path):
     assert 'no exits at nowhere.json; make them with tools/calibrate.py' in refused('test.py', world.checkpoint, '--exits', 'nowhere.json')
     message = refused('test.py', world.checkpoint, *exits, '--split', 'vla')
     assert "'vla'" in message and 'train' in message and 'val' in message
+    views = ('--cfg-options', 'test_dataloader.dataset.pipeline.0.views=2')
+    assert 'exits were fitted for one view, so test with one' in refused('test.py', world.checkpoint, *exits, *views)
     write_exits(tmp_path / 'counted.json', without_ms(fitted.calibration))
     message = refused('test.py', world.checkpoint, '--exits', 'counted.json', '--budget', '5', '--unit', 'ms')
     assert message.startswith("ExitsFileError: counted.json: unit 'ms' was not measured")
