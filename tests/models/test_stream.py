@@ -13,7 +13,8 @@ from gfvideo.models import StreamState
 from gfvideo.registry import MODELS
 from gfvideo.structures import map_tensors
 
-BACKBONES = dict(TinyCNN=dict(type='TinyCNN', width=8), ResNet=dict(type='ResNet', depth=18), MobileNetV2=dict(type='MobileNetV2'))
+BACKBONES = dict(TinyCNN=dict(type='TinyCNN', width=8), ResNet=dict(type='ResNet', depth=18), Bottleneck=dict(type='ResNet', depth=50),
+                 MobileNetV2=dict(type='MobileNetV2'))
 
 
 def build(backbone='TinyCNN', steps=2, shift='causal', classifier='ConcatClassifier', **options):

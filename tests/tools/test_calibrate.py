@@ -408,6 +408,8 @@ def test_budget_curve_refuses_to_judge_what_was_fitted(world, refused):
 def test_benchmarks_of_early_exit_say_what_they_ran(world, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main = runpy.run_path(str(TOOLS / 'analysis_tools' / 'benchmark.py'))['main']
+    main(['thresholds', '--samples', '200', '--exits', '3', '--rounds', '1'])
+    assert '200 samples, 3 exits' in capsys.readouterr().out
     main(['exits', str(world.config), str(world.checkpoint), '--split', 'val', '--limit', '8', '--rounds', '2', '--batch', '1', '4'])
     out = capsys.readouterr().out
     assert '8 clips of split' in out and out.count('efficiency') == 3 and 'batch   1' in out and 'batch   4' in out

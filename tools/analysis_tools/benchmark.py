@@ -292,6 +292,23 @@ def run_reading(args: argparse.Namespace) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------- early exit
 
+def run_thresholds(args: argparse.Namespace) -> None:
+    """Time of the search for thresholds, all budgets together, on simulated confidences: surer at later exits, right as often as sure."""
+    from gfvideo.exits import ExitTable, direct_search
+    torch.set_num_threads(args.threads)
+    random = torch.Generator().manual_seed(0)
+    ease = torch.randn(args.samples, 1, generator=random) + torch.arange(args.exits) / 2 - 1                 # (N, K)
+    sure = torch.sigmoid(2 * ease + torch.randn(args.samples, args.exits, generator=random)).double()
+    table = ExitTable.of(sure, torch.rand(sure.shape, generator=random) < sure, torch.arange(1.0, args.exits + 1))
+    seconds = [timed(lambda: direct_search(table))[0] for _ in range(args.rounds)]
+    frontier = direct_search(table)
+    budgets = np.linspace(1.01, args.exits, 40)
+    began = time.perf_counter()
+    found = [frontier.within(budget) for budget in budgets]
+    print(f'{args.samples} samples, {args.exits} exits, {args.threads} threads: search {statistics.median(seconds):.2f} s (median of '
+          f'{args.rounds}), then {len(found)} budgets {1e3 * (time.perf_counter() - began):.1f} ms')
+
+
 def run_exits(args: argparse.Namespace) -> None:
     """Speed-up of exits over the same network without them, beside the speed-up that the multiply-adds promise."""
     from gfvideo.apis import init_recognizer
@@ -395,6 +412,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     reading.add_argument('--reader', default='auto', help='auto, torchcodec, pyav or decord')
     reading.add_argument('--rounds', type=int, default=10, help='pairs of runs over all files')
     reading.set_defaults(run=run_reading)
+    thresholds = commands.add_parser('thresholds', help='the search for thresholds', formatter_class=with_defaults)
+    thresholds.add_argument('--samples', type=int, default=50_000, help='held-out clips')
+    thresholds.add_argument('--exits', type=int, default=5, help='exits of a clip, with the last')
+    thresholds.add_argument('--rounds', type=int, default=3, help='times to search')
+    thresholds.add_argument('--threads', type=int, default=1, help='threads of torch')
+    thresholds.set_defaults(run=run_thresholds)
     exits = commands.add_parser('exits', help='early exit against the same network without', formatter_class=with_defaults)
     exits.add_argument('--batch', type=int, nargs='+', default=[1, 32], help='clips in a batch')
     exits.add_argument('--micro-batch', type=int, help='clips looked at together (default: 4 on a CPU, all on a GPU)')
