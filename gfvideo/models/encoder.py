@@ -17,7 +17,7 @@ class Features(NamedTuple):
     """Features of a look at every frame.
 
     Attributes:
-        vector: ``(B, T, F)``, the deepest map averaged over space.
+        vector: ``(B, T, F)``, the deepest map averaged over space, or what the backbone makes of it (``to_vector``).
         map: ``(B, T, D, h, w)``, the map at ``map_stride``.
         cache: what the next frame of a causal stream needs; empty otherwise.
     """
@@ -36,6 +36,10 @@ class Encoder(nn.Module):
         fold_div: 1/fold_div of the channels shift each way.
         map_stride: stride of the map that is handed to the policy; None for the deepest.
         frozen_stride: keep everything up to this stride as it was pretrained, 0 for nothing.
+
+    Attributes:
+        channels: F of the vectors.
+        map_channels: D of the maps.
     """
 
     def __init__(self, backbone: dict, shift: Shift | None = 'bidirectional', fold_div: int = 8, map_stride: int | None = None,
@@ -54,7 +58,7 @@ class Encoder(nn.Module):
         self.map_stride = self.last_stride if map_stride is None else map_stride
         if self.map_stride not in strides:
             raise ValueError(f'map_stride={map_stride} is none of the strides of {type(self.backbone).__name__}: {strides}')
-        self.channels: int = self.backbone.channels[self.last_stride]
+        self.channels: int = getattr(self.backbone, 'vector_channels', self.backbone.channels[self.last_stride])
         self.map_channels: int = self.backbone.channels[self.map_stride]
         self.frozen = self.backbone.layers_up_to(frozen_stride) if frozen_stride else []
         for layer in self.frozen:
@@ -81,7 +85,9 @@ class Encoder(nn.Module):
         return self
 
     def map_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W): every halving rounds up."""
+        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W): every halving rounds up, or as the backbone says."""
+        if hasattr(self.backbone, 'map_size'):
+            return self.backbone.map_size(size, self.map_stride)
         return tuple(-(-side // self.map_stride) for side in size)
 
     def forward(self, frames: Tensor, cache: Cache | None = None) -> Features:
@@ -91,8 +97,14 @@ class Encoder(nn.Module):
         if self.shift is None:
             maps, cache_out = self.backbone(images), {}
         else:
-            with temporal_context(TemporalContext(T, self.shift, self.fold_div, cache or None)) as context:
+            with temporal_context(TemporalContext(T, self.shift, self.fold_div, cache or None, images=B * T)) as context:
                 maps = self.backbone(images)
             cache_out = context.cache_out
-        vector = maps[self.last_stride].mean((2, 3))                                       # (B*T, F)
+        vector = self._vector(maps)                                                        # (B*T, F)
         return Features(vector.unflatten(0, (B, T)), maps[self.map_stride].unflatten(0, (B, T)), cache_out)
+
+    def _vector(self, maps: dict) -> Tensor:
+        if 'vector' in maps:
+            return maps['vector']                                        # it comes from elsewhere than the map, e.g. a class token
+        deepest = maps[self.last_stride]
+        return self.backbone.to_vector(deepest) if hasattr(self.backbone, 'to_vector') else deepest.mean((2, 3))

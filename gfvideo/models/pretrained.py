@@ -37,15 +37,15 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
 def load_pretrained(backbone: nn.Module, source: str) -> None:
     """Load image weights into a backbone, all of them.
 
-    The backbone's ``rename_pretrained`` maps known layouts to its own names. Weights of a classifier are left out; anything else
-    that is missing, left over or of another shape is an error.
+    The backbone's ``rename_pretrained`` maps known layouts to its own names. Weights of a classifier that the backbone does not have are
+    left out; anything else that is missing, left over or of another shape is an error.
 
     Raises:
         ValueError: with the names that could not be placed.
     """
     weights = backbone.rename_pretrained(read_state_dict(source))
-    weights = {name: value for name, value in weights.items() if name.split('.')[0] not in _CLASSIFIER_NAMES}
     own = backbone.state_dict()
+    weights = {name: value for name, value in weights.items() if name in own or name.split('.')[0] not in _CLASSIFIER_NAMES}
     missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')]
     left_over = [name for name in weights if name not in own]
     reshaped = [f'{name}: file {tuple(weights[name].shape)}, model {tuple(own[name].shape)}'

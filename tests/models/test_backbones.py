@@ -159,7 +159,7 @@ def test_layers_up_to_a_stride_are_those_it_depends_on(model):
         model.layers_up_to(5)
 
 
-@pytest.mark.parametrize('depth', [17, 152])
+@pytest.mark.parametrize('depth', [17, 200])
 def test_unknown_depth(depth):
     with pytest.raises(ValueError, match=f'no ResNet of depth {depth}'):
         ResNet(depth)

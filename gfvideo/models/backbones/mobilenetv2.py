@@ -6,13 +6,9 @@ import re
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .mobile_blocks import names_of_timm, round_to_8, stages_of_timm
 
 __all__ = ['MobileNetV2']
-
-
-def _round_to_8(channels: float) -> int:
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -50,19 +46,19 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, width: float = 1.0):
         super().__init__()
-        channels, stride_now = _round_to_8(32 * width), 2
+        channels, stride_now = round_to_8(32 * width), 2
         layers: list[nn.Module] = [_conv_bn_relu(3, channels, 3, 2)]
         self.last_of_stride: dict[int, int] = {}
         self.channels: dict[int, int] = {}
         for expand, out, repeat, first_stride in self.settings:
-            out = _round_to_8(out * width)
+            out = round_to_8(out * width)
             for i in range(repeat):
                 stride = first_stride if i == 0 else 1
                 stride_now *= stride
                 layers.append(InvertedResidual(channels, out, stride, expand))
                 channels = out
             self.last_of_stride[stride_now], self.channels[stride_now] = len(layers) - 1, channels
-        last = _round_to_8(1280 * max(1.0, width))
+        last = round_to_8(1280 * max(1.0, width))
         layers.append(_conv_bn_relu(channels, last, 1))
         self.last_of_stride[32], self.channels[32] = len(layers) - 1, last
         self.features = nn.Sequential(*layers)
@@ -94,12 +90,18 @@ class MobileNetV2(nn.Module):
 
     @staticmethod
     def rename_pretrained(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Names of the original layout (``features.2.conv.3``) to torchvision's (``features.2.conv.1.0``); others stay as they are.
+        """Names of the original layout (``features.2.conv.3``) or of timm (``blocks.1.0.conv_dw``) to torchvision's
+        (``features.2.conv.1.0``), without the classifier; others stay as they are. A leading ``module.`` (data parallel) is stripped.
 
         The original numbers the layers of a block flat: expand conv 0, bn 1, depthwise 3, 4, project 6, 7; without expansion 0, 1, 3, 4.
         """
+        state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+        state_dict = {key: value for key, value in state_dict.items() if not key.startswith('classifier.')}
+        if blocks := stages_of_timm(state_dict):
+            return names_of_timm(state_dict, lambda stage, index, number: f'features.{number + 1}.conv', f'features.{len(blocks) + 1}',
+                                 bare_projection=True)
         if any(re.fullmatch(r'features\.\d+\.conv\.\d+\.\d+\.weight', key) for key in state_dict):
-            return dict(state_dict)
+            return state_dict
         expands = {key.split('.')[1] for key in state_dict if re.fullmatch(r'features\.\d+\.conv\.6\.weight', key)}
         with_expansion = {'0': '0.0', '1': '0.1', '3': '1.0', '4': '1.1', '6': '2', '7': '3'}
         without = {'0': '0.0', '1': '0.1', '3': '1', '4': '2'}

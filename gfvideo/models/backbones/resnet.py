@@ -66,7 +66,7 @@ class ResNet(nn.Module):
     """ResNet feature extractor, without the classifier.
 
     Args:
-        depth: 18, 34, 50 or 101.
+        depth: 18, 34, 50, 101 or 152.
 
     ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride, ``{4: (N, 64 or 256, H/4, W/4), 8: ..., 16: ...,
     32: (N, 512 or 2048, H/32, W/32)}``; sizes are rounded up. ``channels`` holds the channels of each.
@@ -75,7 +75,8 @@ class ResNet(nn.Module):
         ValueError: for another depth.
     """
     settings = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)),
-                50: (Bottleneck, (3, 4, 6, 3)), 101: (Bottleneck, (3, 4, 23, 3))}   # block, blocks in layer1..layer4
+                50: (Bottleneck, (3, 4, 6, 3)), 101: (Bottleneck, (3, 4, 23, 3)),
+                152: (Bottleneck, (3, 8, 36, 3))}                        # block, blocks in layer1..layer4
 
     def __init__(self, depth: int = 50):
         super().__init__()
