@@ -223,7 +223,10 @@ def _steps(model: nn.Module) -> list[Look]:
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
     if not _glances(model):
         return dict(encoder=model.encoder, classifier=model.fc)
-    return dict(glance=model.glance_encoder, policy=model.policy, focus_step=model.focus_encoder, classifier=model.classifier)
+    policies = dict(policy=model.policy)
+    if getattr(model, 'frame_policy', None) is not None:
+        policies['frame_policy'] = model.frame_policy
+    return dict(glance=model.glance_encoder) | policies | dict(focus_step=model.focus_encoder, classifier=model.classifier)
 
 
 @contextmanager

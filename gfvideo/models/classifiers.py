@@ -23,10 +23,14 @@ class RecurrentClassifier(nn.Module):
         steps: S; any number of looks works, the argument is there for a common signature.
         hidden: size of the GRU state.
         dropout: rate, applied to the state before the linear layer.
+        glance_fc: answer the glance by a linear layer of its own, on its vector alone, as published for RegNet; its evidence still starts
+            the GRU.
     """
 
-    def __init__(self, glance_channels: int, focus_channels: int, num_classes: int, steps: int, hidden: int = 1024, dropout: float = 0.0):
+    def __init__(self, glance_channels: int, focus_channels: int, num_classes: int, steps: int, hidden: int = 1024, dropout: float = 0.0,
+                 glance_fc: bool = False):
         super().__init__()
+        self.glance_fc = nn.Linear(glance_channels, num_classes) if glance_fc else None
         self.same_width = glance_channels == focus_channels
         if not self.same_width:
             self.project_glance = nn.Linear(glance_channels, hidden)
@@ -38,9 +42,12 @@ class RecurrentClassifier(nn.Module):
     def forward(self, vector: Tensor, evidence: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
         """One look's ``(B, T, F)`` and the evidence so far to logits ``(B, T, C)`` and new evidence ``(B, T, hidden)``."""
         B, T = vector.shape[:2]
+        glance_vector = vector
         if not self.same_width:
             vector = (self.project_glance if step == 0 else self.project_focus)(vector)
         state = self.gru(vector.flatten(0, 1), None if evidence is None else evidence.flatten(0, 1))       # (B*T, hidden)
+        if step == 0 and self.glance_fc is not None:
+            return self.glance_fc(self.dropout(glance_vector)), state.unflatten(0, (B, T))
         return self.fc(self.dropout(state)).unflatten(0, (B, T)), state.unflatten(0, (B, T))
 
 

@@ -1,6 +1,8 @@
 """The static baseline that every result is compared with: whole frames through one encoder (TSN, or TSM with a shift)."""
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,14 +11,30 @@ from ..structures import LookState
 from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, supervised_loss, top1
 from .temporal import Cache
 
-__all__ = ['ClipRecognizer', 'resize_frames']
+__all__ = ['ClipRecognizer', 'Resize', 'resize_frames']
 
 
-def resize_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames ``(B, T, 3, H, W)`` to ``(B, T, 3, *size)``, bilinear with antialiasing."""
+Resize = Literal['antialiased', 'bilinear', 'bicubic']
+
+
+def resize_frames(frames: Tensor, size: tuple[int, int], resize: Resize = 'antialiased') -> Tensor:
+    """Frames ``(B, T, 3, H, W)`` to ``(B, T, 3, *size)``.
+
+    Args:
+        frames: floating point.
+        size: (height, width) in pixels.
+        resize: 'antialiased' is bilinear over all the pixels that a new one covers; 'bilinear' and 'bicubic' sample between neighbouring
+            pixels with the corners aligned, as the published GFNet glances do (bicubic; bilinear for DenseNet and RegNet).
+
+    Raises:
+        ValueError: on another ``resize``.
+    """
+    if resize not in ('antialiased', 'bilinear', 'bicubic'):
+        raise ValueError(f"resize={resize!r} is unknown; choose 'antialiased', 'bilinear' or 'bicubic'")
     if tuple(frames.shape[-2:]) == size:
         return frames
-    resized = F.interpolate(frames.flatten(0, 1), size, mode='bilinear', align_corners=False, antialias=True)   # (B*T, 3, h, w)
+    how = dict(mode='bilinear', align_corners=False, antialias=True) if resize == 'antialiased' else dict(mode=resize, align_corners=True)
+    resized = F.interpolate(frames.flatten(0, 1), size, **how)                                                   # (B*T, 3, h, w)
     return resized.unflatten(0, frames.shape[:2])
 
 

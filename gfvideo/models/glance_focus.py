@@ -16,7 +16,7 @@ from ..ops import crop_patches
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
 from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, labels_of, supervised_loss, top1
-from .clip_recognizer import resize_frames
+from .clip_recognizer import Resize, resize_frames
 from .policies import CentrePolicy, Choice, Geometry, Observation, RandomPolicy
 from .ppo import Reward, Rollout, clipped_policy_loss, explained_variance, generalised_advantages, normalise, step_rewards
 from .temporal import Cache
@@ -39,6 +39,7 @@ class GlanceFocusRecognizer(Recognizer):
         num_classes: C.
         glance_size: G, one number or (height, width) in pixels.
         patch_size: P, one number or (height, width) in pixels.
+        glance_resize: how frames become the glance, see :func:`~gfvideo.models.clip_recognizer.resize_frames`.
         steps: S, the number of focus steps.
         train_centres, test_centres: where patches are cut: 'random', 'centre' (of the frame), or by the policy: 'sample' (its draws)
             or 'mean'. GFNet's stages are train_centres='random', then the policy's own stage, then 'sample' or 'mean'.
@@ -56,16 +57,16 @@ class GlanceFocusRecognizer(Recognizer):
     """
 
     def __init__(self, glance: dict, focus: dict, policy: dict, classifier: dict, num_classes: int, glance_size: int | tuple[int, int],
-                 patch_size: int | tuple[int, int], steps: int = 2, train_centres: Centres = 'random', test_centres: Centres = 'mean',
-                 frozen: Sequence[str] = (), aux_weight: float = 1.0, dropout: float = 0.0, reward: Reward = 'log_prob',
-                 ppo: dict | None = None, supervision: Supervision = 'clip', data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None):
+                 patch_size: int | tuple[int, int], steps: int = 2, glance_resize: Resize = 'antialiased',
+                 train_centres: Centres = 'random', test_centres: Centres = 'mean', frozen: Sequence[str] = (), aux_weight: float = 1.0,
+                 dropout: float = 0.0, reward: Reward = 'log_prob', ppo: dict | None = None, supervision: Supervision = 'clip',
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(num_classes, data_preprocessor, init_cfg)
         if steps < 0:
             raise ValueError(f'steps={steps} must not be negative; 0 is glance only')
         self.steps, self.aux_weight, self.reward = steps, aux_weight, reward
         self.glance_size, self.patch_size = as_size(glance_size, 'glance_size'), as_size(patch_size, 'patch_size')
-        self.supervision = known_supervision(supervision)
+        self.glance_resize, self.supervision = glance_resize, known_supervision(supervision)
         self.ppo = dict(gamma=0.7, lam=0.95, clip=0.2, value_weight=0.5)
         unknown = set(ppo or ()) - set(self.ppo)
         if unknown:
@@ -74,7 +75,7 @@ class GlanceFocusRecognizer(Recognizer):
 
         self.glance_encoder, self.focus_encoder = MODELS.build(glance), MODELS.build(focus)
         self.classifier = MODELS.build(dict(glance_channels=self.glance_encoder.channels, focus_channels=self.focus_encoder.channels,
-                                            num_classes=num_classes, steps=steps, **classifier))
+                                            num_classes=num_classes, steps=steps) | dict(classifier))
         self.policy = self._build_policy(dict(policy))
         self.dropout = nn.Dropout(dropout)
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
@@ -123,7 +124,7 @@ class GlanceFocusRecognizer(Recognizer):
             frames: ``(B, T, 3, H, W)``, normalised.
             cache: ``LookState.cache`` of the frames before, in a causal stream.
         """
-        features = self.glance_encoder(resize_frames(frames, self.glance_size), cache[0] if cache else None)
+        features = self.glance_encoder(resize_frames(frames, self.glance_size, self.glance_resize), cache[0] if cache else None)
         logits, evidence = self.classifier(features.vector, None, 0)
         return LookState(0, logits, features.vector, features.map, evidence, cache=self._store(cache, 0, features.cache))
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['patch_corners', 'crop_patches', 'crop_patches_bilinear']
+__all__ = ['crop_patches', 'crop_patches_bilinear', 'crop_windows', 'patch_corners']
 
 
 def patch_corners(centres: Tensor, frame_size: tuple[int, int], patch_size: tuple[int, int]) -> Tensor:
@@ -86,4 +86,40 @@ def crop_patches_bilinear(frames: Tensor, centres: Tensor, patch_size: tuple[int
     grid = torch.stack([xs[..., None, :].expand(B, T, h, w), ys[..., :, None].expand(B, T, h, w)], dim=-1)  # (B, T, h, w, 2)
     patches = F.grid_sample(frames.flatten(0, 1).to(dtype), grid.flatten(0, 1), mode='bilinear', padding_mode='border',
                             align_corners=False)                                               # (B*T, C, h, w)
+    return patches.to(frames.dtype).view(B, T, C, h, w)
+
+
+def crop_windows(frames: Tensor, centres: Tensor, window_sizes: Tensor, patch_size: tuple[int, int]) -> Tensor:
+    """Cut windows of any size and resample each to a patch, differentiable in place and size (deformable patches of Uni-AdaFocus).
+
+    A window of the size of the patch gives what :func:`crop_patches_bilinear` gives. Samples beyond the edge of the frame mix with zeros,
+    as in the published code; they occur only within half a pixel of the edge, in windows that are magnified.
+
+    Args:
+        frames: ``(B, T, C, H, W)``, floating point.
+        centres: ``(B, T, 2)``, (y, x) in [0, 1]: 0 = the window touches the top/left edge, 1 = the bottom/right edge.
+        window_sizes: ``(B, T, 2)``, (height, width) of the windows in pixels, at most (H, W).
+        patch_size: (height, width) of the patches in pixels.
+
+    Returns:
+        ``(B, T, C, *patch_size)``, of the dtype of the frames.
+
+    Raises:
+        TypeError: if the frames are integers.
+    """
+    if not frames.is_floating_point():
+        raise TypeError(f'frames are {frames.dtype}; interpolation needs floating point, e.g. frames.float()')
+    B, T, C, H, W = frames.shape
+    h, w = patch_size
+    dtype = torch.promote_types(torch.promote_types(frames.dtype, centres.dtype), torch.float32)
+    frame_size = torch.tensor([H, W], dtype=dtype, device=frames.device)
+    corners = centres.to(dtype) * (frame_size - window_sizes)                                   # (B, T, 2), edges of pixels
+    axes = []
+    for axis, (pixels, size) in enumerate(((h, H), (w, W))):
+        middles = (torch.arange(pixels, device=frames.device, dtype=dtype) + 0.5) / pixels      # of the patch's pixels, in (0, 1)
+        at = corners[..., axis, None] + middles * window_sizes[..., axis, None].to(dtype)       # (B, T, pixels)
+        axes.append(2 * at / size - 1)
+    ys, xs = axes
+    grid = torch.stack([xs[..., None, :].expand(B, T, h, w), ys[..., :, None].expand(B, T, h, w)], dim=-1)  # (B, T, h, w, 2)
+    patches = F.grid_sample(frames.flatten(0, 1).to(dtype), grid.flatten(0, 1), mode='bilinear', padding_mode='zeros', align_corners=False)
     return patches.to(frames.dtype).view(B, T, C, h, w)

@@ -32,12 +32,14 @@ class Choice(NamedTuple):
         action: ``(B, A, 2)`` the raw choice before it was clamped to [0, 1]; A = T in scope 'frame', 1 in scope 'clip'.
         log_prob: ``(B, A)`` of the raw choice; None for a mean, or where nothing learns.
         value: ``(B, A)`` estimate of the return before the choice; None likewise.
+        window_sizes: ``(B, T, 2)`` (height, width) in pixels of what is cut, where the policy chooses that too; None for the patch size.
     """
     centres: Tensor
     memory: Any = None
     action: Tensor | None = None
     log_prob: Tensor | None = None
     value: Tensor | None = None
+    window_sizes: Tensor | None = None
 
 
 class Policy(nn.Module):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -31,6 +32,20 @@ class MapReader(nn.Module):
     def forward(self, feature_map: Tensor) -> Tensor:
         """``(N, D, h, w)`` to ``(N, hidden)``."""
         return F.relu(self.linear(F.relu(self.reduce(feature_map)).flatten(1)))
+
+
+class FlatReader(nn.Module):
+    """A feature map to a vector: flatten, two linear layers (GFNet's policy encoder for ResNet and DenseNet)."""
+    wide = 2048
+
+    def __init__(self, channels: int, size: tuple[int, int], hidden: int):
+        super().__init__()
+        self.linear1 = nn.Linear(channels * math.prod(size), self.wide)
+        self.linear2 = nn.Linear(self.wide, hidden)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """``(N, D, h, w)`` to ``(N, hidden)``."""
+        return F.relu(self.linear2(F.relu(self.linear1(feature_map.flatten(1)))))
 
 
 class LinearActor(nn.Module):
@@ -92,15 +107,26 @@ class RecurrentGaussianPolicy(Policy):
         steps: S.
         scope: 'frame' or 'clip'; a clip's one centre is chosen from the mean of its frames.
         actor: 'attention' or 'linear' (published).
+        reader: what turns a map into the GRU's input: 'convolution' (1x1, then a linear layer) or 'flat' (two linear layers, as published
+            for ResNet and DenseNet).
+        share_reader: one reader for the maps of all looks (published); else the glance has its own.
+        critic_layers: linear layers of the critic, 2 or 1 (published).
         hidden: size of the GRU state.
         reduced: channels after the 1x1 convolution, and of the attention's keys.
         std: standard deviation of the draw, in units of the centre, at the start and at the end of the policy's training.
+
+    ``actor='linear', share_reader=True, critic_layers=1, std=(0.1, 0.1)`` is the published policy, with ``hidden=1024, reader='flat'`` for
+    ResNet and DenseNet.
+
+    Raises:
+        ValueError: on an unknown choice, a map too small to attend on, or a shared reader for maps that differ.
     """
     learns = True
 
     def __init__(self, glance_channels: int, focus_channels: int, glance_map: tuple[int, int], focus_map: tuple[int, int], steps: int,
-                 scope: Scope = 'frame', actor: Literal['attention', 'linear'] = 'attention', hidden: int = 256, reduced: int = 32,
-                 std: tuple[float, float] = (0.25, 0.1)):
+                 scope: Scope = 'frame', actor: Literal['attention', 'linear'] = 'attention',
+                 reader: Literal['convolution', 'flat'] = 'convolution', share_reader: bool = False, critic_layers: int = 2,
+                 hidden: int = 256, reduced: int = 32, std: tuple[float, float] = (0.25, 0.1)):
         super().__init__(scope)
         if actor not in ('attention', 'linear'):
             raise ValueError(f"actor={actor!r} is unknown; choose 'attention' or 'linear'")
@@ -109,14 +135,24 @@ class RecurrentGaussianPolicy(Policy):
                              "encoder a smaller map_stride, or set actor='linear'")
         if min(std) <= 0:
             raise ValueError(f'std={std} must be positive at both ends')
-        self.glance_reader = MapReader(glance_channels, glance_map, reduced, hidden)
-        self.focus_reader = MapReader(focus_channels, focus_map, reduced, hidden) if steps > 1 else None
+        if reader not in ('convolution', 'flat'):
+            raise ValueError(f"reader={reader!r} is unknown; choose 'convolution' or 'flat'")
+        if critic_layers not in (1, 2):
+            raise ValueError(f'critic_layers={critic_layers} must be 1 or 2')
+        glance_form, focus_form = (glance_channels, tuple(glance_map)), (focus_channels, tuple(focus_map))
+        if share_reader and glance_form != focus_form:
+            raise ValueError(f'share_reader=True needs maps of one form, but the glance has {glance_form} and the focus {focus_form} '
+                             '(channels, size); use the same encoder and G = P, or share_reader=False')
+        self.share_reader = share_reader
+        make_reader = partial(MapReader, reduced=reduced, hidden=hidden) if reader == 'convolution' else partial(FlatReader, hidden=hidden)
+        self.glance_reader = make_reader(*glance_form)
+        self.focus_reader = make_reader(*focus_form) if steps > 1 and not share_reader else None
         self.gru = nn.GRUCell(hidden, hidden)
         self.keys = None
         if actor == 'attention':
             self.keys = nn.Sequential(nn.Conv2d(glance_channels, 2 * reduced, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * reduced, reduced, 1))
         self.actor = AttentionActor(hidden, reduced) if actor == 'attention' else LinearActor(hidden)
-        self.critic = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.critic = nn.Sequential(*[nn.Linear(hidden, hidden), nn.ReLU()] * (critic_layers - 1), nn.Linear(hidden, 1))
         self.std_range = tuple(std)
         self.register_buffer('std', torch.tensor(float(std[0])))
 
@@ -134,7 +170,7 @@ class RecurrentGaussianPolicy(Policy):
     def _remember(self, observation: Observation, memory: GaussianMemory | None) -> GaussianMemory:
         B, T = observation.feature_map.shape[:2]
         images = observation.feature_map.detach().flatten(0, 1)                                            # (B*T, D, h, w)
-        reader = self.glance_reader if observation.step == 0 else self.focus_reader
+        reader = self.glance_reader if observation.step == 0 or self.share_reader else self.focus_reader
         seen = self._pool(reader(images).unflatten(0, (B, T)))                                             # (B, A, hidden)
         hidden = self.gru(seen.flatten(0, 1), None if memory is None else memory.hidden.flatten(0, 1))
         hidden = hidden.unflatten(0, seen.shape[:2])                                                       # (B, A, hidden)

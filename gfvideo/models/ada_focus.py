@@ -1,0 +1,229 @@
+"""Recognizers of the AdaFocus family: a glance at few frames, one window per clip, a focus on more frames.
+
+AdaFocus V2 on TSM (Wang et al., CVPR 2022) and Uni-AdaFocus on TSM (Wang et al., TPAMI 2024), as policies and encoders of this package.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops import crop_patches_bilinear, crop_windows
+from ..registry import MODELS
+from ..structures import ClipSample, LookState
+from .base import Prediction, Recognizer, as_size, labels_of, top1
+from .clip_recognizer import resize_frames
+from .policies import Choice, Geometry, Observation, frames_at_quantiles
+from .temporal import Cache
+
+__all__ = ['AdaFocusRecognizer']
+
+Frames = Tensor | Mapping[str, Tensor]
+
+
+@MODELS.register_module()
+class AdaFocusRecognizer(Recognizer):
+    """Glance at ``glance_frames`` frames, choose one window for the clip, focus on ``focus_frames`` frames there; logits are added.
+
+    Where a method takes frames, it takes ``dict(glance=(B, Tg, 3, H, W), focus=(B, T, 3, H, W))``, the focus frames being the candidates,
+    or one tensor ``(B, T, 3, H, W)`` of candidates, of which ``glance_frames`` evenly spaced ones are glanced at. Steps are 0, the glance,
+    and 1, the focus, so the step-level exits of this package apply.
+
+    Args:
+        glance, focus: configs of the two encoders; both see time, with the bidirectional shift.
+        policy: config of a :class:`~gfvideo.models.policies.StackedMapPolicy` or :class:`~gfvideo.models.policies.DeformablePolicy`.
+        num_classes: C.
+        patch_size: P, one number or (height, width) in pixels.
+        glance_size: one number or (height, width) in pixels.
+        glance_frames: Tg.
+        frame_policy: config of a :class:`~gfvideo.models.policies.FramePolicy`, which picks the focus frames among the candidates; None
+            focuses on all of them.
+        focus_frames: how many are picked; None for a third of the candidates. Without a frame policy it has no meaning and must be None.
+        dropout: rate before the linear layers.
+
+    Training (``mode='loss'``) follows AdaFocus V2: every clip is read at the policy's window and at a random one; the encoders learn
+    through heads of their own, the answer through linear layers on detached vectors. A :class:`StackedMapPolicy` learns through the
+    sampling of the patch; a :class:`DeformablePolicy` through its window on the glance map, a :class:`FramePolicy` through the glance
+    logits that its weights would pick, as in Uni-AdaFocus, with all terms weighted alike and without its regulariser of the window's size.
+
+    Raises:
+        ValueError: on frames of other numbers or sizes than the policy was built for.
+    """
+    steps = 1
+
+    def __init__(self, glance: dict, focus: dict, policy: dict, num_classes: int, patch_size: int | tuple[int, int],
+                 glance_size: int | tuple[int, int] = 224, glance_frames: int = 8, frame_policy: dict | None = None,
+                 focus_frames: int | None = None, dropout: float = 0.5, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
+        super().__init__(num_classes, data_preprocessor, init_cfg)
+        if focus_frames is not None and frame_policy is None:
+            raise ValueError(f'focus_frames={focus_frames} needs a frame_policy to pick them; without one, give as many frames')
+        self.glance_frames, self.focus_frames = glance_frames, focus_frames
+        self.glance_size, self.patch_size = as_size(glance_size, 'glance_size'), as_size(patch_size, 'patch_size')
+        self.glance_encoder, self.focus_encoder = MODELS.build(glance), MODELS.build(focus)
+        self.policy = MODELS.build(dict(glance_channels=self.glance_encoder.map_channels, glance_frames=glance_frames,
+                                        glance_map=self.glance_encoder.map_size(self.glance_size)) | dict(policy))
+        self.frame_policy = None
+        if frame_policy is not None:
+            self.frame_policy = MODELS.build(dict(glance_channels=self.glance_encoder.channels) | dict(frame_policy))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.ModuleDict(dict(glance=nn.Linear(self.glance_encoder.channels, num_classes),
+                                             focus=nn.Linear(self.focus_encoder.channels, num_classes)))
+        self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
+        self.focus_head = nn.Linear(self.focus_encoder.channels, num_classes)
+        self.deformable = hasattr(self.policy, 'side_range')
+        self.window_head = nn.Linear(self.glance_encoder.map_channels, num_classes) if self.deformable else None
+
+    # ---- frames
+
+    def _frames(self, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Glance frames ``(B, Tg, 3, H, W)`` and candidates ``(B, T, 3, H, W)``."""
+        if isinstance(frames, Tensor):
+            T = frames.shape[1]
+            moments = (torch.arange(self.glance_frames, device=frames.device) + 0.5) / self.glance_frames
+            return frames[:, (moments * T).long()], frames
+        if set(frames) != {'glance', 'focus'}:
+            raise ValueError(f'frames come as a tensor or as dict(glance=..., focus=...), not with {sorted(frames)}')
+        return frames['glance'], frames['focus']
+
+    def _pick(self, candidates: Tensor, vectors: Tensor, quantiles: Tensor | None = None) -> Tensor | None:
+        """Indices ``(B, K)`` of the focus frames, None for all the candidates."""
+        if self.frame_policy is None:
+            return None
+        T = candidates.shape[1]
+        chosen = max(1, T // 3) if self.focus_frames is None else self.focus_frames
+        return frames_at_quantiles(self.frame_policy(vectors).detach(), T, chosen, quantiles)
+
+    @staticmethod
+    def _take(candidates: Tensor, indices: Tensor | None) -> Tensor:
+        if indices is None:
+            return candidates
+        return candidates[torch.arange(len(candidates), device=candidates.device)[:, None], indices]               # (B, K, 3, H, W)
+
+    # ---- looks
+
+    def geometry(self, frames: Frames) -> Geometry:
+        return Geometry(tuple(self._frames(frames)[1].shape[-2:]), self.patch_size)
+
+    def glance(self, frames: Frames, cache: tuple[Cache, ...] = ()) -> LookState:
+        """Step 0: the glance frames; logits are ``(B, Tg, C)``."""
+        features = self.glance_encoder(resize_frames(self._frames(frames)[0], self.glance_size))
+        logits = self.classifier['glance'](self.dropout(features.vector.detach()))
+        return LookState(0, logits, features.vector, features.map, logits.mean(1, keepdim=True))
+
+    def focus(self, frames: Frames, state: LookState, centres: Tensor | None = None) -> LookState:
+        """Step 1: the window on the focus frames.
+
+        Args:
+            frames: those of ``state``.
+            state: what the glance left.
+            centres: ``(B, 1, 2)`` to cut patches of ``patch_size`` at; None lets the policy choose place and size.
+
+        Returns:
+            A state with logits ``(B, K, C)``, of which the mean over frames is the sum of both encoders' clip logits; ``memory`` holds the
+            indices ``(B, K)`` of the focus frames, None if all candidates are.
+        """
+        candidates = self._frames(frames)[1]
+        indices = self._pick(candidates, state.vector)
+        if centres is None:
+            choice = self.choose(frames, state)
+        else:
+            choice = Choice(centres)
+        patches, where = self._cut(self._take(candidates, indices), choice)
+        features = self.focus_encoder(patches)
+        logits = self.classifier['focus'](self.dropout(features.vector.detach())) + state.evidence                 # (B, K, C)
+        return LookState(1, logits, features.vector, features.map, None, indices, where)
+
+    def choose(self, frames: Frames, state: LookState) -> Choice:
+        """The window of the clip, from the glance map without gradient to the encoder."""
+        return self.policy(Observation(0, state.feature_map.detach(), None), None, self.geometry(frames))
+
+    def _cut(self, frames: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The window, one for all frames ``(B, K, 3, H, W)``: patches ``(B, K, 3, *P)`` and centres ``(B, K, 2)``."""
+        B, K = frames.shape[:2]
+        centres = choice.centres[:, :1].expand(B, K, 2)
+        if choice.window_sizes is None:
+            return crop_patches_bilinear(frames, centres, self.patch_size), centres
+        return crop_windows(frames, centres, choice.window_sizes[:, :1].expand(B, K, 2), self.patch_size), centres
+
+    def looks(self, frames: Frames) -> list[LookState]:
+        """The states after steps 0 and 1."""
+        glance = self.glance(frames)
+        return [glance, self.focus(frames, glance)]
+
+    # ---- prediction and losses
+
+    def predict_steps(self, frames: Frames) -> Prediction:
+        glance, focus = self.looks(frames)
+        step_logits = torch.stack([glance.logits.mean(1), focus.logits.mean(1)], dim=1)                            # (B, 2, C)
+        return Prediction(step_logits, focus.centres[:, None])
+
+    def forward(self, inputs: Frames, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
+        """See :meth:`Recognizer.forward`; takes ``dict(glance=..., focus=...)`` too."""
+        if isinstance(inputs, Tensor):
+            return super().forward(inputs, data_samples, mode)
+        if mode == 'tensor':
+            return self.predict_steps(inputs).step_logits[:, -1]
+        if mode == 'loss':
+            return self.losses(inputs, labels_of(data_samples, self.num_classes, self._frames(inputs)[1].device))
+        raise ValueError(f"mode={mode!r} takes one tensor of frames; glance and focus frames apart are for 'tensor' and 'loss'")
+
+    def losses(self, frames: Frames, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropies of the answer and of the own heads, means of the policy's and a random window."""
+        candidates = self._frames(frames)[1]
+        glance = self.glance(frames)
+        B, device = len(candidates), candidates.device
+        chosen = self.choose(frames, glance)
+        random = Choice(torch.rand(B, 1, 2, device=device))
+        if self.deformable:                               # its own way to learn; the patch is cut without gradient
+            chosen = chosen._replace(centres=chosen.centres.detach(), window_sizes=chosen.window_sizes.detach())
+        indices = self._pick(candidates, glance.vector)
+        total: dict[str, Tensor] = dict(loss_glance_head=F.cross_entropy(self.glance_head(self.dropout(glance.vector)).mean(1), labels))
+        for name, choice in (('policy', chosen), ('random', random)):
+            vector = self.focus_encoder(self._cut(self._take(candidates, indices), choice)[0]).vector
+            answer = self.classifier['focus'](self.dropout(vector.detach())).mean(1) + glance.evidence[:, 0]
+            total[f'loss_{name}_window'] = F.cross_entropy(answer, labels) / 2
+            total[f'loss_{name}_head'] = F.cross_entropy(self.focus_head(self.dropout(vector)).mean(1), labels) / 2
+            if name == 'policy':
+                total['acc_step1'] = top1(answer, labels)
+        if self.deformable:
+            total['loss_window_policy'] = F.cross_entropy(self._window_logits(glance.feature_map.detach(), frames, glance), labels)
+        if self.frame_policy is not None:
+            weights = self.frame_policy(glance.vector.detach())
+            logits = self.glance_head(glance.vector).detach()
+            total['loss_frame_policy'] = F.cross_entropy(expected_draws(logits, weights, max(1, self.glance_frames // 3)), labels)
+        total['acc_step0'] = top1(glance.logits.mean(1), labels)
+        return total
+
+    def _window_logits(self, feature_map: Tensor, frames: Frames, glance: LookState) -> Tensor:
+        """Logits ``(B, C)`` of the mean of the glance map ``(B, Tg, D, h, w)`` inside the policy's window."""
+        choice, (height, width) = self.choose(frames, glance), self.geometry(frames).frame_size
+        cells = feature_map.new_tensor([feature_map.shape[-2] / height, feature_map.shape[-1] / width])            # map cells a pixel
+        patch = tuple(max(1, side // self.glance_encoder.map_stride) for side in self.patch_size)
+        inside = crop_windows(feature_map, choice.centres, choice.window_sizes * cells, patch)                     # (B, Tg, D, p, p)
+        return self.window_head(inside.mean((1, 3, 4)))
+
+
+def expected_draws(logits: Tensor, weights: Tensor, draws: int, samples: int = 128) -> Tensor:
+    """Mean logits of frames drawn by their weights without putting back, differentiable in the weights (Uni-AdaFocus).
+
+    Args:
+        logits: ``(B, T, C)``.
+        weights: ``(B, T)``, positive, adding up to 1.
+        draws: frames drawn one after the other; which were drawn before is sampled, which comes next is the expectation.
+        samples: random orders to average over.
+
+    Returns:
+        ``(B, C)``.
+    """
+    B, T, _ = logits.shape
+    rows = weights.repeat_interleave(samples, 0)                                                                   # (B*samples, T)
+    picked = torch.multinomial(rows.detach(), draws - 1) if draws > 1 else None
+    total = logits.new_zeros(B, logits.shape[2])
+    for draw in range(draws):
+        left = rows if draw == 0 else rows.scatter(1, picked[:, :draw], 0.0)
+        left = left / left.sum(1, keepdim=True).detach()
+        total = total + torch.einsum('bst,btc->bc', left.view(B, samples, T), logits) / samples
+    return total / draws
