@@ -1,0 +1,67 @@
+"""Read checkpoints of other code bases, safely."""
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ['ConversionError', 'read_published']
+
+
+class ConversionError(ValueError):
+    """A checkpoint cannot be converted; the message names the file or its keys, the reason and the remedy."""
+
+
+def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, Any]:
+    """What a published checkpoint file holds.
+
+    Args:
+        path: a file written by ``torch.save``.
+        trust_pickle: load a file that holds more than tensors and plain values. Such a file can run any program while it is loaded.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ConversionError: if it is damaged, is no dict, or needs ``trust_pickle``.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint at {path}')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not trust_pickle:
+            raise ConversionError(f'{path} holds more than tensors and plain values ({_reason(error)}), and loading it may run a program '
+                                  'hidden in it. If you trust where it comes from, say so with --trust-pickle') from error
+        content = torch.load(path, map_location='cpu', weights_only=False)
+    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ConversionError(f'{path} is damaged or no checkpoint ({_reason(error)}); download it again') from error
+    if not isinstance(content, Mapping):
+        raise ConversionError(f'{path} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
+    return dict(content)
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if 'GLOBAL' in line or 'Unsupported' in line]
+    return (telling or lines or [type(error).__name__])[0][:200]
+
+
+def state_dict_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a file's dict: under ``state_dict``, ``model`` or ``model_state``, or the dict itself; without ``module.`` in front.
+
+    Raises:
+        ConversionError: if there are none.
+    """
+    for key in ('state_dict', 'model', 'model_state'):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ConversionError(f'no weights found: the file holds {sorted(map(str, content))[:10]}; its weights are expected under '
+                              'state_dict, model or model_state, or at the top')
+    return {name.removeprefix('module.'): value for name, value in content.items()}

@@ -1,0 +1,301 @@
+"""From a file of another code base to a checkpoint of ours, and back."""
+from __future__ import annotations
+
+import hashlib
+import io
+import pprint
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from .. import __version__
+from ..engine.checkpoint import plain, write_atomically
+from ..models import ClipRecognizer, Recognizer
+from ..registry import MODELS
+from .adafocus import convert_adafocus
+from .backbones import identify_backbone, split_classifier
+from .files import ConversionError, read_published, state_dict_in
+from .gfnet import convert_gfnet
+from .tsm import encoder_from_tsm, from_mmaction2_names, to_mmaction2_names, to_tsm_names
+
+__all__ = ['FORMS', 'TARGETS', 'Converted', 'Options', 'convert_file', 'export_encoder', 'recognise_form', 'save_converted',
+           'save_exported', 'summary']
+
+
+@dataclass(frozen=True)
+class Options:
+    """What no weight tells; None for what the file says, or what was published.
+
+    Attributes:
+        arch: name of the timm model, for weights that no backbone of the package takes.
+        steps: S of a GFNet model.
+        patch_size: P in pixels, of a GFNet or AdaFocus model.
+        focus_frames: how many frames Uni-AdaFocus focuses on.
+        frames: T of the clips that the converted checkpoint's test pipeline makes.
+        classes: names of the classes, in the order of the labels.
+        trust_pickle: load files that hold more than tensors and plain values.
+    """
+    arch: str | None = None
+    steps: int | None = None
+    patch_size: int | None = None
+    focus_frames: int | None = None
+    frames: int | None = None
+    classes: Sequence[str] | None = None
+    trust_pickle: bool = False
+
+
+@dataclass
+class Converted:
+    """A converted model: its form, config, weights and what should be known of it."""
+    form: str
+    model: dict[str, Any]
+    weights: dict[str, Tensor]
+    frames: int
+    remarks: list[str] = field(default_factory=list)
+    classes: Sequence[str] | None = None
+
+
+# ----------------------------------------------------------------------------------------------------------------------------- the forms
+
+def _clip_recognizer(encoder: dict, weights: Mapping[str, Tensor], fc: tuple[Tensor, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    model = dict(type='ClipRecognizer', num_classes=len(fc[1]), encoder=encoder)
+    placed = {f'encoder.backbone.{name}': value for name, value in weights.items()}
+    return model, placed | {'fc.weight': fc[0], 'fc.bias': fc[1]}
+
+
+def _from_tsm(content: Mapping[str, Any], options: Options, shift: str = 'bidirectional', always: bool = False) -> tuple:
+    weights = {name.removeprefix('base_model.'): value for name, value in state_dict_in(content).items()}
+    rest, *fc = split_classifier(weights)
+    encoder, placed = encoder_from_tsm(rest, shift, always)
+    return *_clip_recognizer(encoder, placed, tuple(fc)), []
+
+
+def _from_tsm_online(content: Mapping[str, Any], options: Options) -> tuple:
+    """One direction, frame by frame; the demo's code shifts without a mark in the names, a model trained by TSM's code has them."""
+    marked = any('.net.' in name for name in state_dict_in(content))
+    return _from_tsm(content, options, 'causal', always=not marked)
+
+
+def _from_mmaction2(content: Mapping[str, Any], options: Options) -> tuple:
+    weights = state_dict_in(content)
+    backbone = {name.removeprefix('backbone.'): value for name, value in weights.items() if name.startswith('backbone.')}
+    left = [name for name in weights if not name.startswith('backbone.') and name not in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')]
+    if left or 'cls_head.fc_cls.weight' not in weights:
+        raise ConversionError('a TSN or TSM of MMAction2 has backbone.* and cls_head.fc_cls.*; '
+                              + (f'not placed: {", ".join(left)}' if left else 'cls_head.fc_cls is missing'))
+    encoder, placed = encoder_from_tsm(from_mmaction2_names(backbone))
+    return *_clip_recognizer(encoder, placed, (weights['cls_head.fc_cls.weight'], weights['cls_head.fc_cls.bias'])), []
+
+
+def _from_gfnet(content: Mapping[str, Any], options: Options) -> tuple:
+    return convert_gfnet(content, options.steps, options.patch_size)
+
+
+def _from_adafocus(content: Mapping[str, Any], options: Options) -> tuple:
+    return convert_adafocus(state_dict_in(content), options.patch_size, options.focus_frames)
+
+
+def _from_image_model(content: Mapping[str, Any], options: Options, timm: bool) -> tuple:
+    rest, *fc = split_classifier(state_dict_in(content))
+    if timm and options.arch:
+        config: dict[str, Any] = dict(type='TimmBackbone', name=options.arch)
+        placed = MODELS.build(config).rename_pretrained(rest)
+    else:
+        config, placed = identify_backbone(rest, timm)
+    return *_clip_recognizer(dict(type='Encoder', shift=None, backbone=config), placed, tuple(fc)), []
+
+
+def _from_torchvision(content: Mapping[str, Any], options: Options) -> tuple:
+    return _from_image_model(content, options, timm=False)
+
+
+def _from_timm(content: Mapping[str, Any], options: Options) -> tuple:
+    return _from_image_model(content, options, timm=True)
+
+
+Convert = Callable[[Mapping[str, Any], Options], tuple]
+FORMS: dict[str, Convert] = {
+    'tsm': _from_tsm, 'tsm-online': _from_tsm_online, 'mmaction2': _from_mmaction2, 'gfnet': _from_gfnet, 'adafocusv2': _from_adafocus,
+    'uni-adafocus': _from_adafocus, 'torchvision': _from_torchvision, 'timm': _from_timm}
+FRAMES = dict(gfnet=1, torchvision=1, timm=1, adafocusv2=12)
+FRAMES |= {'uni-adafocus': 36}
+
+
+def recognise_form(content: Mapping[str, Any]) -> str:
+    """Which of :data:`FORMS` a file's dict is in, told by the names of its weights.
+
+    Raises:
+        ConversionError: if it holds no weights, or is a checkpoint of this package already.
+    """
+    if 'model_prime_state_dict' in content:
+        return 'gfnet'
+    names = list(state_dict_in(content))
+
+    def some(pattern: str) -> bool:
+        return any(re.match(pattern, name) for name in names)
+
+    if some(r'(encoder|glance_encoder)\.backbone\.'):
+        raise ConversionError('this is a checkpoint of gfvideo already; --to tsm, mmaction2 or torchvision takes it elsewhere')
+    if some(r'(local|global)_CNN\.'):
+        return 'uni-adafocus' if some(r'temporal_policy\.') else 'adafocusv2'
+    if some(r'backbone\.') and some(r'cls_head\.'):
+        return 'mmaction2'
+    if some(r'base_model\.'):
+        return 'tsm'
+    if some(r'features\.\d+\.conv\.3\.weight') and some(r'classifier\.weight') and not some(r'features\.\d+\.conv\.\d\.\d\.'):
+        return 'tsm-online'                    # the flat MobileNetV2 of TSM's online demo
+    if some(r'conv_stem\.|stem\.conv\.|s1\.b1\.|stages\.|patch_embed\.|stem\.0\.bn|blocks\.0\.'):
+        return 'timm'
+    return 'torchvision'
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ convert
+
+def convert_file(path: str | Path, form: str = 'auto', options: Options | None = None) -> Converted:
+    """Convert a file of another code base; every weight is placed, or it is an error.
+
+    Args:
+        path: the file.
+        form: one of :data:`FORMS`, or 'auto'.
+        options: what no weight tells.
+
+    Raises:
+        ConversionError: naming all the weights that could not be placed.
+    """
+    options = options or Options()
+    content = read_published(path, options.trust_pickle)
+    form = recognise_form(content) if form == 'auto' else form
+    if form not in FORMS:
+        raise ConversionError(f'form {form!r} is unknown; choose auto, {", ".join(FORMS)}')
+    model, weights, remarks = FORMS[form](content, options)
+    _check_complete(model, weights)
+    frames = options.frames or FRAMES.get(form, 8)
+    classes = options.classes or _classes_in(content)
+    if classes is not None and len(classes) != model['num_classes']:
+        raise ConversionError(f'{len(classes)} names of classes for a model of {model["num_classes"]}')
+    return Converted(form, model, weights, frames, list(remarks), classes)
+
+
+def _classes_in(content: Mapping[str, Any]) -> list[str] | None:
+    meta = content.get('meta')
+    dataset = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    classes = dataset.get('classes') if isinstance(dataset, Mapping) else None
+    return list(classes) if isinstance(classes, (list, tuple)) and classes else None
+
+
+def _check_complete(config: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Every weight has its place in the model, and every place its weight; counters that old files lack start at 0."""
+    own = MODELS.build(config).state_dict()
+    for name, value in own.items():
+        if name.endswith('num_batches_tracked'):
+            weights.setdefault(name, torch.zeros_like(value))
+    faults = [('missing', [name for name in own if name not in weights]), ('not placed', [name for name in weights if name not in own]),
+              ('of another shape', [f'{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}' for name in own
+                                    if name in weights and own[name].shape != weights[name].shape])]
+    told = [f'{len(names)} {what}: {", ".join(names)}' for what, names in faults if names]
+    if told:
+        raise ConversionError(f'the weights do not fit {config["type"]}: {"; ".join(told)}')
+
+
+def converted_config(converted: Converted) -> Config:
+    """Model and test pipeline: 224 pixels from a short side of 256, frames in the middles of equal parts of the video."""
+    pipeline = [dict(type='SampleFrames', frames=converted.frames, strategy='segment', test_mode=True), dict(type='DecodeFrames'),
+                dict(type='ResizeShortSide', short=256), dict(type='CentreCrop', size=224), dict(type='PackClip')]
+    return Config(dict(default_scope='gfvideo', model=converted.model, test_dataloader=dict(batch_size=1, dataset=dict(pipeline=pipeline))))
+
+
+def save_converted(converted: Converted, source: str | Path, output: str | Path) -> None:
+    """Write a checkpoint that carries its config, whole or not at all, for ``init_recognizer(None, output)``.
+
+    Raises:
+        ConversionError: if ``output`` is the source.
+    """
+    source, output = Path(source), Path(output)
+    if output.exists() and output.samefile(source):
+        raise ConversionError(f'{output} is the file to convert; name another output')
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    meta = dict(cfg=converted_config(converted).pretty_text, gfvideo_version=__version__,
+                converted=dict(form=converted.form, source=source.name, sha256=digest))
+    if converted.classes:
+        meta['dataset_meta'] = dict(classes=list(converted.classes))
+    _write(dict(state_dict=converted.weights, meta=plain(meta)), output)
+
+
+def _write(content: dict[str, Any], output: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(output, buffer.getvalue())
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- back again
+
+TARGETS = ('tsm', 'mmaction2', 'torchvision')
+PARTS = dict(glance=('glance_encoder', 'glance_head'), focus=('focus_encoder', 'focus_head'))
+
+
+def export_encoder(model: Recognizer, target: str, part: str | None = None) -> dict[str, Any]:
+    """The content of a file that another code base loads: an encoder with its classifier.
+
+    Args:
+        model: of :func:`gfvideo.apis.init_recognizer`.
+        target: one of :data:`TARGETS`.
+        part: 'glance' or 'focus' of a recognizer with both, which takes the encoder with its own head.
+
+    Raises:
+        ConversionError: if the other code base has no such backbone, or the part must be named.
+    """
+    if target not in TARGETS:
+        raise ConversionError(f'target {target!r} is unknown; choose {", ".join(TARGETS)}')
+    encoder, fc = _part_of(model, part)
+    backbone, shift = encoder.backbone, encoder.shift is not None
+    own = backbone.state_dict()
+    head = {leaf: value.detach().clone() for leaf, value in (('weight', fc.weight), ('bias', fc.bias))}
+    if target == 'tsm':
+        weights = {f'module.base_model.{name}': value for name, value in to_tsm_names(backbone, own, shift).items()}
+        weights |= {f'module.new_fc.{leaf}': value for leaf, value in head.items()}
+        return dict(state_dict=weights)
+    if target == 'mmaction2':
+        weights = {f'backbone.{name}': value for name, value in to_mmaction2_names(backbone, own, shift).items()}
+        weights |= {f'cls_head.fc_cls.{leaf}': value for leaf, value in head.items()}
+        return dict(state_dict=weights, meta=dict(dataset_meta=plain(getattr(model, 'dataset_meta', {}))))
+    place = _torchvision_classifier(backbone)
+    return own | {f'{place}.{leaf}': value for leaf, value in head.items()}
+
+
+def _part_of(model: Recognizer, part: str | None) -> tuple[nn.Module, nn.Linear]:
+    if isinstance(model, ClipRecognizer):
+        if part is not None:
+            raise ConversionError(f'part={part!r}: a ClipRecognizer has one encoder; leave the part away')
+        return model.encoder, model.fc
+    if part not in PARTS:
+        raise ConversionError(f'{type(model).__name__} has two encoders; name the part, glance or focus')
+    encoder, head = PARTS[part]
+    return getattr(model, encoder), getattr(model, head)
+
+
+def _torchvision_classifier(backbone: nn.Module) -> str:
+    kind = type(backbone).__name__
+    places = dict(ResNet='fc', RegNetY='fc', DenseNet='classifier', MobileNetV2='classifier.1', EfficientNet='classifier.1',
+                  MobileNetV3='classifier.3')
+    if kind not in places:
+        raise ConversionError(f'torchvision has no {kind}')
+    return places[kind]
+
+
+def save_exported(content: dict[str, Any], output: str | Path) -> None:
+    """Write :func:`export_encoder`'s answer, whole or not at all."""
+    _write(content, Path(output))
+
+
+def summary(converted: Converted) -> str:
+    """What was recognised and placed, in words."""
+    parameters = sum(value.numel() for value in converted.weights.values())
+    lines = [f'form: {converted.form}', 'model: ' + pprint.pformat(converted.model, sort_dicts=False, width=120, compact=True),
+             f'placed: {len(converted.weights)} tensors, {parameters / 1e6:.2f} million values, none left over']
+    return '\n'.join(lines + [f'note: {remark}' for remark in converted.remarks])

@@ -1,0 +1,77 @@
+#!/usr/bin/env python
+"""Convert a checkpoint of another code base to one of gfvideo, or an encoder trained here to another's (--to)."""
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FORMS = ('auto', 'tsm', 'tsm-online', 'mmaction2', 'gfnet', 'adafocusv2', 'uni-adafocus', 'torchvision', 'timm')
+TARGETS = ('tsm', 'mmaction2', 'torchvision')
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, epilog='A converted file carries its config: init_recognizer(None, OUTPUT).')
+    parser.add_argument('input', help='the checkpoint to convert')
+    parser.add_argument('output', help='the file to write')
+    parser.add_argument('--from', dest='form', choices=FORMS, default='auto', help='code base of the input (default: told by its names)')
+    parser.add_argument('--to', choices=TARGETS, help='the other way: INPUT is a checkpoint of gfvideo, OUTPUT is for that code base')
+    parser.add_argument('--part', choices=('glance', 'focus'), help='with --to, which encoder of a recognizer that has two')
+    parser.add_argument('--arch', metavar='NAME', help='with --from timm, which model of timm it is, if the package has no such backbone')
+    parser.add_argument('--steps', type=int, metavar='S', help='focus steps of a GFNet model (default: what the file tells)')
+    parser.add_argument('--patch-size', type=int, metavar='P',
+                        help='pixels of a patch, of GFNet or AdaFocus (default: what the file or its name, x_p128_8and12.pth, tells)')
+    parser.add_argument('--focus-frames', type=int, metavar='K',
+                        help='frames that Uni-AdaFocus focuses on (default: what the name tells, or a third of the candidates)')
+    parser.add_argument('--frames', type=int, metavar='T', help="frames of the converted file's test pipeline (default: as published)")
+    parser.add_argument('--classes', metavar='FILE', help='names of the classes, one a line, in the order of the labels')
+    parser.add_argument('--trust-pickle', action='store_true',
+                        help='load an input that holds more than tensors and plain values; such a file can run any program')
+    parser.add_argument('--overwrite', action='store_true', help='replace OUTPUT if it exists')
+    return parser.parse_args(arguments)
+
+
+def told_by_name(path: Path, form: str) -> dict[str, int]:
+    """``p128`` and ``8and12`` in the file's name, the way the authors of AdaFocus name theirs."""
+    if form not in ('adafocusv2', 'uni-adafocus'):
+        return {}
+    told = {}
+    if match := re.search(r'(?:^|[_-])p(\d{2,3})(?=[_.-])', path.name):
+        told['patch_size'] = int(match[1])
+    if form == 'uni-adafocus' and (match := re.search(r'(?:^|[_-])\d+and(\d+)(?=[_.-])', path.name)):
+        told['focus_frames'] = int(match[1])
+    return told
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    from gfvideo import conversion
+    from gfvideo.apis import init_recognizer
+    from gfvideo.conversion import ConversionError
+
+    source, output = Path(args.input), Path(args.output)
+    try:
+        if output.exists() and not args.overwrite:
+            raise ConversionError(f'{output} exists; name another, or replace it with --overwrite')
+        if args.to:
+            conversion.save_exported(conversion.export_encoder(init_recognizer(None, source), args.to, args.part), output)
+            print(f'{output}: for {args.to}')
+            return
+        form = conversion.recognise_form(conversion.read_published(source, args.trust_pickle)) if args.form == 'auto' else args.form
+        told = told_by_name(source, form)
+        classes = Path(args.classes).read_text(encoding='utf-8').splitlines() if args.classes else None
+        converted = conversion.convert_file(source, form, conversion.Options(
+            args.arch, args.steps, args.patch_size or told.get('patch_size'), args.focus_frames or told.get('focus_frames'), args.frames,
+            classes, args.trust_pickle))
+        conversion.save_converted(converted, source, output)
+    except (ConversionError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
+    print(conversion.summary(converted))
+    print(f'{output}: init_recognizer(None, {str(output)!r})')
+
+
+if __name__ == '__main__':
+    main()
