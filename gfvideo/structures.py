@@ -18,7 +18,8 @@ class ClipSample(BaseDataElement):
     Meta information: ``video_id``, ``path``, ``total_frames``, ``frame_indices``, ``frame_size`` (H, W).
 
     Data: ``gt_label`` (long, scalar); ``step_logits`` (S+1, C) clip logits after every step, of several views the log of their mean
-    softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V views (V, S, T, 2).
+    softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V views (V, S, T, 2), nan where a frame was not
+    looked at; ``window_sizes`` (S, T, 2) in pixels, of a recognizer that chooses the size of what it cuts.
     """
 
 
@@ -45,7 +46,9 @@ class LookState:
         feature_map: ``(B, T, D, h, w)`` map of this look that the policy reads.
         evidence: state of the classifier.
         memory: state of the policy, None before its first choice.
-        centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance.
+        centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance. Of a recognizer that focuses on some
+            frames alone they are nan at the others.
+        window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that too.
         cache: causal caches, one dict per step, of the last frame that took that step; empty for the bidirectional shift.
     """
     step: int
@@ -56,6 +59,7 @@ class LookState:
     memory: Any = None
     centres: Tensor | None = None
     cache: tuple[dict[str, Tensor], ...] = ()
+    window_sizes: Tensor | None = None
 
     def select(self, rows: Tensor | slice) -> LookState:
         """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early exit needs no more."""

@@ -123,30 +123,41 @@ class AdaFocusRecognizer(Recognizer):
 
         Returns:
             A state with logits ``(B, K, C)``, of which the mean over frames is the sum of both encoders' clip logits; ``memory`` holds the
-            indices ``(B, K)`` of the focus frames, None if all candidates are.
+            indices ``(B, K)`` of the focus frames, None if all candidates are; ``centres`` and ``window_sizes`` ``(B, T, 2)`` are nan
+            at the other candidates.
         """
         candidates = self._frames(frames)[1]
         indices = self._pick(candidates, state.vector)
-        if centres is None:
-            choice = self.choose(frames, state)
-        else:
-            choice = Choice(centres)
-        patches, where = self._cut(self._take(candidates, indices), choice)
+        choice = self.choose(frames, state) if centres is None else Choice(centres)
+        patches = self._cut(self._take(candidates, indices), choice)
         features = self.focus_encoder(patches)
         logits = self.classifier['focus'](self.dropout(features.vector.detach())) + state.evidence                 # (B, K, C)
-        return LookState(1, logits, features.vector, features.map, None, indices, where)
+        return LookState(1, logits, features.vector, features.map, None, indices, self._spread(choice.centres, candidates, indices),
+                         window_sizes=self._spread(choice.window_sizes, candidates, indices))
 
     def choose(self, frames: Frames, state: LookState) -> Choice:
         """The window of the clip, from the glance map without gradient to the encoder."""
         return self.policy(Observation(0, state.feature_map.detach(), None), None, self.geometry(frames))
 
-    def _cut(self, frames: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-        """The window, one for all frames ``(B, K, 3, H, W)``: patches ``(B, K, 3, *P)`` and centres ``(B, K, 2)``."""
+    def _cut(self, frames: Tensor, choice: Choice) -> Tensor:
+        """The window, one for all frames ``(B, K, 3, H, W)``, as patches ``(B, K, 3, *P)``."""
         B, K = frames.shape[:2]
         centres = choice.centres[:, :1].expand(B, K, 2)
         if choice.window_sizes is None:
-            return crop_patches_bilinear(frames, centres, self.patch_size), centres
-        return crop_windows(frames, centres, choice.window_sizes[:, :1].expand(B, K, 2), self.patch_size), centres
+            return crop_patches_bilinear(frames, centres, self.patch_size)
+        return crop_windows(frames, centres, choice.window_sizes[:, :1].expand(B, K, 2), self.patch_size)
+
+    @staticmethod
+    def _spread(values: Tensor | None, candidates: Tensor, indices: Tensor | None) -> Tensor | None:
+        """A window's numbers ``(B, ., 2)`` at the frames that were focused on, nan at the others: ``(B, T, 2)``."""
+        if values is None:
+            return None
+        B, T = candidates.shape[:2]
+        values = values[:, :1].expand(B, T, 2)
+        if indices is None:
+            return values
+        chosen = torch.zeros(B, T, dtype=torch.bool, device=values.device).scatter(1, indices, True)
+        return values.masked_fill(~chosen[..., None], torch.nan)
 
     def looks(self, frames: Frames) -> list[LookState]:
         """The states after steps 0 and 1."""
@@ -158,7 +169,7 @@ class AdaFocusRecognizer(Recognizer):
     def predict_steps(self, frames: Frames) -> Prediction:
         glance, focus = self.looks(frames)
         step_logits = torch.stack([glance.logits.mean(1), focus.logits.mean(1)], dim=1)                            # (B, 2, C)
-        return Prediction(step_logits, focus.centres[:, None])
+        return Prediction(step_logits, focus.centres[:, None], None if focus.window_sizes is None else focus.window_sizes[:, None])
 
     def forward(self, inputs: Frames, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
         """See :meth:`Recognizer.forward`; takes ``dict(glance=..., focus=...)`` too."""
@@ -182,7 +193,7 @@ class AdaFocusRecognizer(Recognizer):
         indices = self._pick(candidates, glance.vector)
         total: dict[str, Tensor] = dict(loss_glance_head=F.cross_entropy(self.glance_head(self.dropout(glance.vector)).mean(1), labels))
         for name, choice in (('policy', chosen), ('random', random)):
-            vector = self.focus_encoder(self._cut(self._take(candidates, indices), choice)[0]).vector
+            vector = self.focus_encoder(self._cut(self._take(candidates, indices), choice)).vector
             answer = self.classifier['focus'](self.dropout(vector.detach())).mean(1) + glance.evidence[:, 0]
             total[f'loss_{name}_window'] = F.cross_entropy(answer, labels) / 2
             total[f'loss_{name}_head'] = F.cross_entropy(self.focus_head(self.dropout(vector)).mean(1), labels) / 2

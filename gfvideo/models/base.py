@@ -21,9 +21,13 @@ Supervision = Literal['clip', 'frames']
 
 
 class Prediction(NamedTuple):
-    """Clip logits after every step ``(B, S+1, C)``, and the centres ``(B, S, T, 2)`` of the focus steps, None without any."""
+    """Clip logits after every step ``(B, S+1, C)``, and the centres ``(B, S, T, 2)`` of the focus steps, None without any.
+
+    ``window_sizes`` ``(B, S, T, 2)`` in pixels, where the policy chooses those too.
+    """
     step_logits: Tensor
     centres: Tensor | None
+    window_sizes: Tensor | None = None
 
 
 def as_size(size: int | Sequence[int], name: str) -> tuple[int, int]:
@@ -111,7 +115,7 @@ class Recognizer(BaseModel):
     def predict_views(self, frames: Tensor) -> Prediction:
         """Views ``(B, V, T, 3, H, W)``: log of the mean softmax over the views ``(B, S+1, C)``, centres ``(B, V, S, T, 2)``."""
         B, V = frames.shape[:2]
-        step_logits, centres = self.predict_steps(frames.flatten(0, 1))                                   # (B*V, S+1, C)
+        step_logits, centres, _ = self.predict_steps(frames.flatten(0, 1))                                # (B*V, S+1, C)
         probabilities = step_logits.float().softmax(-1).unflatten(0, (B, V)).mean(1)                      # (B, S+1, C)
         return Prediction(probabilities.clamp_min(1e-12).log(), None if centres is None else centres.unflatten(0, (B, V)))
 
@@ -142,4 +146,6 @@ class Recognizer(BaseModel):
             sample.logits = sample.step_logits[-1]
             if prediction.centres is not None:
                 sample.centres = prediction.centres[i].float()
+            if prediction.window_sizes is not None:
+                sample.window_sizes = prediction.window_sizes[i].float()
         return samples

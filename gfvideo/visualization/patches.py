@@ -38,7 +38,7 @@ class _Row:
 
 def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_predictions: Sequence[Prediction], *, title: str = '',
                label: str | None = None, glance_size: tuple[int, int] | None = None, frame_indices: Sequence[int] | None = None,
-               objects: Objects | None = None, cell_width: int | None = None) -> np.ndarray:
+               objects: Objects | None = None, cell_width: int | None = None, window_sizes=None) -> np.ndarray:
     """Draw the looks at one clip.
 
     A row of the T frames with the patches of each look in its own colour; a row of the frames as small as the glance sees them; a row of
@@ -56,6 +56,7 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
         frame_indices: T frame numbers, written over the frames.
         objects: frame number -> box in pixels of ``frames``, drawn dashed; needs ``frame_indices``.
         cell_width: width in pixels at which a frame is drawn; by default what makes T of them about 1440 wide.
+        window_sizes: ``(S, T, 2)`` (height, width) in pixels of what was cut, where the policy chose that too; None for ``patch_size``.
 
     Returns:
         The picture, ``(height, width, 3)`` uint8 RGB.
@@ -74,11 +75,11 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
         raise ValueError('objects are given by frame number: give frame_indices too')
     patch_size = patch_size if S else (H, W)
 
-    corners = patch_corners(torch.from_numpy(centres), (H, W), patch_size).floor().int().numpy()         # (S, T, 2)
+    windows = _windows(centres, (H, W), patch_size, window_sizes)                                        # (S, T, 4)
     width = cell_width or min(240, max(100, 1440 // T))
     cell = fit_inside((H, W), (width * 3 // 2, width))
     boxes = [objects.get(int(frame)) for frame in frame_indices] if objects else [None] * T
-    rows = _rows(frames, corners, patch_size, step_predictions, glance_size, cell)
+    rows = _rows(frames, windows, patch_size, step_predictions, glance_size, cell)
     if any(boxes):
         rows[0].notes += ('dashed: the object (not told to the network)',)
 
@@ -103,7 +104,7 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
         _draw_row(canvas, row, lines, y, cell)
         if number == 0:
             _draw_boxes(canvas, boxes, (H, W), y, cell)
-            _draw_patches(canvas, corners, patch_size, (H, W), y, cell)
+            _draw_patches(canvas, windows, (H, W), y, cell)
         y += height + 2 * GAP
     return canvas.render()
 
@@ -135,10 +136,18 @@ def draw_sample(inputs: Tensor, sample: ClipSample, classes: Sequence[str] | Non
         title += f' (view 1 of {len(inputs)}; the predictions are those of all views)'
         inputs = inputs[0]                                                    # (T, 3, H, W)
         centres = centres[0] if centres is not None and centres.ndim == 4 else centres
-    label = sample.get('gt_label')
+    label, windows = sample.get('gt_label'), sample.get('window_sizes')
+    windows = None if windows is None else windows.cpu()
+    indices = None if indices is None else indices[:len(inputs)]
+    if centres is not None and centres.isnan().any():
+        focused = (~centres.isnan().any(-1).all(0)).nonzero().flatten().cpu()                               # frames with a look at least
+        title += f' ({len(focused)} of {len(inputs)} frames, those that were focused on)'
+        inputs, centres = inputs[focused.to(inputs.device)], centres[:, focused.to(centres.device)]
+        indices = None if indices is None else [indices[t] for t in focused.tolist()]
+        windows = None if windows is None else windows[:, focused]
     return draw_looks(inputs.permute(0, 2, 3, 1).cpu().numpy(), None if centres is None else centres.cpu(), patch_size,
                       step_predictions(sample.step_logits, names), title=title, label=None if label is None else names[int(label)],
-                      glance_size=glance_size, frame_indices=None if indices is None else indices[:len(inputs)], objects=objects)
+                      glance_size=glance_size, frame_indices=indices, objects=objects, window_sizes=windows)
 
 
 def step_predictions(step_logits: Tensor, classes: Sequence[str]) -> list[Prediction]:
@@ -181,13 +190,28 @@ def _check_frames(frames: np.ndarray) -> tuple[int, int, int]:
     return frames.shape[:3]
 
 
+def _windows(centres: np.ndarray, frame_size: tuple[int, int], patch_size: tuple[int, int], window_sizes) -> np.ndarray:
+    """(top, left, height, width) in pixels of what was cut, ``(S, T, 4)``; heights of 0 where no look was taken."""
+    taken = ~np.isnan(centres).any(-1)                                                                   # (S, T)
+    places = torch.from_numpy(np.nan_to_num(centres))
+    if window_sizes is None:
+        corners = patch_corners(places, frame_size, patch_size).floor()
+        sizes = torch.tensor(patch_size).expand_as(corners)
+    else:
+        sizes = torch.as_tensor(np.nan_to_num(np.asarray(window_sizes, dtype=np.float32)))
+        corners = (places * (torch.tensor(frame_size) - sizes)).round()
+    windows = torch.cat([corners, sizes.round()], dim=-1).int().numpy()
+    windows[~taken] = 0
+    return windows
+
+
 def _as_glanced(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Frames (T, H, W, 3) uint8 as small as the glance reads them, resized as the recognizer does."""
     small = resize_frames(torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float(), size)[0]               # (T, 3, *size)
     return small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
-def _rows(frames: np.ndarray, corners: np.ndarray, patch_size: tuple[int, int], predictions: Sequence[Prediction],
+def _rows(frames: np.ndarray, windows: np.ndarray, patch_size: tuple[int, int], predictions: Sequence[Prediction],
           glance_size: tuple[int, int] | None, cell: tuple[int, int]) -> list[_Row]:
     H, W = frames.shape[1:3]
     h, w = patch_size
@@ -198,8 +222,9 @@ def _rows(frames: np.ndarray, corners: np.ndarray, patch_size: tuple[int, int], 
         small = [resize(frame, *cell, blocky=True) for frame in _as_glanced(frames, glance_size)]
         rows.append(_Row(f'Glance: frames at {glance_size[1]}×{glance_size[0]}', small, prediction=predictions[0]))
     size = fit_inside((h, w), (min(cell[0], cell[1]), cell[1]))                  # portrait frames: patches no higher than wide
-    for look, places in enumerate(corners.tolist()):
-        cut = [resize(frame[y:y + h, x:x + w], *size) for frame, (y, x) in zip(frames, places)]
+    for look, places in enumerate(windows.tolist()):
+        cut = [resize(frame[top:top + high, left:left + wide], *size) if high else np.full((*size, 3), 255, np.uint8)
+               for frame, (top, left, high, wide) in zip(frames, places)]
         rows.append(_Row(f'Look {look + 1}: {w}×{h} patches', cut, colour=_colour(look), prediction=predictions[look + 1]))
     return rows
 
@@ -231,13 +256,14 @@ def _draw_row(canvas: Canvas, row: _Row, lines: list[tuple[str, str, bool]], y: 
             canvas.outline(y, x, height, width, row.colour, thickness=3)
 
 
-def _draw_patches(canvas: Canvas, corners: np.ndarray, patch_size: tuple[int, int], frame_size: tuple[int, int], y: int,
-                  cell: tuple[int, int]) -> None:
+def _draw_patches(canvas: Canvas, windows: np.ndarray, frame_size: tuple[int, int], y: int, cell: tuple[int, int]) -> None:
     scale_y, scale_x = cell[0] / frame_size[0], cell[1] / frame_size[1]
-    for look, places in enumerate(corners.tolist()):
-        for t, (top, left) in enumerate(places):
+    for look, places in enumerate(windows.tolist()):
+        for t, (top, left, high, wide) in enumerate(places):
+            if not high:
+                continue
             place = (y + top * scale_y, _left(t, cell) + left * scale_x)
-            size = patch_size[0] * scale_y, patch_size[1] * scale_x
+            size = high * scale_y, wide * scale_x
             canvas.outline(*place, *size, 'black', thickness=5)
             canvas.outline(*place, *size, _colour(look), thickness=3)
             tag = place[1] + max(0, min(14 * look, size[1] - 14))              # side by side where two looks take the same place

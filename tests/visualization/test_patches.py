@@ -5,6 +5,7 @@ import torch
 from gfvideo.structures import ClipSample
 from gfvideo.visualization import LOOK_COLOURS, draw_looks, draw_sample, save_picture, sheet, step_predictions
 from gfvideo.visualization.canvas import Canvas
+from gfvideo.visualization.patches import _windows
 
 CLASSES = ['pushing a cup', 'pulling a cup']
 
@@ -153,3 +154,25 @@ def test_text_is_wrapped_and_cut():
 
 def test_dollars_and_underscores_are_no_formula():
     assert Canvas(20, 200).width_of('a$_1$b') > Canvas(20, 200).width_of('a_1b')
+
+
+def test_windows_of_other_sizes_and_frames_without_a_look():
+    centres = np.full((1, 3, 2), np.nan, dtype=np.float32)
+    centres[0, 1] = (0.5, 1.0)
+    sizes = np.full((1, 3, 2), np.nan, dtype=np.float32)
+    sizes[0, 1] = (30.0, 20.0)
+    windows = _windows(centres, (60, 100), (16, 16), sizes)
+    assert windows.tolist() == [[[0, 0, 0, 0], [15, 80, 30, 20], [0, 0, 0, 0]]]
+    assert _windows(centres, (60, 100), (16, 16), None).tolist()[0][1] == [22, 84, 16, 16]
+
+
+def test_only_frames_that_were_focused_on_are_drawn():
+    inputs = torch.zeros(3, 3, 60, 100, dtype=torch.uint8)
+    sample = ClipSample()
+    sample.step_logits = torch.zeros(2, 4)
+    sample.centres = torch.full((1, 3, 2), torch.nan)
+    sample.centres[0, 1:] = 0.5
+    drawn = draw_sample(inputs, sample, patch_size=(16, 16))
+    everything = ClipSample()
+    everything.step_logits, everything.centres = sample.step_logits, torch.full((1, 2, 2), 0.5)
+    assert drawn.shape == draw_sample(inputs[1:], everything, patch_size=(16, 16)).shape
