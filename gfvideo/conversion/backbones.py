@@ -75,8 +75,14 @@ def identify_backbone(weights: Mapping[str, Tensor], timm: bool = False) -> Back
     closest: _Misfit | None = None
     for kind, variants in VARIANTS.items():
         renamed = MODELS.get(kind).rename_pretrained(dict(weights))
+        far: list[dict[str, Any]] = []                                  # whose names are others, whatever the width
         for variant in variants:
+            layers = {key: value for key, value in variant.items() if key not in ('width', 'rounding')}
+            if 'width' in variant and layers in far:
+                continue
             misfit = _misfit(dict(type=kind, **variant), renamed)
+            if len(misfit.missing) + len(misfit.left_over) > 0.1 * misfit.own:
+                far.append(layers)
             if len(misfit.missing) > 0.9 * misfit.own:
                 break                                                   # another family: next to no name in common
             if not misfit.size() and len(renamed) == len(weights):

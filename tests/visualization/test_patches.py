@@ -172,7 +172,7 @@ def test_only_frames_that_were_focused_on_are_drawn():
     sample.step_logits = torch.zeros(2, 4)
     sample.centres = torch.full((1, 3, 2), torch.nan)
     sample.centres[0, 1:] = 0.5
-    drawn = draw_sample(inputs, sample, patch_size=(16, 16))
+    drawn = draw_sample(inputs, sample, patch_size=(16, 16), title='a')
     everything = ClipSample()
     everything.step_logits, everything.centres = sample.step_logits, torch.full((1, 2, 2), 0.5)
-    assert drawn.shape == draw_sample(inputs[1:], everything, patch_size=(16, 16)).shape
+    assert drawn.shape == draw_sample(inputs[1:], everything, patch_size=(16, 16), title='a').shape
