@@ -2,4 +2,4 @@ _base_ = ['../../_base_/models/tsm_r50.py', '../../_base_/datasets/kinetics400.p
           '../../_base_/default_runtime.py']
 model = dict(num_classes=400)
 optim_wrapper = dict(optimizer=dict(lr=0.02, weight_decay=1e-4))
-auto_scale_lr = dict(base_batch_size=128)
+auto_scale_lr = dict(enable=False, base_batch_size=128)
