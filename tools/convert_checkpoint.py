@@ -24,7 +24,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--patch-size', type=int, metavar='P',
                         help='pixels of a patch, of GFNet or AdaFocus (default: what the file or its name, x_p128_8and12.pth, tells)')
     parser.add_argument('--focus-frames', type=int, metavar='K',
-                        help='frames that Uni-AdaFocus focuses on (default: what the name tells, or a third of the candidates)')
+                        help='frames that Uni-AdaFocus focuses on (default: what the name tells, or 12)')
     parser.add_argument('--frames', type=int, metavar='T', help="frames of the converted file's test pipeline (default: as published)")
     parser.add_argument('--classes', metavar='FILE', help='names of the classes, one a line, in the order of the labels')
     parser.add_argument('--trust-pickle', action='store_true',
@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     source, output = Path(args.input), Path(args.output)
     try:
+        if output.exists() and source.exists() and output.samefile(source):
+            raise ConversionError(f'{output} is the file to convert; name another output')
         if output.exists() and not args.overwrite:
             raise ConversionError(f'{output} exists; name another, or replace it with --overwrite')
         if args.to:

@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .files import ConversionError
+from .files import ConversionError, require
 from .tsm import encoder_from_tsm
 
 __all__ = ['convert_adafocus']
 
 PUBLISHED_PATCH = dict(adafocusv2=144, uni=128)
+PUBLISHED_FOCUS_FRAMES = 12
 
 
 def convert_adafocus(weights: Mapping[str, Tensor], patch_size: int | None = None,
@@ -22,7 +23,7 @@ def convert_adafocus(weights: Mapping[str, Tensor], patch_size: int | None = Non
         weights: with names ``global_CNN.*``, ``local_CNN.*`` and ``policy_stn.*`` (AdaFocus V2), or ``spatial_policy.*``,
             ``temporal_policy.*`` and ``aux_fc.*`` (Uni-AdaFocus).
         patch_size: P in pixels, which no weight tells; None for 144 (V2) or 128 (Uni).
-        focus_frames: how many frames Uni-AdaFocus focuses on, which no weight tells; None for a third of the candidates.
+        focus_frames: how many frames Uni-AdaFocus focuses on, which no weight tells; None for 12.
 
     Raises:
         ConversionError: if a weight has no place.
@@ -42,7 +43,8 @@ def convert_adafocus(weights: Mapping[str, Tensor], patch_size: int | None = Non
         patch_size = PUBLISHED_PATCH['uni' if uni else 'adafocusv2']
         remarks.append(f'no weight tells the size of the patch: {patch_size}; --patch-size sets another')
     if uni and focus_frames is None:
-        remarks.append('no weight tells the number of focus frames: a third of the candidates; --focus-frames sets it')
+        focus_frames = PUBLISHED_FOCUS_FRAMES
+        remarks.append(f'no weight tells the number of focus frames: {focus_frames}; --focus-frames sets another')
     if not uni and focus_frames is not None:
         raise ConversionError(f'--focus-frames {focus_frames}: AdaFocus V2 focuses on every candidate; give it as many frames')
 
@@ -70,8 +72,6 @@ def convert_adafocus(weights: Mapping[str, Tensor], patch_size: int | None = Non
     return model, result, remarks
 
 
-
-
 def _encoder(weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
     """Encoder config, its weights, and the two linear layers behind it."""
     base = {name.removeprefix('base_model.'): value for name, value in weights.items() if name.startswith('base_model.')}
@@ -94,6 +94,7 @@ def _numbered(weights: Mapping[str, Tensor], places: Mapping[str, str], of: str)
 
 def _stacked(weights: Mapping[str, Tensor], channels: int) -> tuple[dict[str, Any], dict[str, Tensor], int, int]:
     places = {'0': 'reduce.0', '1': 'reduce.1', '4': 'actor.0', '5': 'actor.1', '7': 'actor.3', '8': 'actor.4', '10': 'actor.6'}
+    require(weights, ('0.weight', '4.weight', '7.weight'), 'policy_stn')
     reduced, stacked = weights['0.weight'].shape[:2]
     cells = round((weights['4.weight'].shape[1] / reduced) ** 0.5)
     config = dict(type='StackedMapPolicy', reduced=reduced, hidden=(len(weights['4.weight']), len(weights['7.weight'])))
@@ -102,10 +103,12 @@ def _stacked(weights: Mapping[str, Tensor], channels: int) -> tuple[dict[str, An
 
 def _deformable(weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor], int, int]:
     places = {f'encoder.{number}': f'encoder.{number}' for number in (0, 1, 3, 4, 6, 7)} | {'encoder.9': 'actor'}
+    require(weights, ['encoder.9.weight'], 'spatial_policy')
     _, hidden, frames, cells, _ = weights['encoder.9.weight'].shape
     return dict(type='DeformablePolicy', hidden=hidden), _numbered(weights, places, 'spatial_policy'), frames, cells
 
 
 def _frame_policy(weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    require(weights, ['Tconv.0.weight'], 'temporal_policy')
     places = {f'Tconv.{number}': f'encoder.{number}' for number in (0, 1, 3, 4, 6)}
     return dict(type='FramePolicy', hidden=len(weights['Tconv.0.weight'])), _numbered(weights, places, 'temporal_policy')

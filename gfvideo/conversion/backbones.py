@@ -55,10 +55,11 @@ class _Misfit(NamedTuple):
 def _misfit(config: dict[str, Any], weights: Mapping[str, Tensor]) -> _Misfit:
     with torch.device('meta'):
         own = MODELS.build(config).state_dict()
-    return _Misfit(config, [name for name in own if name not in weights and not name.endswith('num_batches_tracked')],
+    needed = [name for name in own if not name.endswith('num_batches_tracked')]
+    return _Misfit(config, [name for name in needed if name not in weights],
                    [name for name in weights if name not in own],
                    [f'{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}' for name in own
-                    if name in weights and weights[name].shape != own[name].shape], len(own))
+                    if name in weights and weights[name].shape != own[name].shape], len(needed))
 
 
 def identify_backbone(weights: Mapping[str, Tensor], timm: bool = False) -> BackboneWeights:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,17 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if 'GLOBAL' in line or 'Unsupported' in line]
     return (telling or lines or [type(error).__name__])[0][:200]
+
+
+def require(weights: Mapping[str, Any], names: Iterable[str], of: str) -> None:
+    """Stop unless all ``names`` are there.
+
+    Raises:
+        ConversionError: with those that are not.
+    """
+    missing = [name for name in names if name not in weights]
+    if missing:
+        raise ConversionError(f'weights of {of} that are missing: {", ".join(missing)}')
 
 
 def state_dict_in(content: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from ..models import ClipRecognizer, Recognizer
 from ..registry import MODELS
 from .adafocus import convert_adafocus
 from .backbones import identify_backbone, split_classifier
-from .files import ConversionError, read_published, state_dict_in
+from .files import ConversionError, read_published, require, state_dict_in
 from .gfnet import convert_gfnet
 from .tsm import encoder_from_tsm, from_mmaction2_names, to_mmaction2_names, to_tsm_names
 
@@ -86,9 +86,9 @@ def _from_mmaction2(content: Mapping[str, Any], options: Options) -> tuple:
     weights = state_dict_in(content)
     backbone = {name.removeprefix('backbone.'): value for name, value in weights.items() if name.startswith('backbone.')}
     left = [name for name in weights if not name.startswith('backbone.') and name not in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')]
-    if left or 'cls_head.fc_cls.weight' not in weights:
-        raise ConversionError('a TSN or TSM of MMAction2 has backbone.* and cls_head.fc_cls.*; '
-                              + (f'not placed: {", ".join(left)}' if left else 'cls_head.fc_cls is missing'))
+    if left:
+        raise ConversionError(f'a TSN or TSM of MMAction2 has backbone.* and cls_head.fc_cls.*; not placed: {", ".join(left)}')
+    require(weights, ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias'), 'the head of MMAction2')
     encoder, placed = encoder_from_tsm(from_mmaction2_names(backbone))
     return *_clip_recognizer(encoder, placed, (weights['cls_head.fc_cls.weight'], weights['cls_head.fc_cls.bias'])), []
 

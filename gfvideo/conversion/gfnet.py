@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ..registry import MODELS
 from .backbones import identify_backbone, split_classifier
-from .files import ConversionError
+from .files import ConversionError, require
 
 __all__ = ['convert_gfnet']
 
@@ -39,6 +40,7 @@ def convert_gfnet(content: Mapping[str, Any], steps: int | None = None,
     if name.startswith('tf_'):
         raise ConversionError(f'model_name={name!r} pads as TensorFlow does, which the backbones here do not; models without tf_ convert')
     parts = {part: {key.removeprefix('module.'): value for key, value in content[part].items()} for part in PARTS}
+    require(parts['policy'], ('state_encoder.0.weight', 'actor.0.weight'), 'the policy')
     encoders = [_encoder(parts[part]) for part in PARTS[:2]]
     (config, glance, glance_fc), (focus_config, focus, focus_fc) = encoders
     if config != focus_config:
@@ -96,7 +98,9 @@ def _patch_size(content: Mapping[str, Any], policy: Mapping[str, Tensor], config
 def _map_cells(policy: Mapping[str, Tensor], config: dict) -> int:
     """Cells a side of the map that the policy reads."""
     convolution = policy['state_encoder.0.weight'].dim() == 4
-    linear = policy['state_encoder.3.weight' if convolution else 'state_encoder.0.weight']
+    place = 'state_encoder.3.weight' if convolution else 'state_encoder.0.weight'
+    require(policy, [place], 'the policy')
+    linear = policy[place]
     channels = policy['state_encoder.0.weight'].shape[0] if convolution else _map_channels(config)
     cells = math.isqrt(linear.shape[1] // channels)
     if cells * cells * channels != linear.shape[1]:
@@ -143,6 +147,9 @@ def _policy(weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tenso
 
 def _classifier(kind: str, weights: dict[str, Tensor], glance_fc: tuple[Tensor, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if kind in CONCATENATING:
+        unknown = [name for name in weights if not re.fullmatch(r'fc_\d+\.(weight|bias)', name)]
+        if unknown:
+            raise ConversionError(f'a classifier of layers fc_2, fc_3, ... was expected for {kind}; not placed: {", ".join(unknown)}')
         looks = sorted({int(name.split('.')[0].removeprefix('fc_')) for name in weights})        # fc_2 .. fc_5
         if looks != list(range(2, len(looks) + 2)):
             raise ConversionError(f'the classifier has layers for {looks} looks; they should be 2, 3, ...')
