@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gfvideo'
-LINE = ('registry', 'structures', 'ops', 'data', 'models', 'exits', 'complexity', 'evaluation', 'visualization', 'engine', 'apis')
+LINE = ('registry', 'structures', 'ops', 'data', 'models', 'exits', 'complexity', 'evaluation', 'visualization', 'engine', 'conversion',
+        'apis', 'deployment')
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out and use without mmengine
 OUTSIDE = ('tools', 'data_prep', 'configs', 'tests')  # they import gfvideo, never the other way round
 THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib'}  # the core of setup.cfg

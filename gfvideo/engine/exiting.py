@@ -28,7 +28,12 @@ def micro_batch_for(device: torch.device) -> int | None:
 
 
 def describe_model(model: Recognizer) -> dict[str, Any]:
-    """Weights and settings that decide what a recognizer predicts and costs; exits belong to exactly these."""
+    """Weights and settings that decide what a recognizer predicts and costs; exits belong to exactly these.
+
+    An exported recognizer (one with ``described``) has neither any more and tells what it had.
+    """
+    if hasattr(model, 'described'):
+        return dict(model.described)
     settings = {name: getattr(model, name) for name in DESCRIBED if hasattr(model, name)}
     shifts = sorted({str(module.shift) for module in model.modules() if hasattr(module, 'fold_div')})
     return dict(weights=weights_hash(model.state_dict()), type=type(model).__name__, shift=shifts,

@@ -11,6 +11,7 @@ Where there is no neighbouring frame the channels are zero.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ['bidirectional_shift', 'causal_shift', 'shift_fold']
@@ -53,11 +54,21 @@ class _Exchange(torch.autograd.Function):
         return _exchange(grad, ctx.from_previous, ctx.from_next), None, None
 
 
+def _gathered(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+    """The same as one gather: the graphs of exporters cannot write into slices, and take many nodes to say so."""
+    T, C = x.shape[1:3]
+    step = [1 if c in range(*from_next) else -1 if c in range(*from_previous) else 0 for c in range(C)]
+    index = [(t + step[c]) * C + c if 0 <= t + step[c] < T else T * C for t in range(T) for c in range(C)]
+    padded = F.pad(x.flatten(1, 2), (0, 0) * (x.dim() - 3) + (0, 1))                         # (B, T*C + 1, H, W), the last is zeros
+    return padded.index_select(1, torch.tensor(index, device=x.device)).unflatten(1, (T, C))
+
+
 def _exchange(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
     """Copy of ``x`` ``(B, T, C, H, W)`` whose channels in the ranges come from the next and the previous frame, zeros past the ends."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Exchange.apply(x, from_next, from_previous)
     # plain operations where no gradient is needed: tracers and exporters know those
-    exchange = _Exchange.apply if torch.is_grad_enabled() and x.requires_grad else _exchanged
-    return exchange(x, from_next, from_previous)
+    return (_gathered if torch.compiler.is_compiling() else _exchanged)(x, from_next, from_previous)
 
 
 def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:

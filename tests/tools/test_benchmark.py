@@ -76,6 +76,18 @@ def test_files_are_spread_evenly(benchmark, tmp_path):
         benchmark.videos_in([tmp_path / 'gone'], 3)
 
 
+def test_glances_of_graphs_and_torch(benchmark, capsys):
+    for library in ('onnx', 'onnxscript', 'onnxruntime'):
+        pytest.importorskip(library)
+    threads = torch.get_num_threads()
+    try:
+        benchmark.main(['onnx', '--frames', '2', '--glance-size', '32', '--size', '32', '--rounds', '2'])
+    finally:
+        torch.set_num_threads(threads)
+    told = capsys.readouterr().out
+    assert told.count('T=2, frames of 32x32: ours') == 1 and 'ratio' in told
+
+
 def test_help(tmp_path):
     done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0 and 'usage: benchmark.py' in done.stdout
@@ -84,5 +96,7 @@ def test_help(tmp_path):
 def test_arguments_that_make_no_sense(benchmark, tmp_path):
     with pytest.raises(SystemExit):
         benchmark.parse_args(['tsm', '--batch', '0'])
+    with pytest.raises(SystemExit):
+        benchmark.parse_args(['onnx', '--frames', '8', '0'])
     with pytest.raises(SystemExit, match='does not exist'):
         benchmark.main(['reading', str(tmp_path / 'gone')])

@@ -5,6 +5,7 @@
     python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER  # reading the frames of clips, with transforms
     python tools/analysis_tools/benchmark.py exits CONFIG CHECKPOINT --split val            # does skipped work save its share of time?
     python tools/analysis_tools/benchmark.py streams CONFIG CHECKPOINT EXITS --split val    # from opening a file to the answer
+    python tools/analysis_tools/benchmark.py onnx                     # a glance by onnxruntime against the same in torch
 
 A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1, ours is faster. Trust the
 ratios and not the milliseconds: other work on the machine slows both sides of a pair alike. "CPU" is the time the processors spent on this
@@ -18,6 +19,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -386,6 +388,44 @@ def run_streams(args: argparse.Namespace) -> None:
               f'{looked.mean():>11.2f}{100 * right.mean():>9.1f}')
 
 
+# ----------------------------------------------------------------------------------------------------------------------- onnx
+
+def glancing_mobilenet(frames: int, size: int) -> nn.Module:
+    """A static recognizer, TSM on MobileNetV2, whose inputs are resized to ``size``; its running statistics are those of noise."""
+    from gfvideo.registry import MODELS
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='ClipRecognizer', num_classes=CLASSES, input_size=size,
+                              encoder=dict(type='Encoder', backbone=dict(type='MobileNetV2'))))
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(clips(4, frames, size))                     # else activations fade to numbers that processors are slow at
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
+def run_onnx(args: argparse.Namespace) -> None:
+    """Glances at one clip: frames as large as the glance, then frames that are resized to it first."""
+    from gfvideo.deployment import OnnxRecognizer, export_recognizer
+    if not args.all_threads:
+        torch.set_num_threads(args.threads)
+    told = f'threads: torch {torch.get_num_threads()}, onnxruntime {"its own choice" if args.all_threads else args.threads}'
+    print(f'MobileNetV2 with the temporal shift, glance at {args.glance_size}x{args.glance_size}, batch 1, float32, {told}, {args.rounds} '
+          'rounds; median ratio (quartiles), torch (plain) / onnxruntime (ours)')
+    for frames in args.frames:
+        model = glancing_mobilenet(8, args.glance_size)
+        for size in dict.fromkeys((args.glance_size, args.size)):
+            with tempfile.TemporaryDirectory() as folder:
+                export_recognizer(model, folder, frames, (size, size))
+                graphs = OnnxRecognizer(folder, None if args.all_threads else args.threads)
+            x = clips(1, frames, size)
+            with torch.inference_mode():
+                result = compare(lambda: graphs.glance(x), lambda: model.glance(x), args.rounds)   # noqa: B023 (run at once)
+            print(f'T={frames}, frames of {size}x{size}: {result}', flush=True)
+
+
 # ------------------------------------------------------------------------------------------------------------------------ main
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -425,6 +465,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     exits.set_defaults(run=run_exits)
     streams = commands.add_parser('streams', help='from opening a file to the answer', formatter_class=with_defaults)
     streams.set_defaults(run=run_streams)
+    onnx = commands.add_parser('onnx', help='a glance by onnxruntime against the same in torch', formatter_class=with_defaults)
+    onnx.add_argument('--frames', type=int, nargs='+', default=[8, 1], help='frames of a clip, one measurement each')
+    onnx.add_argument('--glance-size', type=int, default=96, help='height and width of the glance in pixels')
+    onnx.add_argument('--size', type=int, default=224, help='height and width of the frames that are resized to it')
+    onnx.add_argument('--rounds', type=int, default=40, help='pairs of runs')
+    onnx.add_argument('--threads', type=int, default=1, help='threads of either')
+    onnx.add_argument('--all-threads', action='store_true', help='as many as either takes by itself')
+    onnx.set_defaults(run=run_onnx)
     for early in (exits, streams):
         early.add_argument('config', help='config file')
         early.add_argument('checkpoint', help='checkpoint of it')
@@ -436,8 +484,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         early.add_argument('--device', default='cpu', help='where to run')
     streams.add_argument('exits', help='file of tools/calibrate.py --stream')
     args = parser.parse_args(arguments)
-    positive = [getattr(args, name, 1) for name in ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop')]
-    if min([*positive, *getattr(args, 'batch', [1])]) < 1:
+    names = ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop', 'batch', 'glance_size')
+    if min(np.min(getattr(args, name, 1)) for name in names) < 1:
         parser.error('give positive numbers')
     return args
 
@@ -446,7 +494,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     try:
         args.run(args)
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, FileNotFoundError, ImportError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
 
 

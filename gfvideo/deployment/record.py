@@ -1,0 +1,105 @@
+"""``export.json``: what the graphs beside it are, what they take and give, and which weights are in them."""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ['RECORD', 'ExportRecord', 'GraphRecord', 'file_hash', 'read_export', 'write_export']
+
+RECORD = 'export.json'
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class GraphRecord:
+    """The graph of one step.
+
+    Attributes:
+        file: its name in the folder; several steps may share one.
+        sha256, bytes: of the file.
+        inputs, outputs: shapes by name; ``'batch'`` stands for any number of clips.
+        carried: tensors of the state before that belong to the state after, unchanged.
+        differences: largest difference from torch of each output, as a share of the largest value of that output.
+    """
+    file: str
+    sha256: str
+    bytes: int
+    inputs: dict[str, list[int | str]]
+    outputs: dict[str, list[int | str]]
+    carried: list[str]
+    differences: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """An exported recognizer.
+
+    Attributes:
+        graphs: one for each step 0..S.
+        steps: S.
+        num_classes: C.
+        frames: T, frames of a clip.
+        frame_size: (H, W) in pixels.
+        model: :func:`~gfvideo.engine.describe_model` of the network, with the hash of its weights; calibrations belong to exactly these.
+        preprocessor: mean and std of R, G and B on the scale 0..255, which are not in the graphs.
+        dataset_meta: what the checkpoint said of its dataset, e.g. ``classes``.
+        cfg: text of the config, None if the network had none.
+        opset: of the graphs.
+        versions: of the libraries that exported.
+    """
+    graphs: list[GraphRecord]
+    steps: int
+    num_classes: int
+    frames: int
+    frame_size: tuple[int, int]
+    model: dict[str, Any]
+    preprocessor: dict[str, list[float]]
+    dataset_meta: dict[str, Any]
+    cfg: str | None
+    opset: int
+    versions: dict[str, str]
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes, None if the checkpoint did not say."""
+        return self.dataset_meta.get('classes')
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def write_export(folder: Path, record: ExportRecord) -> None:
+    (folder / RECORD).write_text(json.dumps(dict(format=FORMAT, **asdict(record)), indent=1) + '\n')
+
+
+def read_export(folder: str | Path) -> ExportRecord:
+    """Read ``export.json`` of a folder and check that the graphs are those it tells of.
+
+    Raises:
+        FileNotFoundError: if there is no ``export.json``, or a graph is missing.
+        ValueError: if it is of another format, or a graph has changed since.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        raise FileNotFoundError(f'no {RECORD} in {folder}; make it with tools/deployment/export_onnx.py CHECKPOINT {folder}')
+    try:
+        content = json.loads(path.read_text())
+        found = content.pop('format')
+        if found != FORMAT:
+            raise ValueError(f'it has format {found}, this version reads {FORMAT}')
+        graphs = [GraphRecord(**graph) for graph in content.pop('graphs')]
+        record = ExportRecord(graphs=graphs, **{**content, 'frame_size': tuple(content['frame_size'])})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f'{path} cannot be used ({type(error).__name__}: {error}); export again') from error
+    for graph in {graph.file: graph for graph in graphs}.values():
+        if not path.with_name(graph.file).is_file():
+            raise FileNotFoundError(f'{path} tells of {graph.file}, which is not beside it; copy the whole folder')
+        if file_hash(path.with_name(graph.file)) != graph.sha256:
+            raise ValueError(f'{path.with_name(graph.file)} is not the graph that {path} tells of; copy the whole folder, or export again')
+    return record
