@@ -331,9 +331,16 @@ def _differences(look: Look, path: Path, example: Tensor) -> dict[str, float]:
             if answers[name].shape != expected.shape:
                 raise ExportError(f'{path.name}: {name} of {batch} clips has shape {tuple(answers[name].shape)} instead of '
                                   f'{tuple(expected.shape)}')
-            difference = float((answers[name] - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-            differences[name] = max(differences.get(name, 0.0), difference)
+            differences[name] = max(differences.get(name, 0.0), _difference(answers[name], expected))
     return differences
+
+
+def _difference(answer: Tensor, expected: Tensor) -> float:
+    """As a share of the largest expected value; nan (centres of frames that were not looked at) belongs where nan is expected."""
+    if answer.dtype.is_floating_point and not torch.equal(answer.isnan(), expected.isnan()):
+        return float('inf')
+    answer, expected = answer.double().nan_to_num(0.0), expected.double().nan_to_num(0.0)
+    return float((answer - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
 def _state_before(look: Look, frames: Tensor) -> LookState | None:

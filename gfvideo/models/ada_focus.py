@@ -100,7 +100,7 @@ class AdaFocusRecognizer(Recognizer):
     def _take(candidates: Tensor, indices: Tensor | None) -> Tensor:
         if indices is None:
             return candidates
-        return candidates[torch.arange(len(candidates), device=candidates.device)[:, None], indices]               # (B, K, 3, H, W)
+        return candidates[torch.arange(candidates.shape[0], device=candidates.device)[:, None], indices]               # (B, K, 3, H, W)
 
     # ---- looks
 

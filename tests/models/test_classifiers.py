@@ -35,3 +35,22 @@ def test_concat_equals_one_linear_per_number_of_looks():
     assert torch.allclose(logits, classifier.fc[2](torch.cat([glance, first, second], -1)))
     with pytest.raises(ValueError, match='steps=3'):
         classifier(second, evidence, 3)
+
+
+def test_glance_fc_answers_the_glance_and_the_memory_goes_on():
+    torch.manual_seed(0)
+    classifier, looks = RecurrentClassifier(6, 6, num_classes=4, steps=2, hidden=5, glance_fc=True), torch.randn(2, 3, 2, 6)
+    first, evidence = classifier(looks[:, :, 0], None, 0)
+    second, _ = classifier(looks[:, :, 1], evidence, 1)
+    assert torch.allclose(first, looks[:, :, 0] @ classifier.glance_fc.weight.T + classifier.glance_fc.bias, atol=1e-6)
+    gru = nn.GRU(6, 5, batch_first=True)
+    gru.load_state_dict({f'{name}_l0': value for name, value in classifier.gru.state_dict().items()})
+    states, _ = gru(looks.flatten(0, 1))                                             # both looks
+    assert torch.allclose(second, classifier.fc(states[:, 1]).view(2, 3, 4), atol=1e-6)
+
+
+def test_glance_fc_reads_the_vector_before_it_is_projected():
+    classifier = RecurrentClassifier(6, 8, num_classes=4, steps=1, hidden=5, glance_fc=True)
+    glance = torch.randn(2, 3, 6)
+    assert torch.allclose(classifier(glance, None, 0)[0], classifier.glance_fc(glance))
+    assert RecurrentClassifier(6, 6, 4, 1).glance_fc is None

@@ -192,6 +192,46 @@ def test_unknown_options():
         build()(torch.randn(1, 2, 3, 30, 40), [ClipSample()], mode='loss')
 
 
+
+@pytest.mark.parametrize('resize', ['antialiased', 'bilinear', 'bicubic'])
+def test_glance_resize(resize):
+    model, frames = build(glance_resize=resize, shift=None), torch.randn(2, 3, 3, 30, 40)
+    small = []
+    for frame in frames.flatten(0, 1):
+        if resize == 'antialiased':
+            small.append(F.interpolate(frame[None], (16, 16), mode='bilinear', antialias=True)[0])
+        else:
+            small.append(F.interpolate(frame[None], (16, 16), mode=resize, align_corners=True)[0])
+    small = torch.stack(small).unflatten(0, (2, 3))
+    if resize != 'antialiased':                                          # with corners aligned they are the corners of the frame
+        assert_same(small[..., [0, -1], :][..., [0, -1]], frames[..., [0, -1], :][..., [0, -1]])
+    with torch.no_grad():
+        assert_same(model.glance(frames).vector, model.glance_encoder(small).vector)
+        same_size = torch.randn(1, 2, 3, 16, 16)
+        assert torch.equal(model.glance(same_size).vector, model.glance_encoder(same_size).vector)
+
+
+def test_glance_resize_unknown():
+    with pytest.raises(ValueError, match="resize='nearest' is unknown"):
+        build(glance_resize='nearest').glance(torch.randn(1, 2, 3, 30, 40))
+
+
+def test_the_published_recognizer_learns():
+    """Glance answered alone, one reader for all looks, two linear layers to read: gradients reach all of it in their stages."""
+    model = build(patch_size=16, classifier='RecurrentClassifier', policy=dict(
+        type='RecurrentGaussianPolicy', actor='linear', reader='flat', share_reader=True, critic_layers=1, hidden=16, std=(0.1, 0.1)))
+    model.classifier = MODELS.build(dict(type='RecurrentClassifier', glance_channels=model.glance_encoder.channels, num_classes=5, steps=2,
+                                         focus_channels=model.focus_encoder.channels, hidden=16, glance_fc=True))
+    model.train()
+    frames = torch.randn(2, 3, 3, 30, 40)
+    losses = model(frames, samples([0, 1]), mode='loss')
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if not name.startswith('policy.'))
+    losses = model(model(frames, samples([0, 1]), mode='rollout'), mode='policy_loss')
+    (losses['loss_policy'] + losses['loss_value']).backward()
+    assert all(parameter.grad is not None for parameter in model.policy.parameters())
+
+
 def bright_squares(generator, clips, T=2, size=24, side=6):
     """Black frames with one bright square each, and the square's centre in the coordinates of patches of 8 pixels."""
     frames = torch.zeros(clips, T, 3, size, size)

@@ -119,3 +119,57 @@ def test_unknown_options():
         gaussian(glance_map=(1, 1))
     with pytest.raises(ValueError, match='std'):
         gaussian(std=(0.1, 0.0))
+
+
+PUBLISHED = dict(actor='linear', share_reader=True, critic_layers=1, std=(0.1, 0.1), focus_channels=3, focus_map=(4, 6))
+
+
+@pytest.mark.parametrize('reader', ['convolution', 'flat'])
+def test_published_policy_by_hand(reader):
+    """Looks one after the other through one reader and nn.GRU."""
+    policy = gaussian(reader=reader, **PUBLISHED)
+    torch.manual_seed(1)
+    maps, memory, centres, read, answers = torch.randn(2, 2, 3, 3, 4, 6), None, None, [], []      # (S, B, T, D, h, w)
+    gru = torch.nn.GRU(8, 8)
+    gru.load_state_dict({f'{name}_l0': value for name, value in policy.gru.state_dict().items()})
+    for step in range(2):
+        choice = policy(Observation(step, maps[step], centres), memory, GEOMETRY)
+        memory, centres = choice.memory, choice.centres
+        answers.append(choice.centres)
+        x, weights = maps[step].flatten(0, 1), dict(policy.glance_reader.named_parameters())
+        if reader == 'flat':
+            assert weights['linear1.weight'].shape == (2048, 3 * 4 * 6)
+            hidden = (x.flatten(1) @ weights['linear1.weight'].T + weights['linear1.bias']).relu()
+            read.append((hidden @ weights['linear2.weight'].T + weights['linear2.bias']).relu())
+        else:
+            hidden = (torch.einsum('ndhw,kd->nkhw', x, weights['reduce.weight'][:, :, 0, 0]) + weights['reduce.bias'].view(-1, 1, 1)).relu()
+            read.append((hidden.flatten(1) @ weights['linear.weight'].T + weights['linear.bias']).relu())
+        expected = torch.sigmoid(policy.actor.linear(gru(torch.stack(read))[0][-1]))
+        assert torch.allclose(answers[-1].flatten(0, 1), expected, atol=1e-5)
+    assert not torch.allclose(answers[0], answers[1])
+
+
+def test_a_shared_reader_is_one():
+    shared, own = gaussian(**PUBLISHED), gaussian(**{**PUBLISHED, 'share_reader': False})
+    assert shared.focus_reader is None and own.focus_reader is not None
+    maps = torch.randn(1, 2, 3, 4, 6)
+    for policy, alike in ((shared, True), (own, False)):
+        glance = policy(Observation(0, maps, None), None, GEOMETRY).centres
+        later = policy(Observation(1, maps, glance), None, GEOMETRY).centres
+        assert torch.allclose(glance, later) == alike
+
+
+def test_layers_of_the_critic():
+    one, two = gaussian(critic_layers=1), gaussian()
+    assert len(list(one.critic.parameters())) == 2 and len(list(two.critic.parameters())) == 4
+    choice, _ = walk(one, sample=True)
+    assert torch.allclose(choice.value, one.critic[0](choice.memory.hidden).squeeze(-1))
+
+
+def test_unknown_readers_and_critics():
+    with pytest.raises(ValueError, match="reader='mlp'"):
+        gaussian(reader='mlp')
+    with pytest.raises(ValueError, match='critic_layers=3 must be 1 or 2'):
+        gaussian(critic_layers=3)
+    with pytest.raises(ValueError, match=r'share_reader=True needs maps of one form.*\(5, \(2, 2\)\)'):
+        gaussian(share_reader=True)

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from gfvideo.ops import crop_patches, crop_patches_bilinear, patch_corners
+from gfvideo.ops import crop_patches, crop_patches_bilinear, crop_windows, patch_corners
 
 
 def sliced(frames: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
@@ -144,3 +145,63 @@ def test_bilinear_refuses_integers():
 def test_corners():
     corners = patch_corners(torch.tensor([[0., 1.], [0.5, 0.25]]), (10, 20), (4, 8))
     assert corners.tolist() == [[0, 12], [3, 3]]
+
+
+# --------------------------------------------------------------------------------------------------------------- windows of any size
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
+    """Frames, centres, sizes of windows and a patch size, each side for itself."""
+    H, W, size = draw(st.integers(2, 14)), draw(st.integers(2, 14)), (draw(st.integers(1, 9)), draw(st.integers(1, 9)))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    sizes = 1 + torch.rand(2, 3, 2, generator=generator, dtype=torch.float64) * torch.tensor([H - 1, W - 1])
+    centres = torch.rand(2, 3, 2, generator=generator, dtype=torch.float64)
+    return torch.randn(2, 3, 2, H, W, generator=generator, dtype=torch.float64), centres, sizes, size
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows())
+def test_windows_equal_an_affine_grid(window):
+    """The published way: scale = side / frame, translation = -1 + (both edges) / frame."""
+    frames, centres, sizes, size = window
+    H, W = frames.shape[-2:]
+    ours = crop_windows(frames, centres, sizes, size)
+    for b in range(2):
+        for t in range(3):
+            (y, x), (h, w) = centres[b, t].tolist(), sizes[b, t].tolist()
+            top, left = y * (H - h), x * (W - w)
+            theta = torch.tensor([[[w / W, 0, -1 + (2 * left + w) / W], [0, h / H, -1 + (2 * top + h) / H]]], dtype=torch.float64)
+            grid = F.affine_grid(theta, (1, 2, *size), align_corners=False)
+            torch.testing.assert_close(ours[b, t], F.grid_sample(frames[b, t, None], grid, align_corners=False)[0], rtol=0, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts())
+def test_windows_of_the_patch_size_are_patches(cut):
+    frames, centres, size = cut
+    frames, centres = frames.double(), centres.double().clamp(0, 1)
+    sizes = torch.tensor(size, dtype=torch.float64).expand_as(centres)
+    torch.testing.assert_close(crop_windows(frames, centres, sizes, size), crop_patches_bilinear(frames, centres, size), rtol=0, atol=1e-9)
+
+
+def test_a_window_twice_the_patch_averages_pixels():
+    frames = torch.arange(64.).view(1, 1, 1, 8, 8)
+    patch = crop_windows(frames, torch.zeros(1, 1, 2), torch.full((1, 1, 2), 4.0), (2, 2))
+    assert patch.flatten().tolist() == [4.5, 6.5, 20.5, 22.5]            # each the mean of four pixels of the corner
+
+
+def test_gradients_of_windows():
+    frames = torch.randn(1, 2, 2, 9, 10, dtype=torch.float64, requires_grad=True)
+    centres = torch.tensor([[[0.31, 0.47], [0.62, 0.23]]], dtype=torch.float64, requires_grad=True)
+    sizes = torch.tensor([[[5.3, 4.7], [6.1, 7.9]]], dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda *inputs: crop_windows(*inputs, (3, 4)), (frames, centres, sizes))
+
+
+def test_windows_of_half_precision_and_of_integers():
+    frames = torch.randn(1, 1, 1, 260, 260).bfloat16()
+    centres, sizes = torch.tensor([[[0.75, 0.25]]]).bfloat16(), torch.full((1, 1, 2), 4.0).bfloat16()
+    patch = crop_windows(frames, centres, sizes, (4, 4))
+    assert patch.dtype == torch.bfloat16
+    torch.testing.assert_close(patch, frames[..., 192:196, 64:68], rtol=0, atol=1e-2)
+    with pytest.raises(TypeError, match='torch.uint8'):
+        crop_windows(torch.zeros(1, 1, 3, 4, 4, dtype=torch.uint8), torch.zeros(1, 1, 2), torch.ones(1, 1, 2), (2, 2))

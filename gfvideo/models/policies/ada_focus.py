@@ -141,13 +141,14 @@ def frames_at_quantiles(weights: Tensor, candidates: int, chosen: int, quantiles
     rank = torch.arange(chosen, device=weights.device)
     if quantiles is None:
         quantiles = (rank.to(weights.dtype) + 0.5) / chosen
-    quantiles = quantiles.expand(len(weights), chosen).contiguous()
-    ends = weights.new_tensor([0.0, 1.0]).expand(len(weights), 2)
+    quantiles = quantiles.expand(weights.shape[0], chosen)
+    ends = weights.new_tensor([0.0, 1.0]).expand(weights.shape[0], 2)
     reached = torch.cat([ends[:, :1], weights.cumsum(1)[:, :-1], ends[:, 1:]], 1)                          # (B, spans + 1)
-    span = torch.searchsorted(reached, quantiles).clamp(1, spans) - 1                                      # (B, chosen)
-    before, after = reached.gather(1, span), reached.gather(1, span + 1)
+    span = (reached[:, None] < quantiles[..., None]).sum(-1).clamp(1, spans) - 1                           # (B, chosen)
+    low, high = reached.gather(1, span), reached.gather(1, span + 1)
     start, end = span / spans, (span + 1) / spans
-    moments = (end * (quantiles - before) - start * (quantiles - after)) / (after - before)                # in [0, 1] of the duration
+    moments = (end * (quantiles - low) - start * (quantiles - high)) / (high - low)                        # in [0, 1] of the duration
     index = (moments * candidates).floor().long()
-    index = (index - rank).cummax(1).values + rank                                                         # no frame twice
+    before = rank[None, :] <= rank[:, None]                                                                # (chosen, chosen)
+    index = (index - rank)[:, None].masked_fill(~before, -chosen).amax(-1) + rank                          # no frame twice
     return torch.minimum(index, candidates - chosen + rank)
