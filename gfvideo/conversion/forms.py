@@ -203,10 +203,22 @@ def _check_complete(config: dict[str, Any], weights: dict[str, Tensor]) -> None:
         raise ConversionError(f'the weights do not fit {config["type"]}: {"; ".join(told)}')
 
 
+# short side and side of the central square of the images, in pixels
+USUAL_SIZE = (256, 224)
+GFNET_SIZES = dict(b2=(297, 260), b3=(331, 300))
+
+
+def _image_size(converted: Converted) -> tuple[int, int]:
+    if converted.form != 'gfnet':
+        return USUAL_SIZE
+    return GFNET_SIZES.get(converted.model['glance']['backbone'].get('variant'), USUAL_SIZE)
+
+
 def converted_config(converted: Converted) -> Config:
-    """Model and test pipeline: 224 pixels from a short side of 256, frames in the middles of equal parts of the video."""
+    """Model and test pipeline: the central square that the model was published with, frames in the middles of equal parts of the video."""
+    short, side = _image_size(converted)
     pipeline = [dict(type='SampleFrames', frames=converted.frames, strategy='segment', test_mode=True), dict(type='DecodeFrames'),
-                dict(type='ResizeShortSide', short=256), dict(type='CentreCrop', size=224), dict(type='PackClip')]
+                dict(type='ResizeShortSide', short=short), dict(type='CentreCrop', size=side), dict(type='PackClip')]
     return Config(dict(default_scope='gfvideo', model=converted.model, test_dataloader=dict(batch_size=1, dataset=dict(pipeline=pipeline))))
 
 

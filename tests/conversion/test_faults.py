@@ -12,7 +12,8 @@ import torch
 from other_names import gfnet_names, random_backbone
 from torch import Tensor
 
-from gfvideo.conversion import ConversionError, convert_file, export_encoder, recognise_form
+from gfvideo.conversion import ConversionError, Converted, convert_file, export_encoder, recognise_form
+from gfvideo.conversion.forms import converted_config
 from gfvideo.registry import MODELS
 
 R18 = dict(type='ResNet', depth=18)
@@ -314,3 +315,14 @@ def test_a_damaged_file(damage, tmp_path, convert):
 def test_forms_are_told_by_their_names():
     for form, file in FILES.items():
         assert recognise_form(file()) == form
+
+
+@pytest.mark.parametrize(('form', 'backbone', 'sizes'), [
+    ('gfnet', dict(type='EfficientNet', variant='b2'), (297, 260)), ('gfnet', dict(type='EfficientNet', variant='b3'), (331, 300)),
+    ('gfnet', dict(type='ResNet', depth=50), (256, 224))])
+def test_the_test_pipeline_makes_images_of_the_published_size(form, backbone, sizes):
+    model = dict(type='GlanceFocusRecognizer', glance=dict(type='Encoder', backbone=backbone))
+    pipeline = converted_config(Converted(form, model, {}, frames=1)).test_dataloader.dataset.pipeline
+    steps = {step['type']: step for step in pipeline}
+    assert (steps['ResizeShortSide']['short'], steps['CentreCrop']['size']) == sizes
+    assert steps['SampleFrames']['frames'] == 1
