@@ -72,6 +72,9 @@ class TimmBackbone(nn.Module):
             import timm
         except ImportError as error:
             raise ImportError(f'TimmBackbone(name={name!r}) needs timm, which is not installed; pip install "gfvideo[timm]"') from error
+        except RuntimeError as error:                                    # what a torchvision of another build than torch's says
+            raise ImportError(f'TimmBackbone(name={name!r}): timm does not load ({error}); it needs the torchvision that belongs to torch '
+                              f'{torch.__version__}, from the same index, e.g. the one for CPUs') from error
         base = name.split('.')[0]
         if ':' not in name and not timm.is_model(base):                  # hf-hub:OWNER/NAME is looked up elsewhere
             near = get_close_matches(base, timm.list_models(), 5)

@@ -205,14 +205,17 @@ def test_errors():
         model.to_vector(torch.randn(1, 192, 2, 2))
 
 
-def test_without_timm(monkeypatch):
+@pytest.mark.parametrize(('fault', 'told'), [
+    (ImportError('timm'), r'resnet18.*pip install "gfvideo\[timm\]"'),
+    (RuntimeError('operator torchvision::nms does not exist'), r'resnet18.*nms does not exist.*the torchvision that belongs to torch')])
+def test_without_timm(fault, told, monkeypatch):
     real = builtins.__import__
 
     def without(name, *args, **options):
         if name == 'timm':
-            raise ImportError(name)
+            raise fault
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, '__import__', without)
-    with pytest.raises(ImportError, match=r'resnet18.*pip install "gfvideo\[timm\]"'):
+    with pytest.raises(ImportError, match=told):
         TimmBackbone('resnet18')
