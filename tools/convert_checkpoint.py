@@ -34,15 +34,24 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def told_by_name(path: Path, form: str) -> dict[str, int]:
-    """``p128`` and ``8and12`` in the file's name, the way the authors of AdaFocus name theirs."""
-    if form not in ('adafocusv2', 'uni-adafocus'):
-        return {}
+    """What authors write into names: ``p128`` and ``8and12`` (AdaFocus), ``segment8`` (TSM), ``1x1x8`` (MMAction2)."""
+    def number(pattern: str) -> int | None:
+        match = re.search(rf'(?:^|[_-]){pattern}(?=[_.-])', path.name)
+        return int(match[1]) if match else None
+
     told = {}
-    if match := re.search(r'(?:^|[_-])p(\d{2,3})(?=[_.-])', path.name):
-        told['patch_size'] = int(match[1])
-    if form == 'uni-adafocus' and (match := re.search(r'(?:^|[_-])\d+and(\d+)(?=[_.-])', path.name)):
-        told['focus_frames'] = int(match[1])
-    return told
+    if form in ('adafocusv2', 'uni-adafocus'):
+        told['patch_size'] = number(r'p(\d{2,3})')
+    if form == 'adafocusv2':
+        told['frames'] = number(r'\d+and(\d+)')
+    if form == 'uni-adafocus':
+        told['focus_frames'] = number(r'\d+and(\d+)')
+        told['frames'] = 3 * told['focus_frames'] if told['focus_frames'] else None                 # the candidates, as published
+    if form in ('tsm', 'tsm-online'):
+        told['frames'] = number(r'segment(\d+)')
+    if form == 'mmaction2':
+        told['frames'] = number(r'1x1x(\d+)')
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo import conversion
     from gfvideo.apis import init_recognizer
     from gfvideo.conversion import ConversionError
+    from gfvideo.engine import CheckpointError, ConfigError
 
     source, output = Path(args.input), Path(args.output)
     try:
@@ -64,12 +74,13 @@ def main(arguments: list[str] | None = None) -> None:
             return
         form = conversion.recognise_form(conversion.read_published(source, args.trust_pickle)) if args.form == 'auto' else args.form
         told = told_by_name(source, form)
+        given = {name: told.get(name) if getattr(args, name) is None else getattr(args, name)
+                 for name in ('steps', 'patch_size', 'focus_frames', 'frames')}
         classes = Path(args.classes).read_text(encoding='utf-8').splitlines() if args.classes else None
-        converted = conversion.convert_file(source, form, conversion.Options(
-            args.arch, args.steps, args.patch_size or told.get('patch_size'), args.focus_frames or told.get('focus_frames'), args.frames,
-            classes, args.trust_pickle))
+        converted = conversion.convert_file(
+            source, form, conversion.Options(arch=args.arch, classes=classes, trust_pickle=args.trust_pickle, **given))
         conversion.save_converted(converted, source, output)
-    except (ConversionError, FileNotFoundError) as error:
+    except (CheckpointError, ConfigError, ConversionError, ImportError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     print(conversion.summary(converted))
     print(f'{output}: init_recognizer(None, {str(output)!r})')

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..registry import MODELS
 from .files import ConversionError
@@ -95,6 +95,13 @@ def identify_backbone(weights: Mapping[str, Tensor], timm: bool = False) -> Back
         raise ConversionError(f'no backbone of this package has such names: {", ".join(list(weights)[:6])}, ...; a model of timm can be '
                               'opened with --from timm --arch NAME')
     raise ConversionError(f'the weights fit no backbone of this package; the closest is {closest.config}, with {closest.told()}')
+
+
+def in_torchvision(backbone: nn.Module) -> bool:
+    """Whether torchvision has a network of these names and shapes."""
+    own, kind = backbone.state_dict(), type(backbone).__name__
+    variants = (variant for variant in VARIANTS[kind] if 'rounding' not in variant and variant != dict(size='600m'))
+    return any(not _misfit(dict(type=kind, **variant), own).size() for variant in variants)
 
 
 _CLASSIFIER = re.compile(r'(?:fc|classifier|head|heads|new_fc|last_linear)(?:\..+)?\.weight')

@@ -38,8 +38,9 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
             raise ConversionError(f'{path} holds more than tensors and plain values ({_reason(error)}), and loading it may run a program '
                                   'hidden in it. If you trust where it comes from, say so with --trust-pickle') from error
         content = torch.load(path, map_location='cpu', weights_only=False)
-    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ConversionError(f'{path} is damaged or no checkpoint ({_reason(error)}); download it again') from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise ConversionError(f'{path} is damaged, or was not written by torch.save ({type(error).__name__}: {_reason(error)}); is it the '
+                              'right file, and was it downloaded whole?') from error
     if not isinstance(content, Mapping):
         raise ConversionError(f'{path} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
     return dict(content)

@@ -19,7 +19,7 @@ from ..engine.checkpoint import plain, write_atomically
 from ..models import ClipRecognizer, Recognizer
 from ..registry import MODELS
 from .adafocus import convert_adafocus
-from .backbones import identify_backbone, split_classifier
+from .backbones import identify_backbone, in_torchvision, split_classifier
 from .files import ConversionError, read_published, require, state_dict_in
 from .gfnet import convert_gfnet
 from .tsm import encoder_from_tsm, from_mmaction2_names, to_mmaction2_names, to_tsm_names
@@ -73,7 +73,8 @@ def _from_tsm(content: Mapping[str, Any], options: Options, shift: str = 'bidire
     weights = {name.removeprefix('base_model.'): value for name, value in state_dict_in(content).items()}
     rest, *fc = split_classifier(weights)
     encoder, placed = encoder_from_tsm(rest, shift, always)
-    return *_clip_recognizer(encoder, placed, tuple(fc)), []
+    both = 'no weight tells the direction of the shift: both ways; --from tsm-online makes it causal'
+    return *_clip_recognizer(encoder, placed, tuple(fc)), [both] if encoder['shift'] == 'bidirectional' else []
 
 
 def _from_tsm_online(content: Mapping[str, Any], options: Options) -> tuple:
@@ -85,6 +86,8 @@ def _from_tsm_online(content: Mapping[str, Any], options: Options) -> tuple:
 def _from_mmaction2(content: Mapping[str, Any], options: Options) -> tuple:
     weights = state_dict_in(content)
     backbone = {name.removeprefix('backbone.'): value for name, value in weights.items() if name.startswith('backbone.')}
+    if not backbone:
+        raise ConversionError(f'no name begins with backbone., so this is no file of MMAction2; it looks like {recognise_form(content)}')
     left = [name for name in weights if not name.startswith('backbone.') and name not in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')]
     if left:
         raise ConversionError(f'a TSN or TSM of MMAction2 has backbone.* and cls_head.fc_cls.*; not placed: {", ".join(left)}')
@@ -173,13 +176,37 @@ def convert_file(path: str | Path, form: str = 'auto', options: Options | None =
     form = recognise_form(content) if form == 'auto' else form
     if form not in FORMS:
         raise ConversionError(f'form {form!r} is unknown; choose auto, {", ".join(FORMS)}')
+    if 'adafocus' in form and recognise_form(content) != form:
+        raise ConversionError(f'form {form}: the names are those of {recognise_form(content)}')
+    _check_options(form, options)
     model, weights, remarks = FORMS[form](content, options)
     _check_complete(model, weights)
-    frames = options.frames or FRAMES.get(form, 8)
+    frames = FRAMES.get(form, 8) if options.frames is None else options.frames
+    if model['type'] == 'AdaFocusRecognizer' and frames < max(model['glance_frames'], model['focus_frames'] or 1):
+        raise ConversionError(f'{frames} frames are fewer than the {model["glance_frames"]} of the glance or the {model["focus_frames"]} '
+                              'of the focus; set --frames and --focus-frames to numbers that go together')
+    if options.frames is None and form not in ('gfnet', 'torchvision', 'timm'):
+        remarks = [*remarks, f'no weight tells the number of frames of a clip: {frames}; --frames sets another']
     classes = options.classes or _classes_in(content)
     if classes is not None and len(classes) != model['num_classes']:
         raise ConversionError(f'{len(classes)} names of classes for a model of {model["num_classes"]}')
     return Converted(form, model, weights, frames, list(remarks), classes)
+
+
+NUMBERS = dict(steps=('gfnet',), patch_size=('gfnet', 'adafocusv2', 'uni-adafocus'), focus_frames=('uni-adafocus',), frames=tuple(FORMS))
+
+
+def _check_options(form: str, options: Options) -> None:
+    """Numbers are positive, and belong to the form."""
+    for name, forms in NUMBERS.items():
+        value, flag = getattr(options, name), '--' + name.replace('_', '-')
+        if value is not None and value < 1:
+            raise ConversionError(f'{flag} {value} must be at least 1')
+        if value is not None and form not in forms:
+            more = ': AdaFocus V2 focuses on every candidate, give it as many frames' if form == 'adafocusv2' else ''
+            raise ConversionError(f'{flag} {value} means nothing to the form {form}{more}; it is for {", ".join(forms)}')
+    if options.arch is not None and form != 'timm':
+        raise ConversionError(f'--arch {options.arch} means nothing to the form {form}; it is for timm')
 
 
 def _classes_in(content: Mapping[str, Any]) -> list[str] | None:
@@ -277,6 +304,7 @@ def export_encoder(model: Recognizer, target: str, part: str | None = None) -> d
         weights |= {f'cls_head.fc_cls.{leaf}': value for leaf, value in head.items()}
         return dict(state_dict=weights, meta=dict(dataset_meta=plain(getattr(model, 'dataset_meta', {}))))
     place = _torchvision_classifier(backbone)
+    _check_torchvision(backbone)
     return own | {f'{place}.{leaf}': value for leaf, value in head.items()}
 
 
@@ -300,6 +328,25 @@ def _torchvision_classifier(backbone: nn.Module) -> str:
     return places[kind]
 
 
+TORCHVISION_EPS = dict(MobileNetV3=1e-3)
+
+
+def _check_torchvision(backbone: nn.Module) -> None:
+    """torchvision builds this very network.
+
+    Raises:
+        ConversionError: if its widths differ there, or its normalisation adds another epsilon, so that the answers would change in silence.
+    """
+    kind = type(backbone).__name__
+    if not in_torchvision(backbone):
+        raise ConversionError(f"torchvision's {kind} rounds its widths otherwise than this one, or has no such size; it has no place for "
+                              'these weights')
+    eps = {module.eps for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)}
+    if eps != {TORCHVISION_EPS.get(kind, 1e-5)}:
+        raise ConversionError(f'the normalisations of this {kind} add {sorted(eps)}, those of torchvision '
+                              f'{TORCHVISION_EPS.get(kind, 1e-5)}: the answers there would differ')
+
+
 def save_exported(content: dict[str, Any], output: str | Path) -> None:
     """Write :func:`export_encoder`'s answer, whole or not at all."""
     _write(content, Path(output))
@@ -308,6 +355,8 @@ def save_exported(content: dict[str, Any], output: str | Path) -> None:
 def summary(converted: Converted) -> str:
     """What was recognised and placed, in words."""
     parameters = sum(value.numel() for value in converted.weights.values())
+    short, side = _image_size(converted)
     lines = [f'form: {converted.form}', 'model: ' + pprint.pformat(converted.model, sort_dicts=False, width=120, compact=True),
-             f'placed: {len(converted.weights)} tensors, {parameters / 1e6:.2f} million values, none left over']
+             f'placed: {len(converted.weights)} tensors, {parameters / 1e6:.2f} million values, none left over',
+             f'test pipeline: {converted.frames} frame{"s" if converted.frames != 1 else ""} of {side}x{side} from a short side of {short}']
     return '\n'.join(lines + [f'note: {remark}' for remark in converted.remarks])

@@ -49,6 +49,10 @@ def convert_gfnet(content: Mapping[str, Any], steps: int | None = None,
     looks = _looks(content, kind, remarks) if steps is None else steps + 1
     size = _patch_size(content, parts['policy'], config, patch_size)
     num_classes = len(glance_fc[1])
+    known = len({name.split('.')[0] for name in parts['fc']}) + 1
+    if kind in CONCATENATING and looks > known:
+        raise ConversionError(f'{looks - 1} focus steps were asked of a classifier with layers for {known - 1}; choose --steps '
+                              f'{known - 1} or fewer')
 
     classifier, classifier_weights = _classifier(kind, parts['fc'], glance_fc)
     policy, policy_weights = _policy(parts['policy'])

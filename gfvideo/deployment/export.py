@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
+import re
 import shutil
 import tempfile
 import warnings
@@ -39,6 +41,7 @@ CHECKED_BATCHES = (1, 3)                                          # none is that
 LIBRARIES = ('torch', 'onnx', 'onnxscript', 'onnxruntime')
 SMOOTHNESS = 4                                                    # pixels between independent values of a random frame
 NOT_FOR_LOOKS = ('random', 'sample')
+_GRAPH_NAME = re.compile(r'(recognizer|glance|focus_\d+)\.onnx')
 
 
 class ExportError(RuntimeError):
@@ -104,6 +107,7 @@ def export_recognizer(model: Recognizer, folder: str | Path, frames: int | None 
     if opset < FIRST_OPSET:
         raise ValueError(f'opset={opset} has no antialiased resizing; choose {FIRST_OPSET} or later')
     _check_exportable(model)
+    _earlier_graphs(Path(folder))                                 # a wrong folder shows now, not after minutes
     if frames is None or frame_size is None:
         frames, frame_size = clip_shape(_config_of(model), frames, frame_size)
     own = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
@@ -387,11 +391,29 @@ def _without_tensors(value: Any) -> Any:
     return [_without_tensors(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def _earlier_graphs(folder: Path) -> set[str]:
+    """Names of the graphs of an earlier export in a folder, which a new one may replace.
+
+    Raises:
+        ExportError: if the folder is a file, or holds files that an export writes but no export wrote.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f'{folder} is a file; name a folder for the graphs')
+    record = folder / RECORD
+    named = {graph['file'] for graph in json.loads(record.read_text(encoding='utf-8'))['graphs']} if record.is_file() else set()
+    foreign = sorted(path.name for path in folder.glob('*.onnx') if path.name not in named and _GRAPH_NAME.fullmatch(path.name))
+    if foreign:
+        raise ExportError(f'{folder} holds {", ".join(foreign)}, which no export recorded in {RECORD} wrote; name an empty folder, or '
+                          'remove them')
+    return named
+
+
 def _publish(part: Path, folder: Path) -> None:
-    """Move finished files over those of an earlier export; without ``export.json`` a folder is none."""
+    """Move finished files over those of an earlier export, which go; without ``export.json`` a folder is none."""
+    earlier = _earlier_graphs(folder)
     folder.mkdir(exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    for old in (*folder.glob('focus_*.onnx'), *(folder / f'{name}.onnx' for name in ('glance', 'recognizer'))):
-        old.unlink(missing_ok=True)
+    for name in earlier:
+        (folder / Path(name).name).unlink(missing_ok=True)
     for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD):
         shutil.move(path, folder / path.name)

@@ -15,7 +15,7 @@ from ..engine.checkpoint import CheckpointError, load_checkpoint, plain, write_a
 
 __all__ = ['publish_checkpoint']
 
-KEPT = ('cfg', 'dataset_meta', 'datasets', 'stage', 'seed', 'epoch', 'iter', 'mmengine_version')
+KEPT = ('cfg', 'converted', 'dataset_meta', 'datasets', 'stage', 'seed', 'epoch', 'iter', 'mmengine_version')
 HASH_DIGITS = 8
 
 

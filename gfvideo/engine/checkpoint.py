@@ -140,7 +140,7 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
         raise CheckpointError(f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no checkpoint '
                               f'({_first_line(error)}). If you trust where it comes from, load it once with '
                               'torch.load(..., weights_only=False) and save its state_dict alone') from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f'{source} is damaged or no checkpoint ({_first_line(error)}); download or save it again') from error
     if not isinstance(content, dict):
         raise CheckpointError(f'{source} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')

@@ -82,6 +82,8 @@ class AdaFocusRecognizer(Recognizer):
         """Glance frames ``(B, Tg, 3, H, W)`` and candidates ``(B, T, 3, H, W)``."""
         if isinstance(frames, Tensor):
             T = frames.shape[1]
+            if T < self.glance_frames:
+                raise ValueError(f'{T} frames are fewer than the {self.glance_frames} that the glance needs; give at least as many')
             moments = (torch.arange(self.glance_frames, device=frames.device) + 0.5) / self.glance_frames
             return frames[:, (moments * T).long()], frames
         if set(frames) != {'glance', 'focus'}:

@@ -1,6 +1,10 @@
 """Read pretrained weights safely, and place every one of them or say which could not be placed."""
 from __future__ import annotations
 
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,6 +13,9 @@ from torch import Tensor, nn
 __all__ = ['load_pretrained', 'read_state_dict']
 
 _CLASSIFIER_NAMES = ('fc', 'classifier', 'head', 'new_fc')
+_ENCODERS = ('encoder', 'glance_encoder', 'focus_encoder')              # of the recognizers of this package
+_CONVERT = ('tools/convert_checkpoint.py INPUT OUTPUT makes a checkpoint of this package of the files of other code bases, and '
+            'init_cfg takes that')
 
 
 def read_state_dict(source: str) -> dict[str, Tensor]:
@@ -16,34 +23,60 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: if the file holds no state dict.
+        ValueError: if the file cannot be read safely, is damaged, or holds no state dict.
     """
-    if source.startswith(('http://', 'https://')):
-        content = torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
-    else:
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f'pretrained weights {source!r} not found (looked from {Path.cwd()}); give the path of a checkpoint, '
-                                    'or remove init_cfg to start from random weights')
-        content = torch.load(path, map_location='cpu', weights_only=True)
+    try:
+        if source.startswith(('http://', 'https://')):
+            content = torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
+        else:
+            path = Path(source).expanduser()
+            if not path.is_file():
+                raise FileNotFoundError(f'pretrained weights {source!r} not found (looked from {Path.cwd()}); give the path of a '
+                                        'checkpoint, or remove init_cfg to start from random weights')
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'{source!r} holds more than tensors and plain values, which may run a program while it loads; if you trust it, '
+                         f'{_CONVERT} (--trust-pickle)') from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f'{source!r} is damaged, or was not written by torch.save ({type(error).__name__}: {error})') from error
     for key in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f'{source!r} holds no state dict of tensors; export the weights with torch.save(model.state_dict(), path)')
-    return content
+    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f'{source!r} holds no state dict of tensors; {_CONVERT}')
+    return dict(content)
+
+
+def _backbone_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """What belongs to the backbone, of a file of this package or of TSM; other files as they are.
+
+    Raises:
+        ValueError: if the file holds two encoders.
+    """
+    weights = {name.removeprefix('module.'): value for name, value in weights.items()}
+    encoders = [name for name in _ENCODERS if any(key.startswith(f'{name}.backbone.') for key in weights)]
+    if len(encoders) > 1:
+        raise ValueError(f'{source!r} holds two encoders, {" and ".join(encoders)}; write one of them to a file of its own with '
+                         'tools/convert_checkpoint.py INPUT OUTPUT --to torchvision --part glance (or focus)')
+    if encoders:
+        prefix = f'{encoders[0]}.backbone.'
+        return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if any(name.startswith('base_model.') for name in weights):          # TSM marks a shifted convolution by .net
+        return {re.sub(r'\.net\.(?=\w+$)', '.', name.removeprefix('base_model.')): value for name, value in weights.items()}
+    return weights
 
 
 def load_pretrained(backbone: nn.Module, source: str) -> None:
-    """Load image weights into a backbone, all of them.
+    """Load weights into a backbone, all of them.
 
-    The backbone's ``rename_pretrained`` maps known layouts to its own names. Weights of a classifier that the backbone does not have are
-    left out; anything else that is missing, left over or of another shape is an error.
+    The file may hold an image model, in a layout that the backbone's ``rename_pretrained`` knows, a recognizer of this package with one
+    encoder (trained or converted), or a model of TSM. Weights of a classifier that the backbone does not have are left out; anything else
+    that is missing, left over or of another shape is an error.
 
     Raises:
-        ValueError: with the names that could not be placed.
+        ValueError: with the names that could not be placed, or if the file cannot be read.
     """
-    weights = backbone.rename_pretrained(read_state_dict(source))
+    weights = backbone.rename_pretrained(_backbone_weights(read_state_dict(source), source))
     own = backbone.state_dict()
     weights = {name: value for name, value in weights.items() if name in own or name.split('.')[0] not in _CLASSIFIER_NAMES}
     missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')]
@@ -52,5 +85,6 @@ def load_pretrained(backbone: nn.Module, source: str) -> None:
                 for name in weights if name in own and weights[name].shape != own[name].shape]
     if missing or left_over or reshaped:
         raise ValueError(f'{source!r} does not fit {type(backbone).__name__}: missing {missing[:5]} ({len(missing)} in all), '
-                         f'left over {left_over[:5]} ({len(left_over)}), of another shape {reshaped[:5]} ({len(reshaped)})')
+                         f'left over {left_over[:5]} ({len(left_over)}), of another shape {reshaped[:5]} ({len(reshaped)}). If it is of '
+                         f'another code base: {_CONVERT}')
     backbone.load_state_dict(weights, strict=False)

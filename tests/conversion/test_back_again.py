@@ -144,3 +144,13 @@ def test_class_names_travel_both_ways(tmp_path):
     model.dataset_meta = dict(classes=['put', 'take', 'turn'])
     torch.save(export_encoder(model, 'mmaction2'), tmp_path / 'theirs.pth')
     assert convert_file(tmp_path / 'theirs.pth').classes == ['put', 'take', 'turn']
+
+
+@pytest.mark.parametrize(('backbone', 'why'), [
+    (dict(type='MobileNetV3', size='small', norm_eps=1e-5), 'add .1e-05.'), (dict(type='RegNetY', size='600m'), 'no such size'),
+    (dict(type='RegNetY', size='800m', rounding='timm'), 'rounds its widths'),
+    (dict(type='MobileNetV3', size='small', width=0.75, rounding='timm', norm_eps=1e-3), 'rounds its widths')])
+def test_torchvision_has_no_such_network(backbone, why):
+    model = MODELS.build(dict(type='ClipRecognizer', num_classes=3, encoder=dict(type='Encoder', shift=None, backbone=backbone)))
+    with pytest.raises(ConversionError, match=why):
+        export_encoder(model, 'torchvision')

@@ -326,3 +326,12 @@ def test_the_test_pipeline_makes_images_of_the_published_size(form, backbone, si
     steps = {step['type']: step for step in pipeline}
     assert (steps['ResizeShortSide']['short'], steps['CentreCrop']['size']) == sizes
     assert steps['SampleFrames']['frames'] == 1
+
+
+def test_focus_frames_and_frames_that_do_not_go_together(refused):
+    assert '8 frames are fewer than' in refused(uni_adafocus_file(), '--frames', '8')
+    assert '36 frames are fewer than' in refused(uni_adafocus_file(), '--focus-frames', '50')
+
+
+def test_a_form_of_the_family_that_it_is_not(refused):
+    assert 'the names are those of adafocusv2' in refused(adafocusv2_file(), '--from', 'uni-adafocus')

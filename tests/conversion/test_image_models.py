@@ -9,9 +9,10 @@ from other_names import gfnet_names, random_backbone, shapes_of, timm_names, vec
 from published_networks import gfnet
 
 from gfvideo.apis import init_recognizer
-from gfvideo.conversion import recognise_form
+from gfvideo.conversion import ConversionError, recognise_form
 from gfvideo.conversion.gfnet import convert_gfnet
 from gfvideo.models import ClipRecognizer
+from gfvideo.models.backbones import MobileNetV3
 
 CLASSES = 7
 
@@ -216,3 +217,9 @@ def test_our_names_of_gfnet_are_those_of_the_layouts(checkpoints):
         layout = {line.split()[0].removeprefix('module.') for line in text.splitlines() if line.startswith('module.')}
         ours = set(gfnet_names(shapes_of(config), config))
         assert ours == {key for key in layout if key.split('.')[0] not in ('fc', 'classifier')}
+
+
+def test_more_steps_than_the_classifier_has():
+    config = dict(type='MobileNetV3', size='small', norm_eps=1e-5)
+    with pytest.raises(ConversionError, match='7 focus steps .* choose --steps 4 or fewer'):
+        convert_gfnet(gfnet_file(MobileNetV3('small', norm_eps=1e-5), config, 64, 3), steps=7)

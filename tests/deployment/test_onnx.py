@@ -379,3 +379,23 @@ def test_the_tools_export_and_recognize(tmp_path, capsys, painted_video):
         tool('onnx_inference').main([str(tmp_path), 'video.mp4'])
     with pytest.raises(SystemExit, match='no checkpoint'):
         tool('export_onnx').main([str(tmp_path / 'gone.pth'), str(tmp_path / 'graphs')])
+
+
+@pytest.mark.parametrize('before', ['focus_1.onnx', 'glance.onnx'])
+def test_graphs_that_no_export_wrote_are_not_touched(before, tmp_path):
+    model = build(model_config(steps=1))
+    (tmp_path / 'graphs').mkdir()
+    (tmp_path / 'graphs' / before).write_bytes(b'mine')
+    with pytest.raises(export.ExportError, match=f'{before}, which no export'):
+        export.export_recognizer(model, tmp_path / 'graphs', 4, (24, 32))
+    assert (tmp_path / 'graphs' / before).read_bytes() == b'mine'
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(export.ExportError, match='is a file'):
+        export.export_recognizer(model, tmp_path / 'file', 4, (24, 32))
+
+
+def test_a_new_export_replaces_an_earlier_one(tmp_path):
+    export.export_recognizer(build(model_config(steps=2)), tmp_path, 4, (24, 32))
+    (tmp_path / 'notes.onnx').write_bytes(b'mine')
+    export.export_recognizer(build(model_config(steps=1)), tmp_path, 4, (24, 32))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['export.json', 'focus_1.onnx', 'glance.onnx', 'notes.onnx']

@@ -96,3 +96,11 @@ def test_the_tool_says_what_was_saved(checkpoint, tmp_path, capsys):
     assert Path(after.split('  ')[0]).is_file() and after.endswith(' MB')
     with pytest.raises(SystemExit, match='FileNotFoundError'):
         tool.main([str(tmp_path / 'gone.pth'), str(tmp_path)])
+
+
+def test_a_converted_checkpoint_keeps_its_source(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    content['meta']['converted'] = dict(form='tsm', source='theirs.pth', sha256='0' * 64)
+    torch.save(content, tmp_path / 'converted.pth')
+    path = publish_checkpoint(tmp_path / 'converted.pth', tmp_path / 'published')
+    assert torch.load(path, weights_only=True)['meta']['converted']['source'] == 'theirs.pth'

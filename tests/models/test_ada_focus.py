@@ -191,3 +191,8 @@ def test_faults():
         model.predict_steps(frames()[..., :12, :12])
     with pytest.raises(ValueError, match='bidirectional'):
         model.stream()
+
+
+def test_fewer_frames_than_the_glance_needs():
+    with pytest.raises(ValueError, match='3 frames are fewer than the 4 that the glance needs'):
+        build().predict_steps(frames(T=3))

@@ -125,9 +125,12 @@ def test_no_such_input(run, tmp_path):
 
 @pytest.mark.parametrize('name, form, told', [
     ('adafocusv2_p128.pth.tar', 'adafocusv2', dict(patch_size=128)),
-    ('uni_p144_8and16.pth', 'uni-adafocus', dict(patch_size=144, focus_frames=16)),
-    ('sth_8and12.pth', 'uni-adafocus', dict(focus_frames=12)), ('ap128.pth', 'adafocusv2', {}), ('x_p128_8and12.pth', 'gfnet', {}),
-    ('best.pth', 'uni-adafocus', {})])
+    ('uni_p144_8and16.pth', 'uni-adafocus', dict(patch_size=144, focus_frames=16, frames=48)),
+    ('sth_8and12.pth', 'uni-adafocus', dict(focus_frames=12, frames=36)), ('ap128.pth', 'adafocusv2', {}),
+    ('x_p128_8and12.pth', 'gfnet', {}),
+    ('best.pth', 'uni-adafocus', {}), ('x_p144_8and12.pth', 'adafocusv2', dict(patch_size=144, frames=12)),
+    ('TSM_somethingv2_RGB_resnet50_shift8_blockres_avg_segment16_e45.pth', 'tsm', dict(frames=16)),
+    ('tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb.pth', 'mmaction2', dict(frames=16))])
 def test_what_the_name_of_a_file_tells(name, form, told, tool):
     assert tool.told_by_name(Path(name), form) == told
 
@@ -151,3 +154,35 @@ def test_in_a_process_of_its_own(published, tmp_path):
     failed = subprocess.run([sys.executable, TOOL, published, tmp_path / 'ours.pth'], cwd=tmp_path, capture_output=True, text=True,
                             timeout=120)
     assert failed.returncode == 1 and failed.stderr.startswith('error: ') and 'Traceback' not in failed.stderr
+
+
+def test_what_was_assumed_is_told(run, published, tmp_path, capsys):
+    run(published, tmp_path / 'ours.pth')
+    said = capsys.readouterr().out
+    assert 'test pipeline: 8 frames of 224x224 from a short side of 256' in said
+    assert 'direction of the shift: both ways; --from tsm-online' in said and 'number of frames of a clip: 8; --frames' in said
+
+
+@pytest.mark.parametrize(('flags', 'told'), [
+    (['--frames', '0'], '--frames 0 must be at least 1'), (['--frames', '-3'], '--frames -3'),
+    (['--steps', '4'], '--steps 4 means nothing'),
+    (['--patch-size', '96'], '--patch-size 96 means nothing to the form tsm'), (['--arch', 'resnet18'], '--arch resnet18 means nothing'),
+    (['--classes', '.'], 'Is a directory'), (['--from', 'mmaction2'], 'it looks like tsm')])
+def test_flags_that_cannot_be_meant(flags, told, run, published, tmp_path):
+    assert told in refusal(run, published, tmp_path / 'ours.pth', *flags)
+    assert not (tmp_path / 'ours.pth').exists()
+
+
+@pytest.mark.parametrize('flags', [[], ['--to', 'tsm'], ['--from', 'gfnet']])
+@pytest.mark.parametrize('content', [b'no checkpoint', b'some text', b''])
+def test_files_that_are_no_checkpoints(content, flags, run, tmp_path):
+    (tmp_path / 'notes.pth').write_bytes(content)
+    assert refusal(run, tmp_path / 'notes.pth', tmp_path / 'ours.pth', *flags).startswith('error: ')
+
+
+def test_to_takes_checkpoints_of_gfvideo_alone(run, published, tmp_path):
+    assert 'carries no config' in refusal(run, published, tmp_path / 'out.pth', '--to', 'mmaction2')
+
+
+def test_an_output_that_is_a_folder(run, published, tmp_path):
+    assert refusal(run, published, tmp_path, '--overwrite').startswith('error: ')

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         model = init_recognizer(args.config, args.checkpoint, cfg_options=args.cfg_options)
         record = export_recognizer(model, args.folder, args.frames, None if args.frame_size is None else tuple(args.frame_size), args.opset)
-    except (CheckpointError, ConfigError, ExportError, FileNotFoundError, ImportError, ValueError) as error:
+    except (CheckpointError, ConfigError, ExportError, ImportError, OSError, ValueError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
     print(report(record))
     print(f'written to {args.folder}')

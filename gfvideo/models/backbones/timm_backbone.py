@@ -52,7 +52,8 @@ class TimmBackbone(nn.Module):
 
     Args:
         name: a name that ``timm.list_models()`` knows, e.g. 'convnext_tiny' or 'resnet50.a1_in1k'.
-        pretrained: read timm's weights of that name, from its cache or the network; ``init_weights`` leaves them as they are.
+        pretrained: let ``init_weights`` read timm's weights of that name, from its cache or the network; building the network, or loading
+            a checkpoint into it, needs neither.
         shift_points: timm's names of the modules in front of which the temporal shift goes; None to find them (see ``shift_points``).
         timm_kwargs: further arguments of ``timm.create_model``, e.g. ``img_size=96`` for networks of one image size.
 
@@ -81,7 +82,8 @@ class TimmBackbone(nn.Module):
             raise ValueError(f'timm {timm.__version__} has no model {name!r}; choose one of timm.list_models()'
                              + (f', such as {near}' if near else ''))
         self.name, self.pretrained = name, pretrained
-        self.model = timm.create_model(name, pretrained=pretrained, **{'num_classes': 0, **timm_kwargs})
+        self._timm_kwargs = {'num_classes': 0, **timm_kwargs}
+        self.model = timm.create_model(name, **self._timm_kwargs)
         stages = self._stages()
         self.last_stride = max(stages)
         self.channels: dict[int, int] = {stride: info['num_chs'] for stride, info in stages.items()}
@@ -221,7 +223,10 @@ class TimmBackbone(nn.Module):
     # ---------------------------------------------------------------------------------------------------- the rest of the contract
 
     def init_weights(self) -> None:
-        """Nothing: timm drew the weights, or read them, when it opened the network."""
+        """timm's weights of the name, if ``pretrained``; else those that timm drew when it opened the network."""
+        if self.pretrained:
+            import timm
+            self.model.load_state_dict(timm.create_model(self.name, pretrained=True, **self._timm_kwargs).state_dict())
 
     def shift_points(self) -> list[str]:
         """The names that were given, or the first convolution or linear layer of every residual branch that timm's layout shows.

@@ -219,3 +219,19 @@ def test_without_timm(fault, told, monkeypatch):
     monkeypatch.setattr(builtins, '__import__', without)
     with pytest.raises(ImportError, match=told):
         TimmBackbone('resnet18')
+
+
+def test_pretrained_weights_are_read_when_weights_are_initialised(monkeypatch):
+    timm = pytest.importorskip('timm')
+    real, asked = timm.create_model, []
+
+    def create(name, pretrained=False, **options):
+        asked.append(pretrained)
+        return real(name, **options)
+
+    monkeypatch.setattr(timm, 'create_model', create)
+    model = TimmBackbone('resnet18', pretrained=True)
+    assert asked == [False]                                              # a checkpoint can be loaded without a network
+    before = model.model.conv1.weight.clone()
+    model.init_weights()
+    assert asked == [False, True] and not torch.equal(before, model.model.conv1.weight)
