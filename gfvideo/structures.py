@@ -46,8 +46,7 @@ class LookState:
         feature_map: ``(B, T, D, h, w)`` map of this look that the policy reads.
         evidence: state of the classifier.
         memory: state of the policy, None before its first choice.
-        centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance. Of a recognizer that focuses on some
-            frames alone they are nan at the others.
+        centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance.
         window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that too.
         cache: causal caches, one dict per step, of the last frame that took that step; empty for the bidirectional shift.
     """

@@ -125,8 +125,8 @@ class AdaFocusRecognizer(Recognizer):
 
         Returns:
             A state with logits ``(B, K, C)``, of which the mean over frames is the sum of both encoders' clip logits; ``memory`` holds the
-            indices ``(B, K)`` of the focus frames, None if all candidates are; ``centres`` and ``window_sizes`` ``(B, T, 2)`` are nan
-            at the other candidates.
+            indices ``(B, K)`` of the focus frames, None if all candidates are; ``centres`` and ``window_sizes`` ``(B, T, 2)`` are the
+            clip's one window.
         """
         candidates = self._frames(frames)[1]
         indices = self._pick(candidates, state.vector)
@@ -134,8 +134,9 @@ class AdaFocusRecognizer(Recognizer):
         patches = self._cut(self._take(candidates, indices), choice)
         features = self.focus_encoder(patches)
         logits = self.classifier['focus'](self.dropout(features.vector.detach())) + state.evidence                 # (B, K, C)
-        return LookState(1, logits, features.vector, features.map, None, indices, self._spread(choice.centres, candidates, indices),
-                         window_sizes=self._spread(choice.window_sizes, candidates, indices))
+        B, T = candidates.shape[:2]
+        sizes = None if choice.window_sizes is None else choice.window_sizes[:, :1].expand(B, T, 2)
+        return LookState(1, logits, features.vector, features.map, None, indices, choice.centres[:, :1].expand(B, T, 2), window_sizes=sizes)
 
     def choose(self, frames: Frames, state: LookState) -> Choice:
         """The window of the clip, from the glance map without gradient to the encoder."""
@@ -150,16 +151,12 @@ class AdaFocusRecognizer(Recognizer):
         return crop_windows(frames, centres, choice.window_sizes[:, :1].expand(B, K, 2), self.patch_size)
 
     @staticmethod
-    def _spread(values: Tensor | None, candidates: Tensor, indices: Tensor | None) -> Tensor | None:
-        """A window's numbers ``(B, ., 2)`` at the frames that were focused on, nan at the others: ``(B, T, 2)``."""
-        if values is None:
-            return None
-        B, T = candidates.shape[:2]
-        values = values[:, :1].expand(B, T, 2)
-        if indices is None:
-            return values
-        chosen = torch.zeros(B, T, dtype=torch.bool, device=values.device).scatter(1, indices, True)
-        return values.masked_fill(~chosen[..., None], torch.nan)
+    def _where_focused(values: Tensor | None, indices: Tensor | None) -> Tensor | None:
+        """A window's numbers ``(B, T, 2)`` as ``(B, 1, T, 2)``, nan at the frames that were not focused on."""
+        if values is None or indices is None:
+            return None if values is None else values[:, None]
+        chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device).scatter(1, indices, True)
+        return values.masked_fill(~chosen[..., None], torch.nan)[:, None]
 
     def looks(self, frames: Frames) -> list[LookState]:
         """The states after steps 0 and 1."""
@@ -171,7 +168,7 @@ class AdaFocusRecognizer(Recognizer):
     def predict_steps(self, frames: Frames) -> Prediction:
         glance, focus = self.looks(frames)
         step_logits = torch.stack([glance.logits.mean(1), focus.logits.mean(1)], dim=1)                            # (B, 2, C)
-        return Prediction(step_logits, focus.centres[:, None], None if focus.window_sizes is None else focus.window_sizes[:, None])
+        return Prediction(step_logits, *(self._where_focused(values, focus.memory) for values in (focus.centres, focus.window_sizes)))
 
     def forward(self, inputs: Frames, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
         """See :meth:`Recognizer.forward`; takes ``dict(glance=..., focus=...)`` too."""
