@@ -7,13 +7,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .mobile_blocks import InvertedResidual, conv_norm, init_convolutions, names_of_timm, round_to_8
+from .mobile_blocks import InvertedResidual, SequentialBackbone, conv_norm, init_convolutions, names_of_timm, round_to_8
 
 __all__ = ['EfficientNet']
 
 
 @MODELS.register_module()
-class EfficientNet(nn.Module):
+class EfficientNet(SequentialBackbone):
     """EfficientNet feature extractor, without the classifier and without stochastic depth.
 
     Args:
@@ -62,20 +62,6 @@ class EfficientNet(nn.Module):
         """The expansion of every inverted residual that expands and has a skip connection, as in TSM's MobileNetV2."""
         return [f'features.{i}.{j}.block.0.0' for i, stage in enumerate(self.features) for j, block in enumerate(stage)
                 if isinstance(block, InvertedResidual) and block.skip and block.expands]
-
-    def layers_up_to(self, stride: int) -> list[nn.Module]:
-        """The layers that make the map at ``stride``."""
-        if stride not in self.last_of_stride:
-            raise ValueError(f'EfficientNet has no map at stride {stride}; choose one of {sorted(self.last_of_stride)}')
-        return list(self.features[:self.last_of_stride[stride] + 1])
-
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        maps, stride_of = {}, {last: stride for stride, last in self.last_of_stride.items()}
-        for i, stage in enumerate(self.features):
-            x = stage(x)
-            if i in stride_of:
-                maps[stride_of[i]] = x
-        return maps
 
     @staticmethod
     def rename_pretrained(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from .batch_norm import BatchNorm2d
 
-__all__ = ['InvertedResidual', 'SqueezeExcitation', 'conv_norm', 'init_convolutions', 'names_of_timm', 'round_to_8', 'stages_of_timm']
+__all__ = ['InvertedResidual', 'SequentialBackbone', 'SqueezeExcitation', 'conv_norm', 'init_convolutions', 'names_of_timm', 'round_to_8',
+           'stages_of_timm']
 
 Activation = Callable[..., nn.Module]
 
@@ -25,6 +26,33 @@ def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1,
     layers = [nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
               BatchNorm2d(out_channels, eps=eps)]
     return nn.Sequential(*layers, *([] if activation is None else [activation(inplace=True)]))
+
+
+class SequentialBackbone(nn.Module):
+    """Base of backbones whose ``features`` run one after another; some of them end with the map of a stride.
+
+    Attributes:
+        features: the layers.
+        last_of_stride: index in ``features`` of the layer that makes the map of each stride.
+        channels: C of the map of each stride.
+    """
+    features: nn.Sequential
+    last_of_stride: dict[int, int]
+    channels: dict[int, int]
+
+    def layers_up_to(self, stride: int) -> list[nn.Module]:
+        """The layers that make the map at ``stride``."""
+        if stride not in self.last_of_stride:
+            raise ValueError(f'{type(self).__name__} has no map at stride {stride}; choose one of {sorted(self.last_of_stride)}')
+        return list(self.features[:self.last_of_stride[stride] + 1])
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        maps, stride_of = {}, {last: stride for stride, last in self.last_of_stride.items()}
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in stride_of:
+                maps[stride_of[i]] = x
+        return maps
 
 
 class SqueezeExcitation(nn.Module):

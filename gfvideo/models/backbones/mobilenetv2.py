@@ -6,7 +6,7 @@ import re
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .mobile_blocks import names_of_timm, round_to_8, stages_of_timm
+from .mobile_blocks import SequentialBackbone, names_of_timm, round_to_8, stages_of_timm
 
 __all__ = ['MobileNetV2']
 
@@ -34,7 +34,7 @@ class InvertedResidual(nn.Module):
 
 
 @MODELS.register_module()
-class MobileNetV2(nn.Module):
+class MobileNetV2(SequentialBackbone):
     """MobileNetV2 feature extractor.
 
     Args:
@@ -73,20 +73,6 @@ class MobileNetV2(nn.Module):
         """The first convolution of every inverted residual that expands and has a skip connection (TSM)."""
         return [f'features.{i}.conv.0.0' for i, block in enumerate(self.features)
                 if isinstance(block, InvertedResidual) and block.skip and block.expands]
-
-    def layers_up_to(self, stride: int) -> list[nn.Module]:
-        """The layers that make the map at ``stride``."""
-        if stride not in self.last_of_stride:
-            raise ValueError(f'MobileNetV2 has no map at stride {stride}; choose one of {sorted(self.last_of_stride)}')
-        return list(self.features[:self.last_of_stride[stride] + 1])
-
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        maps, stride_of = {}, {last: stride for stride, last in self.last_of_stride.items()}
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in stride_of:
-                maps[stride_of[i]] = x
-        return maps
 
     @staticmethod
     def rename_pretrained(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

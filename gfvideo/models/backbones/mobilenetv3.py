@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .mobile_blocks import InvertedResidual, conv_norm, init_convolutions, names_of_timm, round_to_8, stages_of_timm
+from .mobile_blocks import InvertedResidual, SequentialBackbone, conv_norm, init_convolutions, names_of_timm, round_to_8, stages_of_timm
 
 __all__ = ['MobileNetV3']
 
 
 @MODELS.register_module()
-class MobileNetV3(nn.Module):
+class MobileNetV3(SequentialBackbone):
     """MobileNetV3 feature extractor, with the linear layer that the paper puts behind the pooling.
 
     Args:
@@ -84,20 +84,6 @@ class MobileNetV3(nn.Module):
         """The expansion of every inverted residual that expands and has a skip connection, as in TSM's MobileNetV2."""
         return [f'features.{i}.block.0.0' for i, block in enumerate(self.features)
                 if isinstance(block, InvertedResidual) and block.skip and block.expands]
-
-    def layers_up_to(self, stride: int) -> list[nn.Module]:
-        """The layers that make the map at ``stride``."""
-        if stride not in self.last_of_stride:
-            raise ValueError(f'MobileNetV3 has no map at stride {stride}; choose one of {sorted(self.last_of_stride)}')
-        return list(self.features[:self.last_of_stride[stride] + 1])
-
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        maps, stride_of = {}, {last: stride for stride, last in self.last_of_stride.items()}
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in stride_of:
-                maps[stride_of[i]] = x
-        return maps
 
     def to_vector(self, deepest: Tensor) -> Tensor:
         """``(N, C, h, w)``, the deepest map, to ``(N, vector_channels)``; a linear classifier follows in the paper."""
