@@ -90,12 +90,16 @@ class AdaFocusRecognizer(Recognizer):
             raise ValueError(f'frames come as a tensor or as dict(glance=..., focus=...), not with {sorted(frames)}')
         return frames['glance'], frames['focus']
 
-    def _pick(self, candidates: Tensor, vectors: Tensor, quantiles: Tensor | None = None) -> Tensor | None:
-        """Indices ``(B, K)`` of the focus frames, None for all the candidates."""
+    def _pick(self, candidates: Tensor, vectors: Tensor) -> Tensor | None:
+        """Indices ``(B, K)`` of the focus frames, None for all the candidates; in training at random quantiles of equal parts."""
         if self.frame_policy is None:
             return None
         T = candidates.shape[1]
         chosen = max(1, T // 3) if self.focus_frames is None else self.focus_frames
+        quantiles = None
+        if self.training:
+            rank = torch.arange(chosen, device=vectors.device)
+            quantiles = (rank + torch.rand(candidates.shape[0], chosen, device=vectors.device)) / chosen
         return frames_at_quantiles(self.frame_policy(vectors).detach(), T, chosen, quantiles)
 
     @staticmethod

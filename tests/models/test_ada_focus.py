@@ -196,3 +196,14 @@ def test_faults():
 def test_fewer_frames_than_the_glance_needs():
     with pytest.raises(ValueError, match='3 frames are fewer than the 4 that the glance needs'):
         build().predict_steps(frames(T=3))
+
+
+def test_training_sees_other_frames_than_the_middles():
+    model, candidates = build('deformable'), frames(B=1, T=30)
+    vectors = torch.randn(1, 4, model.glance_encoder.channels)
+    model.train()
+    torch.manual_seed(0)
+    chosen = {tuple(model._pick(candidates, vectors)[0].tolist()) for _ in range(20)}
+    assert len(chosen) > 5 and all(list(rows) == sorted(set(rows)) and 0 <= rows[0] and rows[-1] < 30 for rows in chosen)
+    model.eval()
+    assert len({tuple(model._pick(candidates, vectors)[0].tolist()) for _ in range(3)}) == 1

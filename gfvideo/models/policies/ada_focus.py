@@ -127,7 +127,7 @@ def frames_at_quantiles(weights: Tensor, candidates: int, chosen: int, quantiles
         weights: ``(B, spans)``, not negative, adding up to 1.
         candidates: frames to choose from, spread evenly over the clip.
         chosen: how many to choose.
-        quantiles: ``(chosen,)`` growing, in (0, 1); None for the middles of equal parts.
+        quantiles: ``(chosen,)`` or ``(B, chosen)``, growing, in (0, 1); None for the middles of equal parts.
 
     Returns:
         ``(B, chosen)`` indices of candidates, growing.
