@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from ..registry import MODELS
 from .files import ConversionError
 
-__all__ = ['BackboneWeights', 'identify_backbone', 'split_classifier']
+__all__ = ['BackboneWeights', 'identify_backbone', 'in_torchvision', 'split_classifier']
 
-WIDTHS = (1.0, 0.75, 1.25, 0.5, 1.5, 1.4, 0.35, 2.0, 1.3, 1.1, 0.25, 0.1)
+# those that are published first, then every twentieth from 2 down to 0.25, below which blocks lose their expansion and with it their names
+WIDTHS = tuple(dict.fromkeys([1.0, 0.75, 1.25, 0.5, 1.5, 1.4, 0.35, *(round(0.05 * number, 2) for number in range(40, 4, -1))]))
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     'ResNet': tuple(dict(depth=depth) for depth in (18, 34, 50, 101, 152)),
     'MobileNetV2': tuple(dict(width=width) for width in WIDTHS),

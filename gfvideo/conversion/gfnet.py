@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..registry import MODELS
@@ -113,7 +114,8 @@ def _map_cells(policy: Mapping[str, Tensor], config: dict) -> int:
 
 
 def _map_channels(config: dict) -> int:
-    backbone = MODELS.build(config)
+    with torch.device('meta'):
+        backbone = MODELS.build(config)
     return backbone.channels[max(backbone.channels)]
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..models import MobileNetV2, ResNet
@@ -57,7 +58,8 @@ def encoder_from_tsm(weights: Mapping[str, Tensor], shift: str = 'bidirectional'
 
 def _check_shift(found: BackboneWeights, marked: set[str]) -> None:
     """The marked modules are the shift points of the backbone."""
-    expected = set(MODELS.build(found.config).shift_points())
+    with torch.device('meta'):
+        expected = set(MODELS.build(found.config).shift_points())
     if not marked & expected:              # TSM's flat MobileNetV2: features.3.conv.0 is what is features.3.conv.0.0 here
         expected = {point.removesuffix('.0') for point in expected}
     if marked != expected:

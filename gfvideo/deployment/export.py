@@ -400,7 +400,7 @@ def _earlier_graphs(folder: Path) -> set[str]:
     if folder.exists() and not folder.is_dir():
         raise ExportError(f'{folder} is a file; name a folder for the graphs')
     record = folder / RECORD
-    named = {graph['file'] for graph in json.loads(record.read_text(encoding='utf-8'))['graphs']} if record.is_file() else set()
+    named = {graph['file'] for graph in json.loads(record.read_text(encoding='utf-8')).get('graphs', [])} if record.is_file() else set()
     foreign = sorted(path.name for path in folder.glob('*.onnx') if path.name not in named and _GRAPH_NAME.fullmatch(path.name))
     if foreign:
         raise ExportError(f'{folder} holds {", ".join(foreign)}, which no export recorded in {RECORD} wrote; name an empty folder, or '

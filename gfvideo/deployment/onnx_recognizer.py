@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..apis import parse_config
-from ..models.base import Prediction, Recognizer
+from ..models.base import Recognizer
 from ..structures import LookState
 from .optional import needed
 from .record import GraphRecord, read_export
@@ -80,18 +80,6 @@ class OnnxRecognizer(Recognizer):
         if step > self.steps:
             raise ValueError(f'look {step} was asked of an export of {self.steps} focus steps')
         return packed(step, self._run(step, frames, named_tensors(state)))
-
-    def looks(self, frames: Tensor) -> list[LookState]:
-        """The states after steps 0..S of frames ``(B, T, 3, H, W)``."""
-        states = [self.glance(frames)]
-        for _ in range(self.steps):
-            states.append(self.focus(frames, states[-1]))
-        return states
-
-    def predict_steps(self, frames: Tensor) -> Prediction:
-        states = self.looks(frames)
-        step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)                        # (B, S+1, C)
-        return Prediction(step_logits, torch.stack([state.centres for state in states[1:]], dim=1) if self.steps else None)
 
     def losses(self, frames: Tensor, labels: Tensor) -> NoReturn:
         raise ValueError('an exported recognizer only predicts; train the one it was exported from')

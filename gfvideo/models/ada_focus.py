@@ -162,11 +162,6 @@ class AdaFocusRecognizer(Recognizer):
         chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device).scatter(1, indices, True)
         return values.masked_fill(~chosen[..., None], torch.nan)[:, None]
 
-    def looks(self, frames: Frames) -> list[LookState]:
-        """The states after steps 0 and 1."""
-        glance = self.glance(frames)
-        return [glance, self.focus(frames, glance)]
-
     # ---- prediction and losses
 
     def predict_steps(self, frames: Frames) -> Prediction:

@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..registry import MODELS
-from ..structures import ClipSample
+from ..structures import ClipSample, LookState
 from .stream import Exits, Stream, StreamState
 
 __all__ = ['Prediction', 'Recognizer', 'Supervision', 'as_size', 'known_supervision', 'labels_of', 'running_mean', 'supervised_loss',
@@ -85,7 +85,8 @@ def known_supervision(supervision: str) -> str:
 
 
 class Recognizer(BaseModel):
-    """Base of the clip recognizers; a subclass gives ``predict_steps`` and ``losses``."""
+    """Base of the clip recognizers; a subclass gives ``steps`` (S), ``glance``, ``focus`` if S is not 0, and ``losses``."""
+    steps: int
 
     def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
@@ -105,8 +106,21 @@ class Recognizer(BaseModel):
             self._is_init = True
 
     @abstractmethod
+    def glance(self, frames: Tensor) -> LookState:
+        """Step 0 at frames ``(B, T, 3, H, W)``."""
+
+    def looks(self, frames: Tensor) -> list[LookState]:
+        """The states after steps 0..S of frames ``(B, T, 3, H, W)``."""
+        states = [self.glance(frames)]
+        for _ in range(self.steps):
+            states.append(self.focus(frames, states[-1]))
+        return states
+
     def predict_steps(self, frames: Tensor) -> Prediction:
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``."""
+        states = self.looks(frames)
+        step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)                      # (B, S+1, C)
+        return Prediction(step_logits, torch.stack([state.centres for state in states[1:]], dim=1) if self.steps else None)
 
     @abstractmethod
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:

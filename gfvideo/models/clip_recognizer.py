@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from ..structures import LookState
-from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, supervised_loss, top1
+from .base import Recognizer, Supervision, as_size, known_supervision, supervised_loss, top1
 from .temporal import Cache
 
 __all__ = ['ClipRecognizer', 'Resize', 'resize_frames']
@@ -71,9 +71,6 @@ class ClipRecognizer(Recognizer):
     def frame_logits(self, frames: Tensor) -> Tensor:
         """``(B, T, 3, H, W)`` to ``(B, T, C)``."""
         return self.glance(frames).logits
-
-    def predict_steps(self, frames: Tensor) -> Prediction:
-        return Prediction(self.frame_logits(frames).mean(1, keepdim=True), None)
 
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         logits = self.frame_logits(frames).float()                                                              # (B, T, C)

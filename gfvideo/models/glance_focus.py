@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..ops import crop_patches
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
-from .base import Prediction, Recognizer, Supervision, as_size, known_supervision, labels_of, supervised_loss, top1
+from .base import Recognizer, Supervision, as_size, known_supervision, labels_of, supervised_loss, top1
 from .clip_recognizer import Resize, resize_frames
 from .policies import CentrePolicy, Choice, Geometry, Observation, RandomPolicy
 from .ppo import Reward, Rollout, clipped_policy_loss, explained_variance, generalised_advantages, normalise, step_rewards
@@ -163,19 +163,7 @@ class GlanceFocusRecognizer(Recognizer):
         with torch.no_grad():
             return self.policy(observation, state.memory, self.geometry(frames), sample=centres == 'sample')
 
-    def looks(self, frames: Tensor) -> list[LookState]:
-        """The states after steps 0..S of frames ``(B, T, 3, H, W)``."""
-        states = [self.glance(frames)]
-        for _ in range(self.steps):
-            states.append(self.focus(frames, states[-1]))
-        return states
-
-    # ---- prediction and the losses of stages 1 and 3
-
-    def predict_steps(self, frames: Tensor) -> Prediction:
-        states = self.looks(frames)
-        step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)                        # (B, S+1, C)
-        return Prediction(step_logits, torch.stack([state.centres for state in states[1:]], dim=1) if self.steps else None)
+    # ---- the losses of stages 1 and 3
 
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Every step supervised, and the encoders' own heads (GFNet, Eq. 8): mean over steps of CE + aux_weight * own CE."""

@@ -10,9 +10,11 @@ from published_networks import gfnet
 
 from gfvideo.apis import init_recognizer
 from gfvideo.conversion import ConversionError, recognise_form
+from gfvideo.conversion.backbones import identify_backbone
 from gfvideo.conversion.gfnet import convert_gfnet
 from gfvideo.models import ClipRecognizer
 from gfvideo.models.backbones import MobileNetV3
+from gfvideo.registry import MODELS
 
 CLASSES = 7
 
@@ -223,3 +225,12 @@ def test_more_steps_than_the_classifier_has():
     config = dict(type='MobileNetV3', size='small', norm_eps=1e-5)
     with pytest.raises(ConversionError, match='7 focus steps .* choose --steps 4 or fewer'):
         convert_gfnet(gfnet_file(MobileNetV3('small', norm_eps=1e-5), config, 64, 3), steps=7)
+
+
+@pytest.mark.parametrize('config', [dict(type='MobileNetV2', width=0.9),
+                                    dict(type='MobileNetV3', size='small', width=0.65, rounding='timm')])
+def test_a_width_that_nobody_published(config):
+    with torch.device('meta'):
+        weights = MODELS.build(config).state_dict()
+        found = MODELS.build(identify_backbone(weights).config).state_dict()
+    assert {name: value.shape for name, value in found.items()} == {name: value.shape for name, value in weights.items()}
