@@ -7,9 +7,10 @@ from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
 from .optim import AutocastOptimWrapper
 from .policy_loop import PolicyLoop
+from .schedulers import WarmupLR
 from .stages import Stage, StageRecord, check_stages, expand_stages, load_config, run_stages, select_stage
 
 __all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook', 'ExitingRecognizer',
-           'PolicyLoop', 'ResumableEpochLoop', 'SafeCheckpointHook', 'Stage', 'StageRecord', 'adapt_to_devices', 'check_exits',
+           'PolicyLoop', 'ResumableEpochLoop', 'SafeCheckpointHook', 'Stage', 'StageRecord', 'WarmupLR', 'adapt_to_devices', 'check_exits',
            'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed', 'latest_checkpoint', 'load_checkpoint',
            'load_config', 'load_weights', 'run_stages', 'select_stage', 'weights_hash']

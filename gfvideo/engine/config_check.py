@@ -6,6 +6,7 @@ import copy
 import difflib
 import inspect
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from typing import Any
 from mmengine import registry
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
+
+from .schedulers import LONG_WARMUP, warmup_share
 
 __all__ = ['KNOWN_KEYS', 'ConfigError', 'check_keys', 'check_stage', 'explain_unknown']
 
@@ -199,12 +203,25 @@ class _StageCheck:
                               f'(model.frozen={cfg.model.get("frozen")})?')
         wrapper = self.build('optim_wrapper', lambda: build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
         schedulers = cfg.get('param_scheduler') or []
+        built = []
         for number, scheduler in enumerate([schedulers] if 'type' in schedulers else schedulers):
             arguments = dict(optimizer=wrapper, epoch_length=epoch_length)
             if 'max_epochs' in cfg.train_cfg:                     # as the Runner does
                 arguments['end'] = cfg.train_cfg.max_epochs * (1 if scheduler.get('by_epoch', True) else epoch_length)
-            self.build(f'param_scheduler.{number}', lambda scheduler=scheduler, arguments=arguments:
-                       registry.PARAM_SCHEDULERS.build(scheduler, default_args=arguments))
+            built.append(self.build(f'param_scheduler.{number}', lambda scheduler=scheduler, arguments=arguments:
+                                    registry.PARAM_SCHEDULERS.build(scheduler, default_args=arguments)))
+        self.warmup(built, cfg, epoch_length)
+
+    def warmup(self, schedulers: list[Any], cfg: Config, epoch_length: int) -> None:
+        """Warn of a warm-up that is half of the stage or more: a rate that was set for it is not what it trains at."""
+        if 'max_epochs' not in cfg.train_cfg:
+            return
+        share = warmup_share(schedulers, cfg.train_cfg.max_epochs, epoch_length)
+        if share >= LONG_WARMUP:
+            iterations = cfg.train_cfg.max_epochs * epoch_length
+            print_log(f'{self.place}the warm-up of param_scheduler takes {100 * share:.0f} % of the {iterations} iterations, '
+                      "so the rate that is set is reached late or never; warm up over a share of the stage: "
+                      "dict(type='WarmupLR', share=0.1, by_epoch=False)", logger='current', level=logging.WARNING)
 
 
 def _full(dataset: Any) -> Any:
