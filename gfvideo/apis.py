@@ -1,9 +1,8 @@
 """Use a trained recognizer from Python: build it from its checkpoint, show it a video, whole or frame by frame."""
 from __future__ import annotations
 
-import ast
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
@@ -16,6 +15,7 @@ from mmengine.registry import DefaultScope
 
 from .data import dataset as datasets
 from .data.streaming import FrameSource, Source, Video, describe_video
+from .engine.carried import carried_config, import_own, parse_config
 from .engine.checkpoint import load_checkpoint, load_weights
 from .engine.config_check import ConfigError
 from .engine.exiting import check_exits, micro_batch_for
@@ -33,16 +33,19 @@ Exits = str | PathLike[str] | Calibration | StepExits | StreamExits
 """A file of ``tools/calibrate.py``, what was read from it, or exits of your own."""
 
 def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoint: str | PathLike[str] | None = None,
-                    device: str | torch.device = 'cpu', cfg_options: dict[str, Any] | None = None) -> Recognizer:
+                    device: str | torch.device = 'cpu', cfg_options: dict[str, Any] | None = None,
+                    custom_imports: str | Sequence[str] = ()) -> Recognizer:
     """Build a recognizer, ready to predict.
 
     Args:
         config: a config file or a :class:`Config`; None takes the one that the checkpoint carries. Of a config with stages, the model is
-            that of the last one.
+            that of the last one. A config file is a program and is run; what a checkpoint carries is not, and may name parts that are
+            registered under gfvideo alone.
         checkpoint: weights to load, read with ``weights_only=True``; None leaves the weights as they are first drawn.
         device: where the recognizer lives.
         cfg_options: settings to change, as :func:`~gfvideo.engine.stages.expand_stages` takes them, e.g.
             ``{'model.test_centres': 'random'}``.
+        custom_imports: modules of your own to import first, so that a checkpoint may carry the names of the parts they register.
 
     Returns:
         The recognizer in eval mode. ``recognizer.cfg`` is its config and ``recognizer.dataset_meta`` what the checkpoint says of the
@@ -50,14 +53,16 @@ def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoi
 
     Raises:
         ValueError: if neither config nor checkpoint is given.
-        ConfigError: if a setting is unknown, or the checkpoint carries no config, or one that is more than plain data.
+        ConfigError: if a setting is unknown, or the checkpoint carries no config, one that is more than plain data, or one that names
+            a part that is not registered.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
     loaded = None if checkpoint is None else load_checkpoint(fspath(checkpoint))
     meta = {} if loaded is None else loaded['meta']
-    cfg = _carried_config(meta, checkpoint) if config is None else _given_config(config)
+    import_own(custom_imports)
+    cfg = carried_config(meta.get('cfg'), fspath(checkpoint)) if config is None else _given_config(config)
     cfg = select_stage(expand_stages(cfg, cfg_options), None).cfg
     with _own_scope():
         model = MODELS.build(_model_config(cfg))
@@ -250,56 +255,6 @@ def _model_config(cfg: Config) -> dict:
 
 def _given_config(config: str | PathLike[str] | Config) -> Config:
     return config.copy() if isinstance(config, Config) else load_config(fspath(config))
-
-
-def _carried_config(meta: dict, checkpoint: str | PathLike[str]) -> Config:
-    text = meta.get('cfg')
-    if not isinstance(text, str) or not text.strip():
-        raise ConfigError(f'{fspath(checkpoint)} carries no config (meta has {sorted(meta)}); give its config file too')
-    try:
-        return parse_config(text)
-    except ValueError as error:
-        raise ConfigError(f'the config in {fspath(checkpoint)} cannot be used: {error}; give its config file') from error
-
-
-def parse_config(text: str) -> Config:
-    """Read the text of a finished config (``Config.pretty_text``, as checkpoints carry it) without running it.
-
-    A config file is a program. Text from a checkpoint may come from anyone, so only assignments of plain values pass: numbers, text,
-    True, False, None, inf, nan, lists, tuples, sets, dicts and ``dict(...)``.
-
-    Raises:
-        ValueError: if the text holds anything else.
-    """
-    try:
-        lines = ast.parse(text).body
-    except SyntaxError as error:
-        raise ValueError(f'line {error.lineno} is not Python') from error
-    values = {}
-    for line in lines:
-        if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
-            raise ValueError(f'line {line.lineno} is more than "name = value"')
-        values[line.targets[0].id] = _plain_value(line.value)
-    return Config(values)
-
-
-def _plain_value(node: ast.expr) -> Any:
-    match node:
-        case ast.Constant(value):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.expr() as operand) if isinstance(number := _plain_value(operand), (int, float)):
-            return -number
-        case ast.Name(id='inf' | 'nan' as name):
-            return float(name)
-        case ast.List(elts) | ast.Tuple(elts) | ast.Set(elts):
-            kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
-            return kind(_plain_value(item) for item in elts)
-        case ast.Dict(keys, items) if None not in keys:
-            return {_plain_value(key): _plain_value(item) for key, item in zip(keys, items, strict=True)}
-        case ast.Call(func=ast.Name(id='dict'), args=args, keywords=keywords) if all(keyword.arg for keyword in keywords):
-            first = dict(_plain_value(args[0])) if args else {}
-            return first | {keyword.arg: _plain_value(keyword.value) for keyword in keywords}
-    raise ValueError(f'line {node.lineno} holds {ast.unparse(node)[:60]!r}, which is no plain value')
 
 
 @contextmanager

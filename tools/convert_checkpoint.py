@@ -29,6 +29,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--classes', metavar='FILE', help='names of the classes, one a line, in the order of the labels')
     parser.add_argument('--trust-pickle', action='store_true',
                         help='load an input that holds more than tensors and plain values; such a file can run any program')
+    parser.add_argument('--custom-imports', nargs='+', metavar='MODULE', default=[],
+                        help='modules of your own to import, whose parts INPUT may name')
     parser.add_argument('--overwrite', action='store_true', help='replace OUTPUT if it exists')
     return parser.parse_args(arguments)
 
@@ -69,7 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
         if output.exists() and not args.overwrite:
             raise ConversionError(f'{output} exists; name another, or replace it with --overwrite')
         if args.to:
-            conversion.save_exported(conversion.export_encoder(init_recognizer(None, source), args.to, args.part), output)
+            model = init_recognizer(None, source, custom_imports=args.custom_imports)
+            conversion.save_exported(conversion.export_encoder(model, args.to, args.part), output)
             print(f'{output}: for {args.to}')
             return
         form = conversion.recognise_form(conversion.read_published(source, args.trust_pickle)) if args.form == 'auto' else args.form

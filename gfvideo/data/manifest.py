@@ -289,6 +289,8 @@ def read_manifest(folder: str | Path) -> Manifest:
 def _load_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding='utf-8'))
+    except RecursionError as error:
+        raise ManifestError(f'{file}: nested too deeply to be of a prepared dataset; prepare the dataset again') from error
     except UnicodeDecodeError as error:
         raise ManifestError(f'{file}: not UTF-8 text ({error}); write it again as UTF-8') from error
     except json.JSONDecodeError as error:

@@ -9,11 +9,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..apis import parse_config
+from ..engine.carried import carried_config, import_own
 from ..models.base import Recognizer
 from ..structures import LookState
 from .optional import needed
-from .record import GraphRecord, read_export
+from .record import RECORD, GraphRecord, read_export
 from .states import BEFORE, named_tensors, packed
 
 __all__ = ['OnnxRecognizer']
@@ -30,6 +30,7 @@ class OnnxRecognizer(Recognizer):
         folder: with ``export.json``.
         threads: of each run; None leaves it to onnxruntime (a thread a core).
         providers: of onnxruntime, in order of preference; None takes the CPU.
+        custom_imports: see :func:`~gfvideo.apis.init_recognizer`.
 
     Attributes:
         record: what ``export.json`` says.
@@ -40,17 +41,20 @@ class OnnxRecognizer(Recognizer):
     Raises:
         ImportError: if onnxruntime is missing.
         FileNotFoundError: if there is no export in the folder, or a graph is missing.
-        ValueError: if a graph has changed since, or ``threads`` is below 1.
+        ConfigError: if the config in ``export.json`` is more than plain data, or names a part that is not registered.
+        ValueError: if ``export.json`` is malformed, a graph has changed since, or ``threads`` is below 1.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None, providers: Sequence[str] | None = None):
+    def __init__(self, folder: str | Path, threads: int | None = None, providers: Sequence[str] | None = None,
+                 custom_imports: str | Sequence[str] = ()):
         onnxruntime = needed('onnxruntime')
         if threads is not None and threads < 1:
             raise ValueError(f'threads={threads} must be at least 1')
         record = read_export(folder)
         super().__init__(record.num_classes, dict(type='ClipPreprocessor', **record.preprocessor))
         self.record, self.steps = record, record.steps
-        self.cfg = Config() if record.cfg is None else parse_config(record.cfg)
+        import_own(custom_imports)
+        self.cfg = Config() if record.cfg is None else carried_config(record.cfg, str(Path(folder) / RECORD))
         self.dataset_meta, self.described = record.dataset_meta, record.model
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0

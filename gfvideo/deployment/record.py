@@ -95,7 +95,8 @@ def read_export(folder: str | Path) -> ExportRecord:
             raise ValueError(f'it has format {found}, this version reads {FORMAT}')
         graphs = [GraphRecord(**graph) for graph in content.pop('graphs')]
         record = ExportRecord(graphs=graphs, **{**content, 'frame_size': tuple(content['frame_size'])})
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        _check(record)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} cannot be used ({type(error).__name__}: {error}); export again') from error
     for graph in {graph.file: graph for graph in graphs}.values():
         if not path.with_name(graph.file).is_file():
@@ -103,3 +104,29 @@ def read_export(folder: str | Path) -> ExportRecord:
         if file_hash(path.with_name(graph.file)) != graph.sha256:
             raise ValueError(f'{path.with_name(graph.file)} is not the graph that {path} tells of; copy the whole folder, or export again')
     return record
+
+
+def _check(record: ExportRecord) -> None:
+    """Refuse values that an export cannot have written; what they are used for comes later, and trusts them."""
+    counts = dict(steps=record.steps, num_classes=record.num_classes, frames=record.frames, opset=record.opset,
+                  height=record.frame_size[0], width=record.frame_size[1])
+    for name, value in counts.items():
+        if type(value) is not int or value < (name != 'steps'):
+            raise ValueError(f'{name} is {value!r}, not a number of them')
+    if len(record.graphs) != record.steps + 1:
+        raise ValueError(f'it has {len(record.graphs)} graphs for the glance and {record.steps} focus steps')
+    for graph in record.graphs:
+        if not isinstance(graph.file, str) or Path(graph.file).name != graph.file or not graph.file:
+            raise ValueError(f'graph {graph.file!r} is not the name of a file beside it')
+    values = record.preprocessor
+    if set(values) != {'mean', 'std'} or not all(_is_rgb(value) for value in values.values()):
+        raise ValueError(f'preprocessor is {values!r}, not mean and std of R, G and B')
+    for name in ('model', 'dataset_meta', 'versions'):
+        if not isinstance(getattr(record, name), dict):
+            raise ValueError(f'{name} is {getattr(record, name)!r}, not an object')
+    if not isinstance(record.cfg, str | None):
+        raise ValueError(f'cfg is a {type(record.cfg).__name__}, not the text of a config')
+
+
+def _is_rgb(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(item) in (int, float) for item in value)

@@ -148,7 +148,9 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
         if not content or not all(isinstance(value, Tensor) for value in content.values()):
             raise CheckpointError(f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?')
         content = dict(state_dict=content)
-    content.setdefault('meta', {})
+    meta = content.setdefault('meta', {})
+    if isinstance(meta, dict):
+        meta.pop('config', None)                                  # the Runner would run that text when it resumes
     return content
 
 

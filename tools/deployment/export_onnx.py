@@ -33,6 +33,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--opset', type=int, default=18, metavar='N', help="version of ONNX's operators (default: %(default)s)")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
                         help='settings of the config to change, e.g. model.test_centres=centre')
+    parser.add_argument('--custom-imports', nargs='+', metavar='MODULE', default=[],
+                        help='modules of your own to import, whose parts the checkpoint may name')
     args = parser.parse_args(arguments)
     if len(args.paths) not in (2, 3):
         parser.error(f'give [CONFIG] CHECKPOINT OUT_DIR, not {len(args.paths)} paths')
@@ -63,7 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo.deployment import ExportError, export_recognizer
     from gfvideo.engine import CheckpointError, ConfigError
     try:
-        model = init_recognizer(args.config, args.checkpoint, cfg_options=args.cfg_options)
+        model = init_recognizer(args.config, args.checkpoint, cfg_options=args.cfg_options,
+                                custom_imports=args.custom_imports)
         record = export_recognizer(model, args.folder, args.frames, None if args.frame_size is None else tuple(args.frame_size), args.opset)
     except (CheckpointError, ConfigError, ExportError, ImportError, OSError, ValueError) as error:
         sys.exit(f'{type(error).__name__}: {error}')

@@ -28,6 +28,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('video', help='video file, or a folder of images')
     parser.add_argument('--exits', metavar='FILE', help='exit early, as this file of tools/calibrate.py says')
     parser.add_argument('--threads', type=int, metavar='N', help='threads of onnxruntime (default: one a core)')
+    parser.add_argument('--custom-imports', nargs='+', metavar='MODULE', default=[],
+                        help='modules of your own to import, whose parts the export may name')
     return parser.parse_args(arguments)
 
 
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo.deployment import OnnxRecognizer
     from gfvideo.exits import ExitsFileError
     try:
-        model = OnnxRecognizer(args.folder, args.threads)
+        model = OnnxRecognizer(args.folder, args.threads, custom_imports=args.custom_imports)
         model.looks(torch.zeros(1, model.record.frames, 3, *model.record.frame_size))      # the first run of a graph also makes its plans
         began = time.perf_counter()
         sample = inference_recognizer(model, args.video, args.exits)

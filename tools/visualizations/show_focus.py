@@ -40,6 +40,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
                              'that hold it is printed')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of random patches (default: %(default)s)')
+    parser.add_argument('--custom-imports', nargs='+', metavar='MODULE', default=[],
+                        help='modules of your own to import, whose parts the checkpoint may name')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='settings of the config to change, e.g. model.test_centres=random')
     args = parser.parse_args(arguments)
@@ -124,7 +126,7 @@ def show(args: argparse.Namespace) -> None:
     from gfvideo.evaluation import read_objects
     from gfvideo.visualization import draw_sample, save_picture, sheet
     torch.manual_seed(args.seed)
-    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options, args.custom_imports)
     objects = None if args.objects is None else read_objects(args.objects)
     label = label_number(model, args.label)
     clips = clips_of_videos(model.cfg, args.videos) if args.videos else clips_of_test_split(model.cfg, args.count)

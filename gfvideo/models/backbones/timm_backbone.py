@@ -18,6 +18,7 @@ from ..temporal import TemporalContext, temporal_context
 __all__ = ['TimmBackbone']
 
 _kept: ContextVar[dict[int, Tensor] | None] = ContextVar('gfvideo_timm_maps', default=None)
+_READS = {'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'}         # arguments of timm.create_model
 _BESIDE = re.compile(r'(^|[._])(stem|downsample|shortcut|skip)')          # no part of a residual branch
 
 
@@ -66,6 +67,14 @@ class TimmBackbone(nn.Module):
         ImportError: if timm is not installed.
         ValueError: if timm does not know the name, or the network has no stages that could be told apart.
     """
+
+    @staticmethod
+    def refused(settings: dict[str, Any]) -> str:
+        """What of settings that a file carries is not followed: all that makes timm read other files, or fetch them."""
+        if not isinstance(settings.get('name'), str) or not re.fullmatch(r'\w+(\.\w+)?', settings['name']):
+            return f'has name={settings.get("name")!r}, which is no name of timm.list_models()'
+        reads = sorted(set(settings) & _READS)
+        return f'has {", ".join(f"{key}={settings[key]!r}" for key in reads)}, which makes timm read other files' if reads else ''
 
     def __init__(self, name: str, pretrained: bool = False, shift_points: Sequence[str] | None = None, **timm_kwargs: Any):
         super().__init__()
