@@ -116,10 +116,12 @@ def report(result: Any, without: float, whole: dict[str, float], clips: int) -> 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
-    try:
-        calibrate(args)
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+    from gfvideo.engine import tell_faults
+    with tell_faults():
+        try:
+            calibrate(args)
+        except ValueError as error:                               # also of what was asked of the search
+            sys.exit(f'{type(error).__name__}: {error}')
 
 
 if __name__ == '__main__':

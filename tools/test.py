@@ -163,12 +163,9 @@ def table(results: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
-    from gfvideo.engine import CheckpointError, ConfigError
-    from gfvideo.exits import ExitsFileError
-    try:
+    from gfvideo.engine import tell_faults
+    with tell_faults():
         test(args)
-    except (ConfigError, CheckpointError, ExitsFileError, FileNotFoundError) as error:
-        sys.exit(f'{type(error).__name__}: {error}')
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -71,14 +72,29 @@ def train(args: argparse.Namespace) -> None:
     run_stages(stages, args.stage, resume)
 
 
+def resuming(arguments: list[str]) -> str:
+    """The command that goes on where this one was cut off."""
+    kept, skip = [], False
+    for argument in arguments:
+        skip = argument == '--resume' or skip and not argument.startswith('-')
+        if not skip and not argument.startswith('--resume='):
+            kept.append(argument)
+    return shlex.join([*command(), *kept, '--resume'])
+
+
+def command() -> list[str]:
+    """How this tool is called; several processes are started by their script."""
+    if 'LOCAL_WORLD_SIZE' in os.environ:
+        return ['torchrun', f'--nproc_per_node={os.environ["LOCAL_WORLD_SIZE"]}', sys.argv[0]]
+    return ['python', sys.argv[0]]
+
+
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
-    from gfvideo.engine import CheckpointError, ConfigError
-    try:
+    from gfvideo.engine import tell_faults
+    with tell_faults(resuming(sys.argv[1:] if arguments is None else [str(argument) for argument in arguments])):
         train(args)
-    except (ConfigError, CheckpointError, FileNotFoundError) as error:
-        sys.exit(f'{type(error).__name__}: {error}')
 
 
 if __name__ == '__main__':

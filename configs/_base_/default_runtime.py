@@ -6,6 +6,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     dataset_epoch=dict(type='DatasetEpochHook'),
     epoch_seed=dict(type='EpochSeedHook'),
+    finite=dict(type='FiniteHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from .. import __version__
-from ..engine.checkpoint import plain, write_atomically
+from ..engine.checkpoint import WEIGHTS_HASH, plain, weights_hash, write_atomically
 from ..models import ClipRecognizer, Recognizer
 from ..registry import MODELS
 from .adafocus import convert_adafocus
@@ -259,8 +259,8 @@ def save_converted(converted: Converted, source: str | Path, output: str | Path)
     if output.exists() and output.samefile(source):
         raise ConversionError(f'{output} is the file to convert; name another output')
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    meta = dict(cfg=converted_config(converted).pretty_text, gfvideo_version=__version__,
-                converted=dict(form=converted.form, source=source.name, sha256=digest))
+    meta = {'cfg': converted_config(converted).pretty_text, 'gfvideo_version': __version__,
+            'converted': dict(form=converted.form, source=source.name, sha256=digest), WEIGHTS_HASH: weights_hash(converted.weights)}
     if converted.classes:
         meta['dataset_meta'] = dict(classes=list(converted.classes))
     _write(dict(state_dict=converted.weights, meta=plain(meta)), output)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..engine.checkpoint import CheckpointError, load_checkpoint, plain, write_atomically
+from ..engine.checkpoint import WEIGHTS_HASH, CheckpointError, load_checkpoint, plain, weights_hash, write_atomically
 
 __all__ = ['publish_checkpoint']
 
@@ -47,7 +47,8 @@ def publish_checkpoint(source: str | Path, target: str | Path, ema: Literal['ave
     meta = {key: loaded['meta'][key] for key in KEPT if loaded['meta'].get(key) is not None}
     weights = {key: value.detach().clone() for key, value in _chosen(loaded, ema, source).items()}     # alone in their storages
     buffer = io.BytesIO()
-    torch.save(dict(state_dict=weights, meta=plain(dict(meta, gfvideo_version=__version__), 'meta')), buffer)
+    meta.update({'gfvideo_version': __version__, WEIGHTS_HASH: weights_hash(weights)})
+    torch.save(dict(state_dict=weights, meta=plain(meta, 'meta')), buffer)
     content = buffer.getvalue()
     path = _named(Path(source), Path(target), hashlib.sha256(content).hexdigest()[:HASH_DIGITS])
     if path.exists() and path.read_bytes() != content:

@@ -2,7 +2,8 @@
 from .checkpoint import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights, weights_hash
 from .config_check import ConfigError
 from .exiting import ExitingRecognizer, check_exits, costs_of, describe_model
-from .hooks import DatasetEpochHook, EpochSeedHook
+from .faults import tell_faults
+from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
 from .optim import AutocastOptimWrapper
@@ -10,7 +11,9 @@ from .policy_loop import PolicyLoop
 from .schedulers import WarmupLR
 from .stages import Stage, StageRecord, check_stages, expand_stages, load_config, run_stages, select_stage
 
-__all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook', 'ExitingRecognizer',
-           'PolicyLoop', 'ResumableEpochLoop', 'SafeCheckpointHook', 'Stage', 'StageRecord', 'WarmupLR', 'adapt_to_devices', 'check_exits',
-           'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed', 'latest_checkpoint', 'load_checkpoint',
-           'load_config', 'load_weights', 'run_stages', 'select_stage', 'weights_hash']
+__all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook',
+           'ExitingRecognizer', 'FiniteHook', 'NotFiniteError', 'PolicyLoop', 'ResumableEpochLoop',
+           'SafeCheckpointHook', 'Stage', 'StageRecord', 'WarmupLR', 'adapt_to_devices', 'check_exits',
+           'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed',
+           'latest_checkpoint', 'load_checkpoint', 'load_config', 'load_weights', 'run_stages',
+           'select_stage', 'tell_faults', 'weights_hash']

@@ -9,9 +9,11 @@ import hashlib
 import inspect
 import os
 import pickle
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ __all__ = ['CheckpointError', 'SafeCheckpointHook', 'latest_checkpoint', 'load_c
            'write_atomically']
 
 _BUFFER = 'history_buffer'
+WEIGHTS_HASH = 'weights_hash'
 
 
 class CheckpointError(RuntimeError):
@@ -129,29 +132,79 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
 
     Raises:
         FileNotFoundError: if there is no such file; the message lists the checkpoints beside it.
-        CheckpointError: if it is damaged, holds more than tensors and plain values, or no weights.
+        CheckpointError: if it is damaged (a part does not fit its checksum, or the weights their stored hash), holds more than tensors
+            and plain values, or no weights; the message names the newest whole checkpoint beside it.
     """
-    try:
-        if str(source).startswith(('http://', 'https://')):
-            content = _download(str(source), map_location)
-        else:
-            content = torch.load(_existing(source), map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no checkpoint '
-                              f'({_first_line(error)}). If you trust where it comes from, load it once with '
-                              'torch.load(..., weights_only=False) and save its state_dict alone') from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f'{source} is damaged or no checkpoint ({_first_line(error)}); download or save it again') from error
+    content = _read(source, map_location)
     if not isinstance(content, dict):
         raise CheckpointError(f'{source} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
     if 'state_dict' not in content:
         if not content or not all(isinstance(value, Tensor) for value in content.values()):
             raise CheckpointError(f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?')
         content = dict(state_dict=content)
+    weights = content['state_dict']
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f'{source} has a state_dict that is no dict of tensors; is it a checkpoint?')
     meta = content.setdefault('meta', {})
-    if isinstance(meta, dict):
-        meta.pop('config', None)                                  # the Runner would run that text when it resumes
+    if not isinstance(meta, dict):
+        raise CheckpointError(f'{source} has a meta that is a {type(meta).__name__}, not a dict; is it a checkpoint?')
+    meta.pop('config', None)                                      # the Runner would run that text when it resumes
+    if (stored := meta.get(WEIGHTS_HASH)) is not None and stored != weights_hash(weights):
+        raise CheckpointError(f'{source} is damaged or was edited: its weights are not those it was saved with (their SHA-256 is not '
+                              f'meta.{WEIGHTS_HASH}); download or save it again{_whole_beside(source)}')
     return content
+
+
+def _read(source: str | Path, map_location: str | torch.device | None) -> Any:
+    """What is in a file or at an address."""
+    try:
+        if str(source).startswith(('http://', 'https://')):
+            return _download(str(source), map_location)
+        path = _existing(source)
+        _check_sums(path)
+        return torch.load(path, map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no checkpoint '
+                              f'({_first_line(error)}). If you trust where it comes from, load it once with '
+                              'torch.load(..., weights_only=False) and save its state_dict alone') from error
+    except _DAMAGED as error:
+        raise CheckpointError(f'{source} is damaged or no checkpoint ({_first_line(error)}); download or save it again'
+                              f'{_whole_beside(source)}') from error
+
+
+_DAMAGED = (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError, OverflowError,
+            struct.error, zlib.error)
+
+
+def _check_sums(path: Path) -> None:
+    """torch writes a checksum beside each part of a file, and does not look at it.
+
+    Raises:
+        ValueError: naming the part that does not fit its own.
+    """
+    if not zipfile.is_zipfile(path):                              # the form of before torch 1.6 has none
+        return
+    with zipfile.ZipFile(path) as parts:
+        bad = parts.testzip()
+    if bad is not None:
+        raise ValueError(f'its part {bad} does not fit its checksum')
+
+
+def _whole_beside(source: str | Path) -> str:
+    """Where a run whose checkpoint is damaged can go on: the newest whole one beside it, in words, or ''."""
+    path = Path(source).expanduser()
+    if not path.is_file():                                        # an address
+        return ''
+    others = sorted((file for file in path.parent.glob('*.pth') if file != path), key=lambda file: -file.stat().st_mtime_ns)
+    for file in others:
+        try:
+            _check_sums(file)
+            content = torch.load(file, 'cpu', weights_only=True, mmap=zipfile.is_zipfile(file))
+        except (*_DAMAGED, pickle.UnpicklingError, OSError):
+            continue
+        if isinstance(content, dict) and 'optimizer' in content:
+            return f', or go on from the one before it, which is whole: --resume {file}'
+    return ''
 
 
 def _download(url: str, map_location: str | torch.device | None) -> Any:
@@ -193,19 +246,48 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], source: str
     """Put the weights of :func:`load_checkpoint`'s answer into ``model``; every key must fit.
 
     Raises:
-        CheckpointError: naming the keys that are missing, superfluous or of another shape.
+        CheckpointError: naming the keys that are missing, superfluous, of another shape, or not finite.
     """
     model = model.module if is_model_wrapper(model) else model
-    weights = {key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()}
-    own = model.state_dict()
+    check_weights(model, checkpoint['state_dict'], str(source))
+    model.load_state_dict(_unwrapped(checkpoint['state_dict']))
+
+
+def check_weights(model: torch.nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that ``model`` could not take whole.
+
+    Raises:
+        CheckpointError: naming the keys that are missing, superfluous, of another shape, or not finite.
+    """
+    weights, own = _unwrapped(state_dict), model.state_dict()
     faults = [('missing in the file', [key for key in own if key not in weights]),
               ('unknown to the model', [key for key in weights if key not in own]),
               ('of another shape', [f'{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}' for key in own
                                     if key in weights and own[key].shape != weights[key].shape])]
-    told = [f'{len(keys)} {fault} ({", ".join(keys[:4])}{", ..." if len(keys) > 4 else ""})' for fault, keys in faults if keys]
+    told = [_listed(keys, fault) for fault, keys in faults if keys]
     if told:
         raise CheckpointError(f'{source} does not fit the model of the config: {"; ".join(told)}. Use the config it was trained with')
-    model.load_state_dict(weights)
+    check_finite(weights, source)
+
+
+def check_finite(state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that are nan or infinite.
+
+    Raises:
+        CheckpointError: naming them.
+    """
+    bad = [key for key, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise CheckpointError(f'{source} holds weights that are nan or infinite: {_listed(bad, "of them")}; its run went wrong '
+                              'before it was saved, use an earlier checkpoint')
+
+
+def _unwrapped(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+
+
+def _listed(keys: Sequence[str], what: str) -> str:
+    return f'{len(keys)} {what} ({", ".join(keys[:4])}{", ..." if len(keys) > 4 else ""})'
 
 
 def weights_hash(state_dict: Mapping[str, Tensor]) -> str:
@@ -273,13 +355,14 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Turn everything but tensors into plain values."""
-        checkpoint['meta'].update(stage=runner.cfg.get('stage'), datasets=_datasets(runner))
+        checkpoint['meta'].update({'stage': runner.cfg.get('stage'), 'datasets': _datasets(runner),
+                                   WEIGHTS_HASH: weights_hash(checkpoint['state_dict'])})
         for key in checkpoint:
             if key != 'state_dict':
                 checkpoint[key] = plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Turn them back, and refuse weights of which none belongs to the model."""
+        """Turn them back, and refuse weights of which none belongs to the model or, to go on with a run, any is missing."""
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = _restore_buffers(checkpoint['message_hub'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -287,6 +370,10 @@ class SafeCheckpointHook(CheckpointHook):
             raise CheckpointError(f'no weight of the checkpoint belongs to {type(model).__name__}: it has e.g. '
                                   f'{list(checkpoint["state_dict"])[:3]}, the model {list(model.state_dict())[:3]}; '
                                   'is load_from the right file?')
+        source = str(runner.cfg.get('load_from') or 'the checkpoint')
+        if runner.cfg.get('resume'):                              # mmengine would go on with the random numbers it drew
+            check_weights(model, checkpoint['state_dict'], source)
+        check_finite(checkpoint['state_dict'], source)
 
 
 def described(dataset: dict) -> str:

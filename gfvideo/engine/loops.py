@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..registry import LOOPS
+from .hooks import NotFiniteError, not_finite, weights_are_finite
 from .random_state import restore_random_state
 
 __all__ = ['ResumableEpochLoop']
@@ -20,9 +21,9 @@ __all__ = ['ResumableEpochLoop']
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """mmengine's epoch loop, which after a checkpoint in mid-epoch goes on with the batches that were left, not with the epoch anew.
 
-    The run is then, to numerical noise, the one that was never cut: batches already seen are skipped by their indices and the random
-    generators are where they were. (With worker processes that holds for datasets whose items depend on seed, epoch and index alone;
-    without, for any.) A validation that was due when the run was cut is made up for.
+    The run is then, to the bit on one thread of a CPU, the one that was never cut: batches already seen are skipped by their indices and
+    the random generators are where they were. (With worker processes that holds for datasets whose items depend on seed, epoch and index
+    alone; without, for any.) A validation that was due when the run was cut is made up for.
 
     Args:
         as :class:`mmengine.runner.EpochBasedTrainLoop`.
@@ -70,7 +71,13 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for index, batch in enumerate(self._rest_of_epoch(seen) if seen else self.dataloader, start=seen):
-            self.run_iter(index, batch)
+            try:
+                self.run_iter(index, batch)
+            except (IndexError, RuntimeError, ValueError) as error:
+                # nan comes as many errors: a place that is no place, a distribution without a mean
+                if isinstance(error, NotFiniteError) or weights_are_finite(self.runner.model):
+                    raise
+                raise not_finite(self.runner, f'weights are nan or infinite ({error})', batch) from error
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -80,8 +87,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         left = DataLoader(whole.dataset, batch_sampler=list(islice(whole.batch_sampler, seen, None)), num_workers=whole.num_workers,
                           collate_fn=whole.collate_fn, pin_memory=whole.pin_memory, timeout=whole.timeout,
                           worker_init_fn=whole.worker_init_fn, multiprocessing_context=whole.multiprocessing_context,
-                          prefetch_factor=whole.prefetch_factor)
-        batches = iter(left)                                      # draws a seed for the workers, as the cut run did: so first
+                          prefetch_factor=whole.prefetch_factor, generator=whole.generator)
+        batches = iter(left)
         states = self.runner.message_hub.get_info('random_states')
         if states is not None and len(states) == self.runner.world_size:
             restore_random_state(states[self.runner.rank])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ['random_state', 'restore_random_state', 'seed_everything']
+__all__ = ['epoch_generator', 'random_state', 'restore_random_state', 'seed_everything']
 
 
 def seed_everything(seed: int, epoch: int, rank: int) -> None:
@@ -24,6 +24,16 @@ def seed_everything(seed: int, epoch: int, rank: int) -> None:
     random.seed(python)
     np.random.seed(numpy)
     torch.manual_seed((torch_high & 0x7FFFFFFF) << 32 | torch_low)
+
+
+def epoch_generator(seed: int, epoch: int, rank: int) -> torch.Generator:
+    """A generator for the loader of one epoch on one rank; what is drawn from it is drawn from no other.
+
+    Args:
+        seed, epoch, rank: see :func:`seed_everything`.
+    """
+    low, high = np.random.SeedSequence([seed, epoch, rank, 1]).generate_state(2).tolist()
+    return torch.Generator().manual_seed((high & 0x7FFFFFFF) << 32 | low)
 
 
 def random_state() -> dict[str, Any]:

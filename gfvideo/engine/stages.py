@@ -31,7 +31,7 @@ _DECIDING = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'opt
              'randomness', 'custom_hooks', 'start_from')
 _LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 _OWN_HOOKS = dict(checkpoint='SafeCheckpointHook', sync_buffers='SyncBuffersHook', dataset_epoch='DatasetEpochHook',
-                  epoch_seed='EpochSeedHook')
+                  epoch_seed='EpochSeedHook', finite='FiniteHook')
 
 
 class Stage(NamedTuple):

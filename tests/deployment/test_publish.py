@@ -42,7 +42,7 @@ def test_it_predicts_as_before_and_keeps_where_it_comes_from(checkpoint, tmp_pat
     assert path.parent == tmp_path / 'published' and path.name == f'epoch_3-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth'
     content = torch.load(path, weights_only=True)
     assert set(content) == {'state_dict', 'meta'} and path.stat().st_size < checkpoint.stat().st_size / 3
-    assert set(content['meta']) == {'cfg', 'dataset_meta', 'stage', 'epoch', 'seed', 'datasets', 'gfvideo_version'}
+    assert set(content['meta']) == {'cfg', 'dataset_meta', 'stage', 'epoch', 'seed', 'datasets', 'gfvideo_version', 'weights_hash'}
     assert content['meta']['gfvideo_version'] == __version__ and content['meta']['datasets']['train']['manifest_hash'] == 'abc'
     before, after = init_recognizer(None, checkpoint), init_recognizer(None, path)
     assert weights_hash(before.state_dict()) == weights_hash(after.state_dict())

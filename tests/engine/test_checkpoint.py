@@ -13,7 +13,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from gfvideo.engine import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights
+from gfvideo.engine import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights, weights_hash
 from gfvideo.engine.checkpoint import plain, write_atomically
 from gfvideo.engine.random_state import random_state, restore_random_state, seed_everything
 
@@ -47,6 +47,7 @@ def test_the_hook_turns_message_hubs_plain_and_back(tmp_path):
     hook.before_save_checkpoint(runner, checkpoint)
     torch.save(checkpoint, tmp_path / 'x.pth')
     loaded = load_checkpoint(tmp_path / 'x.pth')
+    assert loaded['meta'].pop('weights_hash') == weights_hash(runner.model.state_dict())
     assert loaded['meta'] == dict(epoch=3, stage='policy', datasets=dict(train=dict(manifest_hash='12', present=3, official=None)))
     hook.after_load_checkpoint(runner, loaded)
     back = loaded['message_hub']['log_scalars']['loss']

@@ -59,3 +59,20 @@ class KeepWeights(Hook):
     def after_train(self, runner) -> None:
         model = getattr(runner.model, 'module', runner.model)
         torch.save(model.state_dict(), f'{self.folder}/{runner.cfg.stage}_rank{runner.rank}.pth')
+
+
+@HOOKS.register_module()
+class Poison(Hook):
+    """Make a weight nan before the update of iteration ``iteration`` (from 0), or with ``loss`` the loss."""
+    priority = 'VERY_HIGH'
+
+    def __init__(self, iteration: int, loss: bool = False):
+        self.iteration, self.loss = iteration, loss
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter == self.iteration and not self.loss:
+            next(value for value in runner.model.parameters() if value.requires_grad).data.fill_(float('nan'))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if runner.iter == self.iteration and self.loss:
+            outputs['loss'] = torch.tensor(float('inf'))
