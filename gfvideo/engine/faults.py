@@ -46,23 +46,24 @@ def tell_faults(way_on: str = '') -> Iterator[None]:
     """
     on = f'; go on with\n  {way_on}' if way_on else ''
     try:
-        with _sigterm_raises():
-            yield
-    except KeyboardInterrupt:
-        _leave(f'interrupted{on}', 128 + signal.SIGINT)
-    except _Terminated:
-        _leave(f'stopped by SIGTERM{on}', 128 + signal.SIGTERM)
-    except _TOLD as error:
-        sys.exit(f'{type(error).__name__}: {_from_worker(error)}')
-    except (OSError, EOFError) as error:
-        if _of_a_loader(error):                                   # its worker died while it was handing over a batch
-            _forget_workers()
-            sys.exit(_worker_died('was killed', on))
-        if getattr(error, 'errno', None) not in _FULL:
-            raise
-        where = f' ({error.filename})' if error.filename else ''
-        sys.exit(f'{_FULL[error.errno]}{where}: make room{on}')
-    except RuntimeError as error:
+        try:
+            with _sigterm_raises():
+                yield
+        except KeyboardInterrupt:
+            _leave(f'interrupted{on}', 128 + signal.SIGINT)
+        except _Terminated:
+            _leave(f'stopped by SIGTERM{on}', 128 + signal.SIGTERM)
+        except _TOLD as error:
+            sys.exit(f'{type(error).__name__}: {_from_worker(error)}')
+        except (OSError, EOFError) as error:
+            if _of_a_loader(error):                               # its worker died while it was handing over a batch
+                _forget_workers()
+                sys.exit(_worker_died('was killed', on))
+            if getattr(error, 'errno', None) not in _FULL:
+                raise
+            where = f' ({error.filename})' if error.filename else ''
+            sys.exit(f'{_FULL[error.errno]}{where}: make room{on}')
+    except RuntimeError as error:                                 # torch raises it wherever the main thread is, above too
         worker = re.search(r'DataLoader worker \(pid.*?\) (is killed by signal: [^.]*|exited unexpectedly)', str(error))
         if worker is None:
             raise
