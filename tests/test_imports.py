@@ -14,12 +14,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gfvideo'
-LINE = ('registry', 'structures', 'ops', 'data', 'models', 'exits', 'complexity', 'evaluation', 'visualization', 'engine', 'conversion',
-        'apis', 'deployment')
+LINE = ('registry', 'structures', 'weights', 'ops', 'data', 'models', 'exits', 'complexity', 'evaluation', 'visualization', 'engine',
+        'conversion', 'apis', 'deployment')
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out and use without mmengine
 OUTSIDE = ('tools', 'data_prep', 'configs', 'tests')  # they import gfvideo, never the other way round
 THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib'}  # the core of setup.cfg
-OPTIONAL = {'torchcodec', 'timm', 'torchvision', 'onnx', 'onnxruntime', 'onnxscript', 'imageio_ffmpeg'}  # the extras of setup.cfg
+# the extras of setup.cfg
+OPTIONAL = {'torchcodec', 'timm', 'torchvision', 'onnx', 'onnxruntime', 'onnxscript', 'imageio_ffmpeg', 'safetensors'}
 
 
 def imported_modules(source: str, module: str, is_package: bool = False) -> Iterator[tuple[int, str]]:

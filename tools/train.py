@@ -56,7 +56,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    from gfvideo.engine import check_stages, expand_stages, init_distributed, load_config, run_stages, select_stage
+    from gfvideo.engine import check_pretrained, check_stages, expand_stages, init_distributed, load_config, run_stages, select_stage
     cfg = load_config(args.config)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     stages = expand_stages(cfg, args.cfg_options)
@@ -65,6 +65,7 @@ def train(args: argparse.Namespace) -> None:
     if args.stage is not None and 'load_from' in args.cfg_options:
         select_stage(stages, args.stage).cfg.start_from = 'load_from'
     init_distributed(args.launcher, stages[0].cfg.get('env_cfg'))
+    check_pretrained(stages)
     check_stages(stages)
     resume = args.resume
     if resume is None and stages[0].cfg.get('resume'):            # mmengine's own way of asking for it

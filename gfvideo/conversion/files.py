@@ -1,14 +1,14 @@
 """Read checkpoints of other code bases, safely."""
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..weights import DamagedFile, UnsafeFile, read_weights_file
 
 __all__ = ['ConversionError', 'read_published']
 
@@ -21,7 +21,7 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
     """What a published checkpoint file holds.
 
     Args:
-        path: a file written by ``torch.save``.
+        path: a file written by ``torch.save``, or a ``.safetensors`` file.
         trust_pickle: load a file that holds more than tensors and plain values. Such a file can run any program while it is loaded.
 
     Raises:
@@ -32,24 +32,18 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint at {path}')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
+        content = read_weights_file(path)
+    except UnsafeFile as error:
         if not trust_pickle:
-            raise ConversionError(f'{path} holds more than tensors and plain values ({_reason(error)}), and loading it may run a program '
+            raise ConversionError(f'{path} holds more than tensors and plain values ({error}), and loading it may run a program '
                                   'hidden in it. If you trust where it comes from, say so with --trust-pickle') from error
         content = torch.load(path, map_location='cpu', weights_only=False)
-    except (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise ConversionError(f'{path} is damaged, or was not written by torch.save ({type(error).__name__}: {_reason(error)}); is it the '
+    except DamagedFile as error:
+        raise ConversionError(f'{path} is damaged, or was not written by torch.save ({error}); is it the '
                               'right file, and was it downloaded whole?') from error
     if not isinstance(content, Mapping):
         raise ConversionError(f'{path} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
     return dict(content)
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if 'GLOBAL' in line or 'Unsupported' in line]
-    return (telling or lines or [type(error).__name__])[0][:200]
 
 
 def require(weights: Mapping[str, Any], names: Iterable[str], of: str) -> None:

@@ -9,11 +9,11 @@ from .loops import ResumableEpochLoop
 from .optim import AutocastOptimWrapper
 from .policy_loop import PolicyLoop
 from .schedulers import WarmupLR
-from .stages import Stage, StageRecord, check_stages, expand_stages, load_config, run_stages, select_stage
+from .stages import Stage, StageRecord, check_pretrained, check_stages, expand_stages, load_config, run_stages, select_stage
 
 __all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook',
            'ExitingRecognizer', 'FiniteHook', 'NotFiniteError', 'PolicyLoop', 'ResumableEpochLoop',
            'SafeCheckpointHook', 'Stage', 'StageRecord', 'WarmupLR', 'adapt_to_devices', 'check_exits',
-           'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed',
+           'check_pretrained', 'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed',
            'latest_checkpoint', 'load_checkpoint', 'load_config', 'load_weights', 'run_stages',
            'select_stage', 'tell_faults', 'weights_hash']

@@ -8,10 +8,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-import pickle
-import struct
-import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, barrier, get_rank
+from mmengine.dist import all_gather_object
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, print_log
@@ -28,6 +24,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from ..registry import HOOKS
+from ..weights import DamagedFile, UnreachableFile, UnsafeFile, WeightsFileError, is_address, read_weights_file
 from .random_state import random_state
 
 __all__ = ['CheckpointError', 'SafeCheckpointHook', 'latest_checkpoint', 'load_checkpoint', 'load_weights', 'plain', 'weights_hash',
@@ -157,37 +154,19 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
 
 def _read(source: str | Path, map_location: str | torch.device | None) -> Any:
     """What is in a file or at an address."""
+    if not is_address(source):
+        _existing(source)
     try:
-        if str(source).startswith(('http://', 'https://')):
-            return _download(str(source), map_location)
-        path = _existing(source)
-        _check_sums(path)
-        return torch.load(path, map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
+        return read_weights_file(source, map_location)
+    except UnsafeFile as error:
         raise CheckpointError(f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no checkpoint '
-                              f'({_first_line(error)}). If you trust where it comes from, load it once with '
+                              f'({error}). If you trust where it comes from, load it once with '
                               'torch.load(..., weights_only=False) and save its state_dict alone') from error
-    except _DAMAGED as error:
-        raise CheckpointError(f'{source} is damaged or no checkpoint ({_first_line(error)}); download or save it again'
+    except DamagedFile as error:
+        raise CheckpointError(f'{source} is damaged or no checkpoint ({error}); download or save it again'
                               f'{_whole_beside(source)}') from error
-
-
-_DAMAGED = (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError, OverflowError,
-            struct.error, zlib.error)
-
-
-def _check_sums(path: Path) -> None:
-    """torch writes a checksum beside each part of a file, and does not look at it.
-
-    Raises:
-        ValueError: naming the part that does not fit its own.
-    """
-    if not zipfile.is_zipfile(path):                              # the form of before torch 1.6 has none
-        return
-    with zipfile.ZipFile(path) as parts:
-        bad = parts.testzip()
-    if bad is not None:
-        raise ValueError(f'its part {bad} does not fit its checksum')
+    except (UnreachableFile, ImportError) as error:
+        raise CheckpointError(f'{error}' if str(source) in str(error) else f'{source}: {error}') from error
 
 
 def _whole_beside(source: str | Path) -> str:
@@ -198,24 +177,12 @@ def _whole_beside(source: str | Path) -> str:
     others = sorted((file for file in path.parent.glob('*.pth') if file != path), key=lambda file: -file.stat().st_mtime_ns)
     for file in others:
         try:
-            _check_sums(file)
-            content = torch.load(file, 'cpu', weights_only=True, mmap=zipfile.is_zipfile(file))
-        except (*_DAMAGED, pickle.UnpicklingError, OSError):
+            content = read_weights_file(file)
+        except (WeightsFileError, OSError):
             continue
         if isinstance(content, dict) and 'optimizer' in content:
             return f', or go on from the one before it, which is whole: --resume {file}'
     return ''
-
-
-def _download(url: str, map_location: str | torch.device | None) -> Any:
-    """Rank 0 fetches first, so that the others find the file in torch's cache."""
-    if get_rank() != 0:
-        barrier()
-    try:
-        return torch.hub.load_state_dict_from_url(url, map_location=map_location, progress=False, weights_only=True)
-    finally:
-        if get_rank() == 0:
-            barrier()
 
 
 def _existing(source: str | Path) -> Path:
@@ -225,10 +192,6 @@ def _existing(source: str | Path) -> Path:
         raise FileNotFoundError(f'no checkpoint at {path}; ' + (f'{path.parent} holds {", ".join(beside)}' if beside
                                                                  else f'{path.parent} holds no .pth file'))
     return path
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 # mmengine's Runner.resume and load_from come through here as well

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +19,11 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from ..data.manifest import read_manifest
+from ..weights import UnreachableFile, fetch, is_address
 from .checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, write_atomically
 from .config_check import KNOWN_KEYS, ConfigError, check_keys, check_stage, explain_unknown
 
-__all__ = ['Stage', 'StageRecord', 'check_stages', 'expand_stages', 'load_config', 'run_stages', 'select_stage']
+__all__ = ['Stage', 'StageRecord', 'check_pretrained', 'check_stages', 'expand_stages', 'load_config', 'run_stages', 'select_stage']
 
 START_FROM = ('last', 'best', 'load_from')
 RECORD = 'stage_done.json'
@@ -194,6 +195,37 @@ def check_stages(stages: Sequence[Stage]) -> None:
             raise ConfigError(f"stage {stage.name!r} has start_from='best', but stage {before.name!r} keeps no best checkpoint; "
                               "set default_hooks.checkpoint.save_best, e.g. to 'top1'")
         check_stage(stage.name, with_essentials(stage.cfg), datasets)
+
+
+def check_pretrained(stages: Sequence[Stage]) -> None:
+    """Have the pretrained weights of every stage at hand before anything is built; those at an address are fetched now.
+
+    Raises:
+        ConfigError: naming the key, the file or address, and the ways round.
+    """
+    for stage in stages:
+        for key, source in pretrained_sources(stage.cfg.get('model') or {}, 'model'):
+            try:
+                if is_address(source):
+                    fetch(source)
+                elif not Path(source).expanduser().is_file():
+                    raise FileNotFoundError(f'there is no file {source} (looked from {Path.cwd()})')
+            except (UnreachableFile, FileNotFoundError) as error:
+                variable = re.search(r'\{\{\s*\$(\w+):' + re.escape(source), stage.cfg.text or '')
+                local = (f'name a file of them in the environment variable {variable[1]}' if variable
+                         else f'set {key}.checkpoint to a file of them')
+                raise ConfigError(f'pretrained weights, {key}: {error}; {local}, or start from random ones with '
+                                  f'--cfg-options {key}=None') from error
+
+
+def pretrained_sources(values: Any, path: str) -> Iterator[tuple[str, str]]:
+    """(key, file or address) of every ``init_cfg=dict(type='Pretrained', checkpoint=...)`` in nested settings."""
+    if isinstance(values, Mapping):
+        found = values.get('init_cfg')
+        if isinstance(found, Mapping) and found.get('type') == 'Pretrained' and isinstance(found.get('checkpoint'), str):
+            yield f'{path}.init_cfg', found['checkpoint']
+        for key, value in values.items():
+            yield from pretrained_sources(value, f'{path}.{key}')
 
 
 def _checkpoint_hook(cfg: Config) -> Mapping:

@@ -1,14 +1,13 @@
 """Read pretrained weights safely, and place every one of them or say which could not be placed."""
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
+
+from ..weights import DamagedFile, UnsafeFile, read_weights_file
 
 __all__ = ['load_pretrained', 'read_state_dict']
 
@@ -23,22 +22,19 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: if the file cannot be read safely, is damaged, or holds no state dict.
+        ValueError: if the file cannot be fetched or read safely, is damaged, or holds no state dict.
+        ImportError: if it is a .safetensors file and the package safetensors is not installed.
     """
     try:
-        if source.startswith(('http://', 'https://')):
-            content = torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
-        else:
-            path = Path(source).expanduser()
-            if not path.is_file():
-                raise FileNotFoundError(f'pretrained weights {source!r} not found (looked from {Path.cwd()}); give the path of a '
-                                        'checkpoint, or remove init_cfg to start from random weights')
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
+        content = read_weights_file(source)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'pretrained weights {source!r} not found (looked from {Path.cwd()}); give the path of a '
+                                'checkpoint, or remove init_cfg to start from random weights') from error
+    except UnsafeFile as error:
         raise ValueError(f'{source!r} holds more than tensors and plain values, which may run a program while it loads; if you trust it, '
                          f'{_CONVERT} (--trust-pickle)') from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f'{source!r} is damaged, or was not written by torch.save ({type(error).__name__}: {error})') from error
+    except DamagedFile as error:
+        raise ValueError(f'{source!r} is damaged, or was not written by torch.save ({error})') from error
     for key in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
