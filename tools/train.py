@@ -24,7 +24,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16), on CPU or GPU')
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
     parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale learning rates by the real batch size over auto_scale_lr.base_batch_size')
+                        help='scale learning rates by the real batch size over auto_scale_lr.base_batch_size; a stage that trains '
+                             'the policy keeps its own')
     parser.add_argument('--seed', type=int, help='random seed (default: that of the config)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
@@ -39,15 +40,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     """Set in a stage's config, in place, what the flags say."""
-    from gfvideo.engine import ConfigError, adapt_to_devices
+    from gfvideo.engine import adapt_to_devices, scale_rates
     if args.amp:
         cfg.merge_from_dict({'optim_wrapper.type': 'AutocastOptimWrapper'})
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: what its rates are meant for')
-        cfg.auto_scale_lr.enable = True
+    scale_rates(cfg, args.auto_scale_lr)
     if args.seed is not None:
         cfg.merge_from_dict({'randomness.seed': args.seed})
     if args.deterministic:

@@ -6,7 +6,7 @@ from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
-from .optim import AutocastOptimWrapper
+from .optim import AutocastOptimWrapper, scale_rates
 from .policy_loop import PolicyLoop
 from .schedulers import WarmupLR
 from .stages import Stage, StageRecord, check_pretrained, check_stages, expand_stages, load_config, run_stages, select_stage
@@ -14,6 +14,6 @@ from .stages import Stage, StageRecord, check_pretrained, check_stages, expand_s
 __all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook',
            'ExitingRecognizer', 'FiniteHook', 'NotFiniteError', 'PolicyLoop', 'ResumableEpochLoop',
            'SafeCheckpointHook', 'Stage', 'StageRecord', 'WarmupLR', 'adapt_to_devices', 'check_exits',
-           'check_pretrained', 'check_stages', 'costs_of', 'describe_model', 'expand_stages', 'init_distributed',
-           'latest_checkpoint', 'load_checkpoint', 'load_config', 'load_weights', 'run_stages',
-           'select_stage', 'tell_faults', 'weights_hash']
+           'check_pretrained', 'check_stages', 'costs_of', 'describe_model', 'expand_stages',
+           'init_distributed', 'latest_checkpoint', 'load_checkpoint', 'load_config', 'load_weights',
+           'run_stages', 'scale_rates', 'select_stage', 'tell_faults', 'weights_hash']

@@ -32,6 +32,8 @@ class PolicyLoop(ResumableEpochLoop):
     Raises:
         ValueError: if a number is out of range.
     """
+    # PPO makes as many updates whatever the batch, with Adam, whose steps do not grow with it
+    scales_rates = False
 
     def __init__(self, runner: Any, dataloader: Any, max_epochs: int, update_epochs: int = 4, minibatches: int = 4,
                  target_kl: float | None = None, val_begin: int = 1, val_interval: int = 1,

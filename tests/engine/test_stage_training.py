@@ -159,3 +159,10 @@ def test_amp_no_validate_seed_and_auto_scale_lr(train, tmp_path):
     assert content['optimizer']['param_groups'][0]['initial_lr'] == pytest.approx(0.1)
     assert all(value.dtype in (torch.float32, torch.int64) for value in content['state_dict'].values())
     assert not list((tmp_path / 'random').glob('best_*'))
+
+
+def test_the_policys_rate_does_not_follow_the_batch_size(train, three_stages, tmp_path):
+    train(tmp_path, '--no-validate', '--auto-scale-lr', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=4')       # meant for 2
+    rates = {stage: [group['initial_lr'] for group in load_checkpoint(tmp_path / stage / 'epoch_1.pth')['optimizer']['param_groups']]
+             for stage in ('random', 'policy', 'tune')}
+    assert rates == dict(random=[pytest.approx(0.1)], policy=[3e-3], tune=[pytest.approx(0.02)])
