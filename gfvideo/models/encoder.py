@@ -91,7 +91,11 @@ class Encoder(nn.Module):
         return tuple(-(-side // self.map_stride) for side in size)
 
     def forward(self, frames: Tensor, cache: Cache | None = None) -> Features:
-        """Read frames ``(B, T, 3, H, W)``; ``cache`` continues a causal stream from its earlier frames."""
+        """Read frames ``(B, T, 3, H, W)``; ``cache`` continues a causal stream from its earlier frames.
+
+        Raises:
+            ValueError: on clips of one frame with the bidirectional shift.
+        """
         B, T = frames.shape[:2]
         images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)        # (B*T, 3, H, W)
         if self.shift is None:

@@ -6,7 +6,8 @@ Two forms, both on tensors whose frames are an axis of their own, ``(B, T, C, H,
 * causal: the first C//fold_div channels come from the previous frame, the rest stay, so a stream can be read frame by frame
   with one cached slice per shift (TSM's online model).
 
-Where there is no neighbouring frame the channels are zero.
+Where there is no neighbouring frame the channels are zero. A clip of one frame has no neighbour on either side: the
+bidirectional shift, which would only lose channels, refuses it; the causal one takes it, for a stream comes frame by frame.
 """
 from __future__ import annotations
 
@@ -75,7 +76,7 @@ def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
     """Shift channels one frame both ways.
 
     Args:
-        x: ``(B, T, C, H, W)``.
+        x: ``(B, T, C, H, W)``, T at least 2.
         fold_div: the share of channels that moves each way is 1/fold_div.
 
     Returns:
@@ -83,9 +84,13 @@ def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
         the rest as it was, zeros past both ends.
 
     Raises:
-        ValueError: if ``fold_div`` moves no channel, or more than there are.
+        ValueError: if ``fold_div`` moves no channel, or more than there are; or if T is 1.
     """
     fold = shift_fold(x.shape[2], fold_div)
+    if x.shape[1] < 2:                  # a shape: tracers and compilers see a constant
+        raise ValueError(f'a bidirectional shift of a clip of one frame, input (B, T, C, ...) = {tuple(x.shape)}: no frame has a '
+                         f'neighbour, so {2 * fold} of {x.shape[2]} channels would be zeros. Give clips of 2 frames or more; '
+                         "for single images train with shift=None, for streams with shift='causal'")
     return _exchange(x, (0, fold), (fold, 2 * fold))
 
 

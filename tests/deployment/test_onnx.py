@@ -352,7 +352,8 @@ def test_the_shift_of_exporters_is_the_shift():
     for shape, fold_div in (((2, 5, 16, 3, 4), 8), ((1, 1, 9, 2, 2), 4), ((3, 2, 8, 7), 3)):
         x = torch.randn(shape)
         fold = shape[2] // fold_div
-        assert shift._gathered(x, (0, fold), (fold, 2 * fold)).equal(bidirectional_shift(x, fold_div))
+        if shape[1] > 1:
+            assert shift._gathered(x, (0, fold), (fold, 2 * fold)).equal(bidirectional_shift(x, fold_div))
         assert shift._gathered(x, (0, 0), (0, fold)).equal(causal_shift(x, None, fold_div)[0])
 
 

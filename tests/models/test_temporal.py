@@ -71,7 +71,14 @@ def test_frames_of_other_clips_do_not_mix():
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_one_frame_sees_zeros_for_its_neighbours():
+def test_clips_of_one_frame_are_refused_both_ways():
+    model = TinyCNN(8).eval()
+    insert_shift(model, model.shift_points())
+    with pytest.raises(ValueError, match='of one frame.*2 of 8 channels would be zeros'):
+        run(model, torch.randn(3, 3, 32, 32), 1)
+
+
+def test_a_streams_first_frame_sees_zeros_for_the_one_before():
     model = TinyCNN(8).eval()
     plain = copy.deepcopy(model)
     insert_shift(model, model.shift_points())
@@ -79,8 +86,8 @@ def test_one_frame_sees_zeros_for_its_neighbours():
     for stage in plain.stages:
         for block in stage:
             channels = block.conv1.in_channels
-            block.conv1.weight.data[:, :2 * (channels // 8)] = 0         # what is moved away is gone
-    torch.testing.assert_close(run(model, x, 1)[0][16], plain(x)[16], rtol=1e-4, atol=1e-5)
+            block.conv1.weight.data[:, :channels // 8] = 0               # what is moved away is gone
+    torch.testing.assert_close(run(model, x, 1, 'causal')[0][16], plain(x)[16], rtol=1e-4, atol=1e-5)
 
 
 def test_causal_stream_frame_by_frame_equals_offline():
@@ -128,9 +135,9 @@ def test_contexts_nest():
 def test_a_context_belongs_to_its_thread():
     model = TinyCNN(8).eval()
     insert_shift(model, model.shift_points())
-    x = torch.randn(4, 3, 32, 32)
+    x = torch.randn(8, 3, 32, 32)
     with torch.no_grad():
-        expected = {frames: run(model, x, frames)[0][16] for frames in (1, 2, 4)}
+        expected = {frames: run(model, x, frames)[0][16] for frames in (2, 4, 8)}
     barrier, results, errors = threading.Barrier(4), {}, []
 
     def with_context(frames: int) -> None:
@@ -145,12 +152,12 @@ def test_a_context_belongs_to_its_thread():
         except RuntimeError as error:
             errors.append(str(error))
 
-    threads = [threading.Thread(target=with_context, args=(frames,)) for frames in (1, 2, 4)] + [threading.Thread(target=without_context)]
+    threads = [threading.Thread(target=with_context, args=(frames,)) for frames in (2, 4, 8)] + [threading.Thread(target=without_context)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    for frames in (1, 2, 4):
+    for frames in (2, 4, 8):
         torch.testing.assert_close(results[frames], expected[frames])
     assert len(errors) == 1 and 'outside an encoder' in errors[0]
 
