@@ -1,6 +1,7 @@
 """Read checkpoints of other code bases, safely."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
 
     Args:
         path: a file written by ``torch.save``, or a ``.safetensors`` file.
-        trust_pickle: load a file that holds more than tensors and plain values. Such a file can run any program while it is loaded.
+        trust_pickle: load a file that holds more than tensors and plain values. Such a file can run any program while it is loaded,
+            so a warning says which one is, and what it holds.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,6 +39,8 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
         if not trust_pickle:
             raise ConversionError(f'{path} holds more than tensors and plain values ({error}), and loading it may run a program '
                                   'hidden in it. If you trust where it comes from, say so with --trust-pickle') from error
+        warnings.warn(f'{path} is unpickled whole, as --trust-pickle asks: it holds more than tensors and plain values '
+                      f'({error}) and can run any program while it is loaded', stacklevel=2)
         content = torch.load(path, map_location='cpu', weights_only=False)
     except DamagedFile as error:
         raise ConversionError(f'{path} is damaged, or was not written by torch.save ({error}); is it the '

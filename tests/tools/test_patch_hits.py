@@ -1,5 +1,6 @@
 """The tool's figures on a made-up test whose patches are known."""
 import importlib.util
+import os
 import pickle
 from pathlib import Path
 
@@ -35,4 +36,23 @@ def test_predictions_without_centres(tool, tmp_path):
     arguments = write(tmp_path, [[[0, 0], [0, 0]]])
     (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([dict(video_id='7')]))
     with pytest.raises(SystemExit, match='static recognizer'):
+        tool.main(arguments)
+
+
+def test_a_program_hidden_in_the_predictions_does_not_run(tool, tmp_path):
+    class Program:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'ran'),)
+    arguments = write(tmp_path, [[[0, 0], [0, 0]]])
+    (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([dict(video_id='7', centres=Program())]))
+    with pytest.raises(SystemExit, match='PredictionsError: .*predictions.pkl holds .*mkdir.* could run a program'):
+        tool.main(arguments)
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_clips_that_lack_something_are_named(tool, tmp_path):
+    arguments = write(tmp_path, [[[0, 0], [0, 0]]])
+    clips = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())
+    (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([*clips, dict(video_id='8', centres=clips[0]['centres'])]))
+    with pytest.raises(SystemExit, match='clip 1 has no frame_indices, frame_size'):
         tool.main(arguments)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import runpy
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from gfvideo.evaluation import read_predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
@@ -83,8 +84,7 @@ def test_train_then_test(run, tmp_path):
     assert {'top1', 'top5', 'mean_class_accuracy', 'top1_step0', 'top1_step2'} <= set(results['metrics'])
     for line in ('manifest_hash', 'official', f'{results["metrics"]["top1"]:.4f}', 'top1_step2'):
         assert line in out
-    with open(tmp_path / 'clips.pkl', 'rb') as file:                     # written a moment ago by the test itself
-        clips = pickle.load(file)
+    clips = read_predictions(tmp_path / 'clips.pkl')
     logits = [clip['step_logits'][-1].argmax().item() == clip['gt_label'].item() for clip in clips]
     assert len(clips) == 3 and sum(logits) / 3 == pytest.approx(results['metrics']['top1'])
 

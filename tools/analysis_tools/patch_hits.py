@@ -10,7 +10,6 @@ have been tested on whole frames (decoded, perhaps resized, not cropped).
 from __future__ import annotations
 
 import argparse
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,22 +28,26 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def read_predictions(path: Path) -> list[dict[str, Any]]:
+def clips_with_centres(path: Path) -> list[dict[str, Any]]:
     """What ``tools/test.py --dump`` wrote.
 
     Raises:
-        ValueError: if the clips have no centres.
+        ValueError: if the file is no such dump, or the clips have no centres.
     """
-    with path.open('rb') as file:
-        clips = pickle.load(file)                                 # written by the user's own test run
+    from gfvideo.evaluation import read_predictions
+    clips = read_predictions(path)
     if not clips or 'centres' not in clips[0]:
         raise ValueError(f'{path} holds no centres; a static recognizer cuts no patches, test a Glance-and-Focus one')
+    for number, clip in enumerate(clips):
+        missing = [key for key in ('video_id', 'centres', 'frame_indices', 'frame_size') if key not in clip]
+        if missing:
+            raise ValueError(f'{path}: clip {number} has no {", ".join(missing)}; is it the whole dump of one test?')
     return clips
 
 
 def report(args: argparse.Namespace) -> list[str]:
     from gfvideo.evaluation import patch_hit_rate, read_objects
-    clips, objects = read_predictions(args.predictions), read_objects(args.objects)
+    clips, objects = clips_with_centres(args.predictions), read_objects(args.objects)
     rates = patch_hit_rate([clip['centres'] for clip in clips], [clip['frame_indices'] for clip in clips],
                            [objects.get(clip['video_id'], {}) for clip in clips], [tuple(clip['frame_size']) for clip in clips],
                            (args.patch_size[0], args.patch_size[-1]))
