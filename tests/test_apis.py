@@ -205,7 +205,7 @@ def normalised(model, video):
 
 def calibration(model, exits):
     kind = 'steps' if isinstance(exits, StepExits) else 'stream'
-    setting = Setting(exits, 0.5, dict(gmacs=1.0), (1,))
+    setting = Setting(exits, 0.5, dict(gmacs=1.0), (1, 0, 0))
     return Calibration(kind, 'gmacs', (setting,), dict(gmacs=[0.1, 0.2, 0.3]), dict(model=describe_model(model)))
 
 

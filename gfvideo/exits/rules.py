@@ -17,8 +17,8 @@ __all__ = ['StepExits', 'StreamExits']
 def _check(criterion: str, temperature: float, **thresholds: Sequence[float]) -> None:
     if criterion not in CRITERIA:
         raise ValueError(f'criterion={criterion!r} is unknown; choose {", ".join(map(repr, CRITERIA))}')
-    if not temperature > 0:
-        raise ValueError(f'temperature={temperature} must be above 0')
+    if not 0 < temperature < math.inf:
+        raise ValueError(f'temperature={temperature} must be above 0 and finite')
     for name, values in thresholds.items():
         if any(math.isnan(value) for value in values):
             raise ValueError(f'{name}={list(values)} holds a nan; write inf where nobody is to leave')
