@@ -19,6 +19,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from .config_keys import faults_of_keys, told_unknown
 from .schedulers import LONG_WARMUP, warmup_share
 
 __all__ = ['KNOWN_KEYS', 'ConfigError', 'check_keys', 'check_stage', 'explain_unknown']
@@ -89,23 +90,30 @@ def _inherited_files(nodes: list[ast.AST], file: Path) -> list[Path]:
 
 # ------------------------------------------------------------------------------------------------------------------------- the parts
 
-def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None) -> None:
-    """Build every part of a stage and compare the classes of model and datasets; nothing is trained or written.
+def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None, hooks: Iterable[str] = ()) -> None:
+    """Refuse nested keys that nothing reads, then build every part of a stage and compare what must agree; nothing is trained or written.
+
+    A nested key is looked for in the signature of the class or function that receives it. Not told are names inside dicts whose names are
+    free, and arguments of classes that pass on any they get (``TimmBackbone``) until those are built.
 
     Args:
         name: of the stage, for messages.
         cfg: its whole config.
         built: datasets already built, by their config; shared between stages so that none is read twice.
+        hooks: names in ``default_hooks`` that are known beside mmengine's.
 
     Raises:
-        ConfigError: naming the part that cannot be built, or the two class counts that differ.
+        ConfigError: naming the key that nothing reads, by its whole path; the part that cannot be built; the two class counts that
+            differ; or a patch that is larger than the frames it is cut from.
     """
     check = _StageCheck(name, {} if built is None else built)
     with registry.DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'gfvideo'):
+        check.keys(cfg, hooks)
         datasets = {key: check.dataset(key, cfg[key]['dataset']) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
                     if isinstance(cfg.get(key), dict)}
         model = check.build('model', lambda: registry.MODELS.build(_with_preprocessor(cfg)))
         check.classes(model, datasets)
+        check.patches(model, cfg)
         batches = {key: check.batches(key, cfg[key], len(dataset)) for key, dataset in datasets.items()}
         check.loops(cfg)
         check.evaluators(cfg)
@@ -125,6 +133,10 @@ class _StageCheck:
     def __init__(self, stage: str, built: dict[str, Any]):
         self.place = f'stage {stage!r}: ' if stage else ''
         self.built = built
+
+    def keys(self, cfg: Config, hooks: Iterable[str]) -> None:
+        for fault in faults_of_keys(cfg.to_dict(), hooks):
+            raise ConfigError(self.place + fault)
 
     def build(self, key: str, build: Any) -> Any:
         """Call ``build``; whatever it raises is the fault of ``key``."""
@@ -164,6 +176,16 @@ class _StageCheck:
                                   f'{_first_difference(classes, first[1])}; prepare both with the same class list')
             first = first or (key, classes)
 
+    def patches(self, model: nn.Module, cfg: Config) -> None:
+        """Patches fit into the frames, where a pipeline says how large its frames are."""
+        patch = getattr(model, 'patch_size', None)
+        for key in ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(patch, tuple) else ():
+            dataset = (cfg.get(key) or {}).get('dataset')
+            frame = _frame_size(dataset.get('pipeline')) if isinstance(dataset, dict) else None
+            if frame is not None and any(p > f for p, f in zip(patch, frame)):
+                raise ConfigError(f'{self.place}model.patch_size={_sides(patch)} is larger than the frames of {_sides(frame)} that '
+                                  f'{key}.dataset.pipeline makes; choose a smaller patch or larger frames')
+
     def loops(self, cfg: Config) -> None:
         for key, default, given in (('train_cfg', 'EpochBasedTrainLoop', 2), ('val_cfg', 'ValLoop', 3), ('test_cfg', 'TestLoop', 3)):
             if not isinstance(cfg.get(key), dict):
@@ -201,6 +223,7 @@ class _StageCheck:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ConfigError(f'{self.place}no parameter of {cfg.model.type} learns; is everything frozen '
                               f'(model.frozen={cfg.model.get("frozen")})?')
+        self.custom_keys(model, cfg.optim_wrapper)
         wrapper = self.build('optim_wrapper', lambda: build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
         schedulers = cfg.get('param_scheduler') or []
         built = []
@@ -222,6 +245,32 @@ class _StageCheck:
             print_log(f'{self.place}the warm-up of param_scheduler takes {100 * share:.0f} % of the {iterations} iterations, '
                       "so the rate that is set is reached late or never; warm up over a share of the stage: "
                       "dict(type='WarmupLR', share=0.1, by_epoch=False)", logger='current', level=logging.WARNING)
+
+    def custom_keys(self, model: nn.Module, wrapper: dict) -> None:
+        """Each of ``paramwise_cfg.custom_keys`` is part of the name of a parameter."""
+        names = [name for name, _ in model.named_parameters()]
+        parts = {'.'.join(name.split('.')[:depth]) for name in names for depth in range(1, name.count('.') + 2)}
+        for key, value in ((wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}).items():
+            if not any(key in name for name in names):
+                fault = told_unknown(f'optim_wrapper.paramwise_cfg.custom_keys.{key}', value, parts)
+                raise ConfigError(f'{self.place}{fault} No parameter of {type(model).__name__} has it in its name')
+
+
+def _frame_size(pipeline: Any) -> tuple[int, int] | None:
+    """(H, W) of the frames that a pipeline ends with, None where that depends on the video."""
+    size = None
+    for step in pipeline if isinstance(pipeline, list | tuple) else ():
+        if not isinstance(step, dict):
+            return None                                           # a function: what it does to the size is unknown
+        if 'size' in step:
+            size = (step['size'],) * 2 if isinstance(step['size'], int) else tuple(step['size'])
+        elif 'short' in step:
+            size = None                                           # the longer side follows the video
+    return size
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
 
 
 def _full(dataset: Any) -> Any:

@@ -194,7 +194,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
         if before is not None and stage.cfg.start_from == 'best' and not _checkpoint_hook(before.cfg).get('save_best'):
             raise ConfigError(f"stage {stage.name!r} has start_from='best', but stage {before.name!r} keeps no best checkpoint; "
                               "set default_hooks.checkpoint.save_best, e.g. to 'top1'")
-        check_stage(stage.name, with_essentials(stage.cfg), datasets)
+        check_stage(stage.name, with_essentials(stage.cfg), datasets, hooks=_OWN_HOOKS)
 
 
 def check_pretrained(stages: Sequence[Stage]) -> None:
