@@ -91,10 +91,11 @@ def _inherited_files(nodes: list[ast.AST], file: Path) -> list[Path]:
 # ------------------------------------------------------------------------------------------------------------------------- the parts
 
 def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None, hooks: Iterable[str] = ()) -> None:
-    """Refuse nested keys that nothing reads, then build every part of a stage and compare what must agree; nothing is trained or written.
+    """Refuse nested keys that nothing reads, then build every part of a stage and compare what must agree.
 
-    A nested key is looked for in the signature of the class or function that receives it. Not told are names inside dicts whose names are
-    free, and arguments of classes that pass on any they get (``TimmBackbone``) until those are built.
+    Nothing is trained or written. A nested key is looked for in the signature of the class or function that receives it.
+    Not told are names inside dicts whose names are free, and, until it is built, what a class gets that passes on any
+    argument (``TimmBackbone``).
 
     Args:
         name: of the stage, for messages.
@@ -103,8 +104,8 @@ def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None, hoo
         hooks: names in ``default_hooks`` that are known beside mmengine's.
 
     Raises:
-        ConfigError: naming the key that nothing reads, by its whole path; the part that cannot be built; the two class counts that
-            differ; or a patch that is larger than the frames it is cut from.
+        ConfigError: naming the key that nothing reads, by its whole path; the part that cannot be built; the two class
+            counts that differ; or a patch that is larger than the frames it is cut from.
     """
     check = _StageCheck(name, {} if built is None else built)
     with registry.DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'gfvideo'):

@@ -44,16 +44,17 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def scale_rates(cfg: Config, asked: bool) -> None:
-    """Set in a stage's config, in place, whether its rates are multiplied by the real batch size over the one they are for.
+    """Set in a stage's config, in place, whether its rates follow the batch size: times the real one over their own.
 
-    A stage whose loop says ``scales_rates = False`` (:class:`~gfvideo.engine.PolicyLoop`) keeps its rate, and the log says so.
+    A stage whose loop says ``scales_rates = False`` (:class:`~gfvideo.engine.PolicyLoop`) keeps its rate, and the log
+    says so.
 
     Args:
         cfg: of the stage.
         asked: scale, whatever ``auto_scale_lr.enable`` is now.
 
     Raises:
-        ConfigError: if rates are to be scaled and the config does not say for which batch size they are meant.
+        ConfigError: if rates are to be scaled and the config does not say which batch size they are meant for.
     """
     scaling = cfg.get('auto_scale_lr') or {}
     if not (asked or scaling.get('enable')):
@@ -68,9 +69,9 @@ def scale_rates(cfg: Config, asked: bool) -> None:
         return
     size = scaling.get('base_batch_size')
     if size is None:
-        raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: what its rates are '
-                          'meant for')
+        raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: what its rates '
+                          'are meant for')
     if type(size) is not int or size < 1:
-        raise ConfigError(f'auto_scale_lr.base_batch_size={size!r}: give the number of clips, 1 or more, that the rates are '
-                          'meant for')
+        raise ConfigError(f'auto_scale_lr.base_batch_size={size!r}: give the number of clips, 1 or more, that the rates '
+                          'are meant for')
     cfg.auto_scale_lr.enable = True

@@ -1,4 +1,5 @@
 """Predictions that a test dumped, read without running what may hide among them."""
+
 from __future__ import annotations
 
 import io
@@ -24,11 +25,11 @@ class PredictionsError(ValueError):
 
 
 def read_predictions(path: str | PathLike[str]) -> list[dict[str, Any]]:
-    """What ``tools/test.py --dump`` wrote: one dict a clip, as :class:`~gfvideo.structures.ClipSample` describes.
+    """What ``tools/test.py --dump`` wrote: one dict a clip, see :class:`~gfvideo.structures.ClipSample`.
 
-    Such a file is a pickle, and a pickle can name any function to be called while it is read. Here it can name those alone of which
-    tensors, NumPy's numbers and arrays of numbers, and plain containers are made; whatever else it names is refused before it is
-    looked up.
+    Such a file is a pickle, and a pickle can name any function to be called while it is read. Here it can name
+    those alone by which tensors, NumPy's numbers and arrays of numbers, and plain containers are made; whatever
+    else it names is refused before it is looked up.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -41,15 +42,32 @@ def read_predictions(path: str | PathLike[str]) -> list[dict[str, Any]]:
         with path.open('rb') as file:
             clips = _plain(_Unpickler(file).load())
     except _Foreign as error:
-        raise PredictionsError(f'{path} holds {error}, which is no part of predictions: loading that could run a program hidden in the '
-                               f'file. It was not loaded; {_REMEDY}') from None
+        raise PredictionsError(
+            f'{path} holds {error}, which is no part of predictions: loading that could run a program '
+            f'hidden in the file. It was not loaded; {_REMEDY}'
+        ) from None
     # what damaged bytes, taken for calls, may raise
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError, RuntimeError,
-            OverflowError, MemoryError, AssertionError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ImportError,
+        RuntimeError,
+        OverflowError,
+        MemoryError,
+        AssertionError,
+    ) as error:
         told = (str(error).splitlines() or [''])[0][:200]
-        raise PredictionsError(f'{path} is damaged or no dump of predictions ({type(error).__name__}: {told}); {_REMEDY}') from error
+        raise PredictionsError(
+            f'{path} is damaged or no dump of predictions ({type(error).__name__}: {told}); {_REMEDY}'
+        ) from error
     if not isinstance(clips, list) or not all(isinstance(clip, dict) for clip in clips):
-        raise PredictionsError(f'{path} holds a {type(clips).__name__}, not a list with a dict for every clip; {_REMEDY}')
+        raise PredictionsError(
+            f'{path} holds a {type(clips).__name__}, not a list with a dict for every clip; {_REMEDY}'
+        )
     return clips
 
 
@@ -59,6 +77,7 @@ class _Foreign(pickle.UnpicklingError):
 
 class _Sealed:
     """A function that a pickle may call, and do nothing else with."""
+
     __slots__ = ('_function',)
 
     def __init__(self, function: Callable[..., Any]):
@@ -72,7 +91,8 @@ class _Sealed:
 
 
 class _NumberType:
-    """NumPy's dtype while the file is read. The real one would take layouts from it that reach beyond the bytes of an array."""
+    """NumPy's dtype while the file is read. The real one takes layouts that reach beyond an array's bytes."""
+
     __slots__ = ('_code', '_order')
 
     def __init__(self, code: str, *flags: Any):
@@ -90,6 +110,7 @@ class _NumberType:
 
 class _Array:
     """NumPy's array while the file is read: it comes empty, and gets its content afterwards."""
+
     __slots__ = ('value',)
 
     def __setstate__(self, state: tuple) -> None:
@@ -97,7 +118,9 @@ class _Array:
         self.value = kind.read(data).reshape(shape, order='F' if by_columns else 'C')
 
 
-def _array_from_buffer(data: Any, kind: _NumberType, shape: tuple, order: str, axes: tuple | None = None) -> np.ndarray:
+def _array_from_buffer(
+    data: Any, kind: _NumberType, shape: tuple, order: str, axes: tuple | None = None
+) -> np.ndarray:
     values = kind.read(bytes(data))
     return values.reshape(shape, order=order) if axes is None else values.reshape(shape).transpose(axes)
 
@@ -110,22 +133,26 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 _KNOWN = {
     ('collections', 'OrderedDict'): OrderedDict,
-    ('_codecs', 'encode'): _latin1,                                      # bytes, as protocol 2 writes them
+    ('_codecs', 'encode'): _latin1,  # bytes, as protocol 2 writes them
     ('torch', 'Size'): torch.Size,
     ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
     # torch's own function of this name unpickles whatever it is given
-    ('torch.storage', '_load_from_bytes'): lambda data: torch.load(io.BytesIO(data), map_location='cpu', weights_only=True),
+    ('torch.storage', '_load_from_bytes'): lambda data: torch.load(
+        io.BytesIO(data), map_location='cpu', weights_only=True
+    ),
     ('numpy', 'dtype'): _NumberType,
-    ('numpy', 'ndarray'): _Array}
-for _core in ('numpy.core', 'numpy._core'):                              # before and since NumPy 2
-    _KNOWN |= {(f'{_core}.multiarray', '_reconstruct'): lambda *_: _Array(),
-               (f'{_core}.multiarray', 'scalar'): lambda kind, data: kind.read(data)[0],
-               (f'{_core}.numeric', '_frombuffer'): _array_from_buffer}
+    ('numpy', 'ndarray'): _Array,
+}
+for _core in ('numpy.core', 'numpy._core'):  # before and since NumPy 2
+    _KNOWN |= {
+        (f'{_core}.multiarray', '_reconstruct'): lambda *_: _Array(),
+        (f'{_core}.multiarray', 'scalar'): lambda kind, data: kind.read(data)[0],
+        (f'{_core}.numeric', '_frombuffer'): _array_from_buffer,
+    }
 _KNOWN = {name: _Sealed(function) for name, function in _KNOWN.items()}
 
 
 class _Unpickler(pickle.Unpickler):
-
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _KNOWN:
             return _KNOWN[module, name]

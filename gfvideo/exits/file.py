@@ -1,4 +1,5 @@
 """The file that keeps a calibration beside its checkpoint."""
+
 from __future__ import annotations
 
 import hashlib
@@ -34,14 +35,29 @@ def write_exits(path: str | Path, calibration: Calibration) -> None:
         ExitsFileError: if the calibration is none that :func:`read_exits` would take.
     """
     path = Path(path)
-    content = dict(format=FORMAT, kind=calibration.kind, unit=calibration.unit, costs=calibration.costs, source=calibration.source,
-                   chosen=calibration.chosen % max(1, len(calibration.sweep)),
-                   sweep=[dict(exits=to_plain(setting.exits), accuracy=setting.accuracy, costs=setting.costs, counts=list(setting.counts))
-                          for setting in calibration.sweep])
+    content = dict(
+        format=FORMAT,
+        kind=calibration.kind,
+        unit=calibration.unit,
+        costs=calibration.costs,
+        source=calibration.source,
+        chosen=calibration.chosen % max(1, len(calibration.sweep)),
+        sweep=[
+            dict(
+                exits=to_plain(setting.exits),
+                accuracy=setting.accuracy,
+                costs=setting.costs,
+                counts=list(setting.counts),
+            )
+            for setting in calibration.sweep
+        ],
+    )
     try:
-        content = _strict_json(json.dumps(content))                          # as a reader will see it
+        content = _strict_json(json.dumps(content))  # as a reader will see it
     except ValueError as error:
-        raise ExitsFileError(f'{path}: the calibration holds a value that cannot be written ({error}); {_ANEW}') from error
+        raise ExitsFileError(
+            f'{path}: the calibration holds a value that cannot be written ({error}); {_ANEW}'
+        ) from error
     _check(content, path)
     part = path.with_name(f'.{path.name}.part')
     try:
@@ -54,36 +70,54 @@ def write_exits(path: str | Path, calibration: Calibration) -> None:
 def read_exits(path: str | Path) -> Calibration:
     """Read what :func:`write_exits` wrote.
 
-    A file whose content is not that of its hash was edited, and its accuracies and costs are nobody's measurement: it is refused. A file
-    of earlier versions has no hash and is read with a warning.
+    A file whose content is not that of its hash was edited, and its accuracies and costs are nobody's measurement:
+    it is refused. A file of earlier versions has no hash and is read with a warning.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ExitsFileError: if it is no file of exits, of another format, was changed, or a field has a value that no calibration gives it.
+        ExitsFileError: if it is no file of exits, of another format, was changed, or a field has a value that
+            no calibration gives it.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no exits at {path}; make them with tools/calibrate.py CONFIG CHECKPOINT --split NAME')
+        raise FileNotFoundError(
+            f'no exits at {path}; make them with tools/calibrate.py CONFIG CHECKPOINT --split NAME'
+        )
     try:
         content = _strict_json(path.read_text(encoding='utf-8'))
-    except (ValueError, RecursionError) as error:                            # text that is no UTF-8 or no JSON, or nested without end
-        raise ExitsFileError(f'{path} is no file of exits ({type(error).__name__}: {str(error)[:200]}); {_ANEW}') from error
+    except (ValueError, RecursionError) as error:  # text that is no UTF-8 or no JSON, or nested without end
+        raise ExitsFileError(
+            f'{path} is no file of exits ({type(error).__name__}: {str(error)[:200]}); {_ANEW}'
+        ) from error
     if not isinstance(content, dict) or 'format' not in content:
-        raise ExitsFileError(f'{path} is no file of exits: it holds {_short.repr(content)}, no object with a format; {_ANEW}')
+        raise ExitsFileError(
+            f'{path} is no file of exits: it holds {_short.repr(content)}, no object with a format; {_ANEW}'
+        )
     if content['format'] != FORMAT or isinstance(content['format'], bool):
-        raise ExitsFileError(f'{path} has format {_short.repr(content["format"])}, this version reads {FORMAT}; {_ANEW}')
+        raise ExitsFileError(
+            f'{path} has format {_short.repr(content["format"])}, this version reads {FORMAT}; {_ANEW}'
+        )
     hash_ = content.pop('hash', None)
     if hash_ is None:
-        warnings.warn(f'{path} has no hash of its content, as those of earlier versions: whether it was edited cannot be told; {_ANEW} '
-                      'to be sure', stacklevel=2)
+        warnings.warn(
+            f'{path} has no hash of its content, as those of earlier versions: whether it was edited cannot '
+            f'be told; {_ANEW} to be sure',
+            stacklevel=2,
+        )
     elif hash_ != _hash(content):
-        raise ExitsFileError(f'{path} was changed since it was written: its content has not the hash {_short.repr(hash_)} that it names, '
-                             f'so its accuracies and costs need not be what was measured; {_ANEW}. Another setting of the sweep is '
-                             'chosen when the file is used, with a budget')
+        raise ExitsFileError(
+            f'{path} was changed since it was written: its content has not the hash {_short.repr(hash_)} '
+            f'that it names, so its accuracies and costs need not be what was measured; {_ANEW}. Another '
+            'setting of the sweep is chosen when the file is used, with a budget'
+        )
     _check(content, path)
-    sweep = tuple(Setting(from_plain(one['exits']), float(one['accuracy']), one['costs'], tuple(one['counts']))
-                  for one in content['sweep'])
-    return Calibration(content['kind'], content['unit'], sweep, content['costs'], content['source'], content['chosen'])
+    sweep = tuple(
+        Setting(from_plain(one['exits']), float(one['accuracy']), one['costs'], tuple(one['counts']))
+        for one in content['sweep']
+    )
+    return Calibration(
+        content['kind'], content['unit'], sweep, content['costs'], content['source'], content['chosen']
+    )
 
 
 def _strict_json(text: str) -> Any:
@@ -95,11 +129,14 @@ def _strict_json(text: str) -> Any:
 
 def _hash(content: Mapping[str, Any]) -> str:
     """sha256 of the content without its hash, whatever the order of keys and the spaces in the file."""
-    text = json.dumps({key: value for key, value in content.items() if key != 'hash'}, sort_keys=True, separators=(',', ':'))
+    text = json.dumps(
+        {key: value for key, value in content.items() if key != 'hash'}, sort_keys=True, separators=(',', ':')
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# ------------------------------------------------------------------------------------------------------------------- every field
+# ------------------------------------------------------------------------------------------------ every field
+
 
 class _Fault(ValueError):
     """A field has a value that it cannot have."""
@@ -132,12 +169,12 @@ def _fields(place: str, value: Any, names: tuple[str, ...]) -> None:
 def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     try:
         return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
-    except OverflowError:                                                    # a whole number beyond all floats
+    except OverflowError:  # a whole number beyond all floats
         return False
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2 ** 63
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _check_calibration(content: Mapping[str, Any]) -> None:
@@ -147,45 +184,93 @@ def _check_calibration(content: Mapping[str, Any]) -> None:
     _require(isinstance(costs, dict) and len(costs) > 0, 'costs', costs, 'an object, unit to costs')
     _require(isinstance(unit, str) and unit in costs, 'unit', unit, f'one of the costs {", ".join(costs)}')
     for name, values in costs.items():
-        _require(isinstance(values, list) and len(values) > 0, f'costs.{name}', values, 'a list, a cost for the glance and each look')
+        _require(
+            isinstance(values, list) and len(values) > 0,
+            f'costs.{name}',
+            values,
+            'a list, a cost for the glance and each look',
+        )
         for number, value in enumerate(values):
             _require(_is_number(value, 0), f'costs.{name}[{number}]', value, 'a number of 0 or more')
-        _require(len(values) == len(costs[unit]), f'costs.{name}', values, f'{len(costs[unit])} numbers, as in costs.{unit}')
+        _require(
+            len(values) == len(costs[unit]),
+            f'costs.{name}',
+            values,
+            f'{len(costs[unit])} numbers, as in costs.{unit}',
+        )
     _require(isinstance(content['source'], dict), 'source', content['source'], 'an object')
     for name in ('model', 'data'):
-        _require(isinstance(content['source'].get(name), dict | None), f'source.{name}', content['source'].get(name), 'an object or null')
+        _require(
+            isinstance(content['source'].get(name), dict | None),
+            f'source.{name}',
+            content['source'].get(name),
+            'an object or null',
+        )
     _require(isinstance(sweep, list) and len(sweep) > 0, 'sweep', sweep, 'a list of settings')
     for number, setting in enumerate(sweep):
         _check_setting(f'sweep[{number}]', setting, kind, costs, steps=len(costs[unit]) - 1)
     for number, (before, setting) in enumerate(zip(sweep, sweep[1:]), 1):
         place = f'sweep[{number}]'
-        _require(setting['costs'][unit] > before['costs'][unit], f'{place}.costs.{unit}', setting['costs'][unit],
-                 f'above {before["costs"][unit]}, that of the setting before: cheapest first')
-        _require(setting['accuracy'] > before['accuracy'], f'{place}.accuracy', setting['accuracy'],
-                 f'above {before["accuracy"]}, that of the cheaper setting before')
+        _require(
+            setting['costs'][unit] > before['costs'][unit],
+            f'{place}.costs.{unit}',
+            setting['costs'][unit],
+            f'above {before["costs"][unit]}, that of the setting before: cheapest first',
+        )
+        _require(
+            setting['accuracy'] > before['accuracy'],
+            f'{place}.accuracy',
+            setting['accuracy'],
+            f'above {before["accuracy"]}, that of the cheaper setting before',
+        )
         clips = sum(before['counts'])
-        _require(sum(setting['counts']) == clips, f'{place}.counts', setting['counts'], f'of {clips} clips, as in the setting before')
+        _require(
+            sum(setting['counts']) == clips,
+            f'{place}.counts',
+            setting['counts'],
+            f'of {clips} clips, as in the setting before',
+        )
     chosen = content['chosen']
-    _require(_is_count(chosen) and chosen < len(sweep), 'chosen', chosen, f'the number of a setting, 0 to {len(sweep) - 1}')
+    _require(
+        _is_count(chosen) and chosen < len(sweep),
+        'chosen',
+        chosen,
+        f'the number of a setting, 0 to {len(sweep) - 1}',
+    )
 
 
 def _check_setting(place: str, setting: Any, kind: str, costs: Mapping[str, list], steps: int) -> None:
     _fields(place, setting, ('exits', 'accuracy', 'costs', 'counts'))
-    _require(_is_number(setting['accuracy'], 0, 1), f'{place}.accuracy', setting['accuracy'], 'a number from 0 to 1')
+    _require(
+        _is_number(setting['accuracy'], 0, 1),
+        f'{place}.accuracy',
+        setting['accuracy'],
+        'a number from 0 to 1',
+    )
     _fields(f'{place}.costs', setting['costs'], tuple(costs))
     for name, value in setting['costs'].items():
         _require(_is_number(value, 0), f'{place}.costs.{name}', value, 'a number of 0 or more')
     counts = setting['counts']
-    _require(isinstance(counts, list) and len(counts) > 0, f'{place}.counts', counts, 'a list of numbers of clips')
+    _require(
+        isinstance(counts, list) and len(counts) > 0, f'{place}.counts', counts, 'a list of numbers of clips'
+    )
     for number, value in enumerate(counts):
-        _require(_is_count(value), f'{place}.counts[{number}]', value, 'a number of clips, whole and 0 or more')
+        _require(
+            _is_count(value), f'{place}.counts[{number}]', value, 'a number of clips, whole and 0 or more'
+        )
     _check_rule(f'{place}.exits', setting['exits'], kind, steps)
     if kind == 'steps':
-        _require(len(counts) == steps + 1, f'{place}.counts', counts, f'{steps + 1} numbers, one after each step')
+        _require(
+            len(counts) == steps + 1, f'{place}.counts', counts, f'{steps + 1} numbers, one after each step'
+        )
     else:
         stop = setting['exits']['stop']
-        _require(len(stop) < len(counts), f'{place}.exits.stop', stop,
-                 f'{len(counts) - 1} thresholds or fewer: counts has {len(counts)} frames, and the last needs none')
+        _require(
+            len(stop) < len(counts),
+            f'{place}.exits.stop',
+            stop,
+            f'{len(counts) - 1} thresholds or fewer: counts has {len(counts)} frames, the last needs none',
+        )
 
 
 def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
@@ -194,10 +279,28 @@ def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
     for name in lists:
         _require(isinstance(rule[name], list), f'{place}.{name}', rule[name], 'a list of thresholds')
         for number, value in enumerate(rule[name]):
-            _require(value is None or _is_number(value), f'{place}.{name}[{number}]', value, 'a number, or null where nobody leaves')
-    _require(len(rule[lists[0]]) == steps, f'{place}.{lists[0]}', rule[lists[0]],
-             f'{steps} thresholds, one for each of the costs but the last')
-    _require(isinstance(rule['criterion'], str) and rule['criterion'] in CRITERIA, f'{place}.criterion', rule['criterion'],
-             ' or '.join(map(repr, CRITERIA)))
+            _require(
+                value is None or _is_number(value),
+                f'{place}.{name}[{number}]',
+                value,
+                'a number, or null where nobody leaves',
+            )
+    _require(
+        len(rule[lists[0]]) == steps,
+        f'{place}.{lists[0]}',
+        rule[lists[0]],
+        f'{steps} thresholds, one for each of the costs but the last',
+    )
+    _require(
+        isinstance(rule['criterion'], str) and rule['criterion'] in CRITERIA,
+        f'{place}.criterion',
+        rule['criterion'],
+        ' or '.join(map(repr, CRITERIA)),
+    )
     temperature = rule['temperature']
-    _require(_is_number(temperature, 0) and float(temperature) > 0, f'{place}.temperature', temperature, 'a number above 0')
+    _require(
+        _is_number(temperature, 0) and float(temperature) > 0,
+        f'{place}.temperature',
+        temperature,
+        'a number above 0',
+    )

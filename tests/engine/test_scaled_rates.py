@@ -1,4 +1,5 @@
 """Which learning rates follow the batch size, as tools/train.py sets it."""
+
 from __future__ import annotations
 
 import runpy
@@ -13,7 +14,9 @@ from gfvideo.engine import ConfigError, expand_stages, load_config
 TRAIN = Path(__file__).resolve().parents[2] / 'tools' / 'train.py'
 
 
-@pytest.mark.parametrize('options, flags', [({}, ['--auto-scale-lr']), ({'auto_scale_lr.enable': True}, []), ({}, [])])
+@pytest.mark.parametrize(
+    'options, flags', [({}, ['--auto-scale-lr']), ({'auto_scale_lr.enable': True}, []), ({}, [])]
+)
 def test_which_stages_scale_their_rates(three_stages, caplog, options, flags):
     tool = SimpleNamespace(**runpy.run_path(str(TRAIN)))
     stages = expand_stages(load_config(three_stages), options)

@@ -1,4 +1,5 @@
 """Dumps of predictions come back as they were; what else a pickle may hold is refused, and nothing of it runs."""
+
 from __future__ import annotations
 
 import os
@@ -22,12 +23,26 @@ PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 def clip(seed: int = 0) -> dict:
     generator = torch.Generator().manual_seed(seed)
     return dict(
-        video_id=str(seed), frame_indices=[0, 5], frame_size=(40, 60), gt_label=torch.tensor(seed), none=None, flag=True,
-        step_logits=torch.randn(3, 4, generator=generator), centres=torch.tensor([[[0.5, torch.nan], [1.0, 0.0]]]),
-        half=torch.ones(2, 2, dtype=torch.bfloat16).T, empty=torch.zeros(0, 2), part=torch.arange(12).view(3, 4)[1:, ::2],
-        size=torch.Size([2, 3]), kind=torch.float16, array=np.arange(6, dtype='>f4').reshape(2, 3), number=np.float32(0.1),
-        columns=np.asfortranarray(np.arange(6).reshape(2, 3)), complex=np.array([1j]), bools=np.array([True, False]),
-        nested=dict(ms=1.5, looks=[np.int64(3), (b'x', 'y')]))
+        video_id=str(seed),
+        frame_indices=[0, 5],
+        frame_size=(40, 60),
+        gt_label=torch.tensor(seed),
+        none=None,
+        flag=True,
+        step_logits=torch.randn(3, 4, generator=generator),
+        centres=torch.tensor([[[0.5, torch.nan], [1.0, 0.0]]]),
+        half=torch.ones(2, 2, dtype=torch.bfloat16).T,
+        empty=torch.zeros(0, 2),
+        part=torch.arange(12).view(3, 4)[1:, ::2],
+        size=torch.Size([2, 3]),
+        kind=torch.float16,
+        array=np.arange(6, dtype='>f4').reshape(2, 3),
+        number=np.float32(0.1),
+        columns=np.asfortranarray(np.arange(6).reshape(2, 3)),
+        complex=np.array([1j]),
+        bools=np.array([True, False]),
+        nested=dict(ms=1.5, looks=[np.int64(3), (b'x', 'y')]),
+    )
 
 
 def assert_same(found, wanted) -> None:
@@ -35,7 +50,9 @@ def assert_same(found, wanted) -> None:
     if isinstance(wanted, torch.Tensor):
         torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
     elif isinstance(wanted, np.ndarray):
-        assert found.dtype.kind == wanted.dtype.kind and found.shape == wanted.shape and (found == wanted).all()
+        assert (
+            found.dtype.kind == wanted.dtype.kind and found.shape == wanted.shape and (found == wanted).all()
+        )
     elif isinstance(wanted, dict):
         assert list(found) == list(wanted)
         for key in wanted:
@@ -56,7 +73,9 @@ def test_what_was_dumped_comes_back(tmp_path, protocol):
 
 
 def test_what_mmengine_dumps_comes_back(tmp_path):
-    sample = ClipSample(metainfo=dict(video_id='7', frame_indices=[0, 3], frame_size=(4, 6), path='a.mp4', total_frames=9))
+    sample = ClipSample(
+        metainfo=dict(video_id='7', frame_indices=[0, 3], frame_size=(4, 6), path='a.mp4', total_frames=9)
+    )
     sample.set_data(dict(step_logits=torch.randn(2, 3), gt_label=torch.tensor(1)))
     metric = DumpResults(str(tmp_path / 'dump.pkl'))
     metric.process(None, [sample.to_dict()])
@@ -66,7 +85,7 @@ def test_what_mmengine_dumps_comes_back(tmp_path):
 
 def test_older_numpy_is_read(tmp_path):
     data = pickle.dumps([dict(a=np.arange(3), b=np.float32(2))], 2)
-    assert b'numpy._core' in data                                        # protocol 2 writes names as lines, without their lengths
+    assert b'numpy._core' in data  # protocol 2 writes names as lines, without their lengths
     (tmp_path / 'dump.pkl').write_bytes(data.replace(b'numpy._core', b'numpy.core'))
     [found] = read_predictions(tmp_path / 'dump.pkl')
     assert found['a'].tolist() == [0, 1, 2] and found['b'] == 2
@@ -88,13 +107,23 @@ def hidden_in_a_storage(program: Calls) -> Calls:
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-@pytest.mark.parametrize('hide', [lambda program: program, lambda program: [dict(video_id='7', centres=program)],
-                                  lambda program: [clip(), program], hidden_in_a_storage])
+@pytest.mark.parametrize(
+    'hide',
+    [
+        lambda program: program,
+        lambda program: [dict(video_id='7', centres=program)],
+        lambda program: [clip(), program],
+        hidden_in_a_storage,
+    ],
+)
 def test_a_hidden_program_is_refused_and_does_not_run(tmp_path, protocol, hide):
     ran = tmp_path / 'ran'
-    for function, args, name in ((os.system, (f'touch {ran}',), 'posix.system|nt.system'), (os.mkdir, (str(ran),), 'mkdir'),
-                                 (exec, (f'open({str(ran)!r}, "w").close()',), 'builtin'),
-                                 (eval, (f'open({str(ran)!r}, "w").close()',), 'builtin')):
+    for function, args, name in (
+        (os.system, (f'touch {ran}',), 'posix.system|nt.system'),
+        (os.mkdir, (str(ran),), 'mkdir'),
+        (exec, (f'open({str(ran)!r}, "w").close()',), 'builtin'),
+        (eval, (f'open({str(ran)!r}, "w").close()',), 'builtin'),
+    ):
         (tmp_path / 'dump.pkl').write_bytes(pickle.dumps(hide(Calls(function, *args)), protocol))
         with pytest.raises(PredictionsError, match='dump.pkl') as error:
             read_predictions(tmp_path / 'dump.pkl')
@@ -104,11 +133,23 @@ def test_a_hidden_program_is_refused_and_does_not_run(tmp_path, protocol, hide):
             assert 'could run a program' in str(error.value)
 
 
-@pytest.mark.parametrize('value, told', [
-    (Path('x'), 'pathlib'), (np.array([object()], dtype=object), 'instead of numbers'), (np.array(['a']), 'instead of numbers'),
-    (np.zeros(1, [('a', 'f4')]), 'instead of numbers'), ({1, 2}, 'set'), (slice(1), 'slice'), (len, 'len'),
-    (torch.nn.Linear(1, 1), 'Linear'), (Calls(torch.Size, 7), 'TypeError'), (Calls(np.ndarray, (1,), object, b'x' * 8), 'object'),
-    (Calls(torch.load, 'x'), 'torch.serialization.load'), (Calls(torch._utils._rebuild_tensor_v2, 1, 2, 3, 4, 5, 6), 'AttributeError')])
+@pytest.mark.parametrize(
+    'value, told',
+    [
+        (Path('x'), 'pathlib'),
+        (np.array([object()], dtype=object), 'instead of numbers'),
+        (np.array(['a']), 'instead of numbers'),
+        (np.zeros(1, [('a', 'f4')]), 'instead of numbers'),
+        ({1, 2}, 'set'),
+        (slice(1), 'slice'),
+        (len, 'len'),
+        (torch.nn.Linear(1, 1), 'Linear'),
+        (Calls(torch.Size, 7), 'TypeError'),
+        (Calls(np.ndarray, (1,), object, b'x' * 8), 'object'),
+        (Calls(torch.load, 'x'), 'torch.serialization.load'),
+        (Calls(torch._utils._rebuild_tensor_v2, 1, 2, 3, 4, 5, 6), 'AttributeError'),
+    ],
+)
 def test_what_is_no_part_of_predictions_is_named(tmp_path, value, told):
     (tmp_path / 'dump.pkl').write_bytes(pickle.dumps([dict(value=value)]))
     with pytest.raises(PredictionsError, match=told):
@@ -117,13 +158,16 @@ def test_what_is_no_part_of_predictions_is_named(tmp_path, value, told):
 
 def test_what_a_pickle_may_call_it_cannot_change(tmp_path):
     rebuild = b'ctorch._utils\n_rebuild_tensor_v2\n'
-    for state in (b'}S"x"\nI1\ns', b'(N}S"__defaults__"\n(I1\ntst'):     # a dict of attributes; and one of slots
+    for state in (b'}S"x"\nI1\ns', b'(N}S"__defaults__"\n(I1\ntst'):  # a dict of attributes; and one of slots
         data = b'\x80\x02' + rebuild + state + b'b.'
         pickletools.dis(data, out=open(os.devnull, 'w'))
         (tmp_path / 'dump.pkl').write_bytes(data)
         with pytest.raises(PredictionsError, match='a change of what it calls'):
             read_predictions(tmp_path / 'dump.pkl')
-    assert torch._utils._rebuild_tensor_v2.__defaults__ is None or 1 not in torch._utils._rebuild_tensor_v2.__defaults__
+    assert (
+        torch._utils._rebuild_tensor_v2.__defaults__ is None
+        or 1 not in torch._utils._rebuild_tensor_v2.__defaults__
+    )
     assert not hasattr(torch._utils._rebuild_tensor_v2, 'x')
 
 
@@ -135,8 +179,15 @@ def test_a_list_that_holds_itself(tmp_path):
         read_predictions(tmp_path / 'dump.pkl')
 
 
-@pytest.mark.parametrize('value, told', [({}, 'a dict, not a list'), ([1], 'a list, not a list with a dict'), (None, 'NoneType'),
-                                         (torch.zeros(2), 'Tensor')])
+@pytest.mark.parametrize(
+    'value, told',
+    [
+        ({}, 'a dict, not a list'),
+        ([1], 'a list, not a list with a dict'),
+        (None, 'NoneType'),
+        (torch.zeros(2), 'Tensor'),
+    ],
+)
 def test_other_content(tmp_path, value, told):
     (tmp_path / 'dump.pkl').write_bytes(pickle.dumps(value))
     with pytest.raises(PredictionsError, match=told):
@@ -144,7 +195,9 @@ def test_other_content(tmp_path, value, told):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no predictions at .*none.pkl; make the file with tools/test.py'):
+    with pytest.raises(
+        FileNotFoundError, match='no predictions at .*none.pkl; make the file with tools/test.py'
+    ):
         read_predictions(tmp_path / 'none.pkl')
 
 

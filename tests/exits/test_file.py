@@ -198,7 +198,8 @@ FIRST = ('sweep', 0)
     *[((*FIRST, key), DELETE, f'sweep[0].{key} is missing') for key in ('exits', 'accuracy', 'costs', 'counts')],
     *[((*FIRST, 'exits', key), DELETE, f'sweep[0].exits.{key} is missing') for key in ('thresholds', 'criterion', 'temperature')],
     (('colour',), 'red', 'colour is unknown; the fields are format, kind'),
-    ((*FIRST, 'exits', 'colour'), 'red', 'sweep[0].exits.colour is unknown; the fields are thresholds, criterion, temperature'),
+    ((*FIRST, 'exits', 'colour'), 'red',
+     'sweep[0].exits.colour is unknown; the fields are thresholds, criterion, temperature'),
     *[(('chosen',), chosen, f'chosen is {chosen!r}, but must be the number of a setting, 0 to 2')
       for chosen in (3, -1, 'best', None, 1.5, True)],
     (('unit',), 'joule', "unit is 'joule', but must be one of the costs gmacs, ms"),
@@ -223,8 +224,10 @@ FIRST = ('sweep', 0)
     (('sweep', 0), [0.5], 'sweep[0] is [0.5], but must be an object'),
     *[((*FIRST, 'accuracy'), value, f'sweep[0].accuracy is {value!r}, but must be a number from 0 to 1')
       for value in (-0.1, 1.01, 97, '0.5', None, True, [0.5])],
-    (('sweep', 1, 'accuracy'), 0.25, 'sweep[1].accuracy is 0.25, but must be above 0.25, that of the cheaper setting before'),
-    (('sweep', 1, 'costs', 'gmacs'), 0.1, 'sweep[1].costs.gmacs is 0.1, but must be above 0.1, that of the setting before: cheapest'),
+    (('sweep', 1, 'accuracy'), 0.25,
+     'sweep[1].accuracy is 0.25, but must be above 0.25, that of the cheaper setting before'),
+    (('sweep', 1, 'costs', 'gmacs'), 0.1,
+     'sweep[1].costs.gmacs is 0.1, but must be above 0.1, that of the setting before: cheapest'),
     ((*FIRST, 'counts'), 7, 'sweep[0].counts is 7, but must be a list'),
     ((*FIRST, 'counts'), [4, 0], 'sweep[0].counts is [4, 0], but must be 3 numbers, one after each step'),
     (('sweep', 2, 'counts'), [0, 0, 5], 'sweep[2].counts is [0, 0, 5], but must be of 4 clips'),
@@ -250,7 +253,8 @@ def test_a_field_that_cannot_be_is_named_with_its_value(tmp_path, place, value, 
 
 
 @pytest.mark.parametrize('place, value, told', [
-    (('sweep', 0, 'exits', 'stop'), [0.5] * 4, 'sweep[0].exits.stop is [0.5, 0.5, 0.5, 0.5], but must be 3 thresholds or fewer'),
+    (('sweep', 0, 'exits', 'stop'), [0.5] * 4,
+     'sweep[0].exits.stop is [0.5, 0.5, 0.5, 0.5], but must be 3 thresholds or fewer'),
     (('sweep', 1, 'exits', 'enough'), [], 'sweep[1].exits.enough is [], but must be 2 thresholds'),
     (('sweep', 1, 'exits', 'stop', 0), 'never', None)])
 def test_fields_of_streams(tmp_path, place, value, told):
@@ -279,7 +283,8 @@ def test_other_json_is_no_file_of_exits(tmp_path, text, told):
 
 @pytest.mark.parametrize('calibration, told', [
     (replace(STEPS, sweep=()), 'sweep is []'), (replace(STEPS, sweep=STEPS.sweep[::-1]), 'cheapest first'),
-    (replace(STEPS, unit='joule'), "unit is 'joule'"), (replace(STEPS, costs=dict(gmacs=[math.nan] * 3)), 'NaN is no JSON'),
+    (replace(STEPS, unit='joule'),
+     "unit is 'joule'"), (replace(STEPS, costs=dict(gmacs=[math.nan] * 3)), 'NaN is no JSON'),
     (replace(STEPS, sweep=(replace(STEPS.sweep[0], accuracy=7.0),)), 'accuracy is 7.0')])
 def test_what_could_not_be_read_is_not_written(tmp_path, calibration, told):
     with pytest.raises(ExitsFileError) as error:
