@@ -97,6 +97,11 @@ def test_train_then_test(run, tmp_path):
     (['nowhere.py'], 'FileNotFoundError: no config at nowhere.py'),
     ([CONFIG, '--cfg-options', 'optim_wraper.type=X'], "ConfigError: unknown key 'optim_wraper' in option 'optim_wraper.type'; did you"),
     ([CONFIG, '--cfg-options', 'model.num_classes=5'], "ConfigError: stage 'random': model.num_classes=5, but train_dataloader.dataset"),
+    ([CONFIG, '--cfg-options', 'optim_wrapper.optimizer.type=Adamm'],
+     "optim_wrapper.optimizer.type='Adamm' is no registered optimizer; did you mean 'Adam"),
+    ([CONFIG, '--cfg-options', 'train_cfg.max_epochs=many'], "train_cfg.max_epochs is 'many': a whole number is wanted, 1 or more"),
+    ([CONFIG, '--cfg-options', 'train_dataloader.datset.type=X'], "train_dataloader.datset is unknown; did you mean 'dataset'?"),
+    ([CONFIG, '--cfg-options', 'train_dataloader.batch_size=0'], 'train_dataloader.batch_size is 0: a whole number is wanted, 1 or more'),
     ([CONFIG, '--stage', 'tune'], "ConfigError: stage 'tune' starts from stage 'policy', which is not finished"),
     ([CONFIG, '--launcher', 'pytorch'], 'ConfigError: --launcher pytorch: RANK, WORLD_SIZE'),
 ])
