@@ -139,8 +139,8 @@ def test_faults_of_any_stage_are_told_with_its_name(three_stages, options, messa
      "default_hooks.chekpoint is unknown; did you mean 'checkpoint'? Hooks of your own go into custom_hooks"),
     (dict(default_hooks__sync_bufers=None),
      "default_hooks.sync_bufers is unknown (its value: None); did you mean 'sync_buffers'?"),
-    (dict(default_hooks__mine=dict(interval=3)),
-     'default_hooks.mine is unknown; known there: checkpoint, dataset_epoch'),
+    (dict(default_hooks__xyzzy=dict(interval=3)),
+     'default_hooks.xyzzy is unknown; known there: checkpoint, dataset_epoch'),
     (dict(default_hooks__checkpoint__intervall=3),
      "default_hooks.checkpoint.intervall is unknown (its value: 3); did you mean 'interval'?"),
     (dict(default_hooks__logger__intervall=3),
@@ -264,7 +264,7 @@ def test_what_mmengine_reads_is_found():
 
 
 def test_names_that_may_be_free_pass(three_stages):
-    check(three_stages, default_hooks__mine=dict(type='EMAHook'), custom_hooks=[dict(type='EMAHook', priority='LOW', momentum=0.1)],
+    check(three_stages, default_hooks__xyzzy=dict(type='EMAHook'), custom_hooks=[dict(type='EMAHook', priority='LOW', momentum=0.1)],
           param_scheduler=[dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)],
           train_dataloader__num_batch_per_epoch=2, optim_wrapper__paramwise_cfg=dict(custom_keys=dict(policy=dict(weight_decay=0.5))),
           optim_wrapper__type='AutocastOptimWrapper', optim_wrapper__accumulative_counts=1, env_cfg__resource_limit=64,
