@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +26,7 @@ def empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch_home'))
 
 
-@given(st.data())
+@given(data=st.data())
 def test_any_flipped_bit_of_a_tensor_is_found(data, tmp_path_factory):
     path = tmp_path_factory.mktemp('flip') / 'x.pth'
     values = torch.arange(64, dtype=torch.float32)
@@ -37,7 +40,7 @@ def test_any_flipped_bit_of_a_tensor_is_found(data, tmp_path_factory):
         read_weights_file(path)
 
 
-@given(st.data())
+@given(data=st.data())
 def test_any_cut_is_found(data, tmp_path_factory):
     path = tmp_path_factory.mktemp('cut') / 'x.pth'
     torch.save(dict(state_dict=dict(a=torch.ones(8))), path)
@@ -49,7 +52,6 @@ def test_any_cut_is_found(data, tmp_path_factory):
 
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_told(content):
-    import tempfile
     with tempfile.NamedTemporaryFile(suffix='.pth') as file:
         file.write(content)
         file.flush()
@@ -113,14 +115,14 @@ def test_an_address_is_fetched_once(tmp_path, monkeypatch):
 def config(tmp_path):
     """Of a training whose data is missing too: what is told first is what was looked at first."""
     path = tmp_path / 'config.py'
-    path.write_text(f'''
+    path.write_text(f"""
 backbone = dict(type='ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint='{{{{$WEIGHTS_FOR_TESTS:{NOWHERE}}}}}'))
 model = dict(type='ClipRecognizer', num_classes=3, encoder=dict(type='Encoder', backbone=backbone))
 train_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
                         dataset=dict(type='ClipDataset', root='nowhere', split='train', pipeline=[dict(type='PackClip')]))
 train_cfg = dict(by_epoch=True, max_epochs=1)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05))
-''')
+""")
     return path
 
 
@@ -146,8 +148,6 @@ def test_a_local_file_that_is_missing_is_one_line(config, monkeypatch, tmp_path)
 
 
 def test_training_tells_it_before_anything_is_built(config, monkeypatch, tmp_path):
-    import importlib.util
-    from pathlib import Path
     monkeypatch.delenv('WEIGHTS_FOR_TESTS', raising=False)
     spec = importlib.util.spec_from_file_location('train_tool', Path(__file__).resolve().parents[1] / 'tools' / 'train.py')
     tool = importlib.util.module_from_spec(spec)
