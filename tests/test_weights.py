@@ -140,7 +140,8 @@ def test_weights_that_cannot_be_fetched_are_one_line(config, monkeypatch):
 
 def test_a_local_file_that_is_missing_is_one_line(config, monkeypatch, tmp_path):
     monkeypatch.setenv('WEIGHTS_FOR_TESTS', 'missing.pth')
-    with pytest.raises(ConfigError, match='init_cfg: there is no file missing.pth .looked from .*; set model.encoder.*checkpoint to a file'):
+    told = 'init_cfg: there is no file missing.pth .looked from .*; set model.encoder.*checkpoint to a file'
+    with pytest.raises(ConfigError, match=told):
         check_pretrained(expand_stages(load_config(config)))
     torch.save(dict(a=torch.ones(2)), tmp_path / 'there.pth')
     monkeypatch.setenv('WEIGHTS_FOR_TESTS', str(tmp_path / 'there.pth'))
