@@ -10,6 +10,7 @@ import ast
 import difflib
 import inspect
 import textwrap
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -233,6 +234,7 @@ def _registered(
     known = accepted(target)
     yield from _among(path, cfg, None if known is None else known | _BUILT | set(beside))
     yield from _texts_for_numbers(path, cfg, target)
+    yield from _no_choices(path, cfg, target)
     yield from _inside(path, {key: value for key, value in cfg.items() if key not in beside}, trees, target)
 
 
@@ -318,6 +320,26 @@ def _numbers_of(target: Callable) -> dict[str, str]:
     return {
         name: kinds[kind] for name, kind in annotations.items() if isinstance(kind, str) and kind in kinds
     }
+
+
+def _no_choices(path: str, cfg: Mapping, target: Callable) -> Iterator[str]:
+    """Values that are none of those that the signature names (``Literal``)."""
+    for name, choices in _choices_of(target).items():
+        if isinstance(cfg.get(name), str) and cfg[name] not in choices:
+            near = difflib.get_close_matches(cfg[name], choices, 1)
+            told = f'did you mean {near[0]!r}?' if near else f'choose of {", ".join(map(repr, choices))}'
+            yield f'{path}.{name}={_short(cfg[name])} is unknown; {told}'
+
+
+@cache
+def _choices_of(target: Callable) -> dict[str, tuple[str, ...]]:
+    """Arguments that take one of a few texts by the signature, and which."""
+    init = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(init)
+    except (AttributeError, NameError, TypeError):                # of a part that names what it does not import
+        return {}
+    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is typing.Literal}
 
 
 # ------------------------------------------------------------------------------------------------- the places

@@ -98,6 +98,8 @@ def test_a_sound_config_passes(three_stages):
     (dict(val_dataloader__dataset__classes=['red', 'blue', 'green']),
      "val_dataloader.dataset and train_dataloader.dataset number their classes differently: label 1 is 'blue' and 'green'"),
     (dict(model__aux_weight='strong'), "model.aux_weight is 'strong': a number is wanted"),
+    (dict(model__reward='logprob'), "model.reward='logprob' is unknown; did you mean 'log_prob'"),
+    (dict(model__policy__actor='deep'), "model.policy.actor='deep' is unknown; choose of 'attention', 'linear'"),
     (dict(model__ppo=dict(gama=0.9)), 'model cannot be built: ppo has no .*gama.*; it takes .*gamma'),
     (dict(train_dataloader__batch_size=9, train_dataloader__drop_last=True),
      'train_dataloader has no batch: 8 clips, batch_size=9'),
