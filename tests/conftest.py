@@ -1,7 +1,9 @@
 """Fixtures of all tests: the folder of real data, and a small video that says in its pixels which frame is which."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,6 +28,31 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope='session')
+def ffmpeg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Path of an ffmpeg program that is the first on PATH from then on, here and for the programs that tests start.
+
+    The one that GFVIDEO_TEST_FFMPEG names, else the one of the package imageio-ffmpeg, whatever the machine has; only without both the
+    machine's own.
+    """
+    program = os.environ.get('GFVIDEO_TEST_FFMPEG') or _packaged_ffmpeg() or shutil.which('ffmpeg')
+    if program is None:
+        pytest.skip('no ffmpeg program: pip install imageio-ffmpeg')
+    folder = tmp_path_factory.mktemp('bin')
+    (folder / 'ffmpeg').symlink_to(Path(program).absolute())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PATH', os.pathsep.join([str(folder), os.environ.get('PATH', os.defpath)]))
+        yield str(folder / 'ffmpeg')
+
+
+def _packaged_ffmpeg() -> str | None:
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+        return get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        return None
+
+
 def painted_frame(number: int, height: int = 48, width: int = 128) -> np.ndarray:
     """``(H, W, 3)`` uint8: the bits of ``number`` (below 256) as black and white cells on top, a moving coloured bar below."""
     frame = np.full((height, width, 3), 96, np.uint8)
@@ -43,9 +70,10 @@ def read_number(frame: np.ndarray) -> int:
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], *, codec: str = 'libx264', rate: int = 25, key_every: int = 12,
-                options: dict[str, str] | None = None, times: Sequence[int] | None = None) -> Path:
+                options: dict[str, str] | None = None, times: Sequence[int] | None = None,
+                container_options: dict[str, str] | None = None) -> Path:
     """Encode RGB ``frames``; ``times`` (in 1/``rate`` s) makes the frame rate variable."""
-    with av.open(str(path), 'w') as container:
+    with av.open(str(path), 'w', container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], 'yuv420p'
         stream.codec_context.gop_size = key_every

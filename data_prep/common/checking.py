@@ -8,13 +8,13 @@ import json
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_prep.common.children import TRIES, end_group, start_child
+from data_prep.common.children import KILLED, TRIES, end_group, start_child
+from data_prep.common.ffmpeg import FORMATS
 
 __all__ = ['Checker', 'Verdict', 'check_frames', 'check_video']
 
@@ -63,7 +63,7 @@ def check_video(file: str) -> Verdict:
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture() as reports:
         try:
-            verdict = _decoded(file)
+            verdict = _of_other_format(file) or _decoded(file)
         except (VideoError, av.error.FFmpegError) as error:
             said = '; '.join(dict.fromkeys(text.strip() for _, _, text in reports))
             return Verdict.bad(getattr(error, 'kind', 'decode_error'), _without(file, f'{error} {f"({said})" if said else ""}'))
@@ -71,6 +71,20 @@ def check_video(file: str) -> Verdict:
     if errors and verdict.reason is None:
         return Verdict.bad('decode_error', f'{verdict.frames} frames decode, with {len(reports)} errors: {"; ".join(errors)}')
     return verdict
+
+
+def _of_other_format(file: str) -> Verdict | None:
+    """Why a file is not opened though FFmpeg could: a playlist makes it read other files. None for all else, damaged files included."""
+    import av
+
+    try:
+        av.open(os.path.abspath(file), options={'format_whitelist': ','.join(FORMATS)}, metadata_errors='replace').close()
+    except av.error.ArgumentError as error:                          # what FFmpeg says to a format that is not on the list
+        found = repr(error.log[1]) if error.log else 'unknown'
+        return Verdict.bad('not_a_video', f'its format ({found}) is none of videos; it may be a playlist, which has other files read')
+    except (av.error.FFmpegError, OSError, ValueError):
+        pass                                                         # the reader's own words for it follow
+    return None
 
 
 def _decoded(file: str) -> Verdict:
@@ -214,7 +228,7 @@ class Checker:
         if not answer.endswith(b'\n'):
             status = child.wait()
             self.close()
-            return None if status == -signal.SIGKILL else Verdict.bad('decode_error', f'the decoder crashed (status {status})')
+            return None if status in KILLED else Verdict.bad('decode_error', f'the decoder crashed (status {status})')
         return Verdict(**json.loads(answer))
 
     @staticmethod

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ['TRIES', 'Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
+__all__ = ['KILLED', 'TRIES', 'Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
 
 PR_SET_PDEATHSIG = 1                                                  # linux/prctl.h
 KEPT_STDERR = 4000
+KILLED = tuple(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))      # a cluster ends all of a job's
 TRIES = 3                                                             # of a program that something else kills: who is short of memory, say
 
 
@@ -31,8 +32,8 @@ class Finished:
 
     @property
     def was_killed(self) -> bool:
-        """Whether something else killed it: programs that fail do not end like that."""
-        return self.status == -signal.SIGKILL
+        """Whether something else ended it: programs that fail do not end like that."""
+        return self.status in KILLED
 
 
 def _prctl() -> Callable[[int, int], int] | None:

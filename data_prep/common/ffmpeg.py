@@ -1,18 +1,26 @@
 """The ffmpeg program: which one, its version, and the command lines that the preparation runs."""
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from data_prep.common.children import TRIES
 
-__all__ = ['Encoding', 'Ffmpeg', 'FfmpegError', 'find_ffmpeg']
+__all__ = ['FORMATS', 'Encoding', 'Ffmpeg', 'FfmpegError', 'find_ffmpeg']
+
+logger = logging.getLogger('data_prep')
+OLDEST = (4, 0)
+FORMATS = ('mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'mpegvideo', 'flv', 'asf', 'ogg', 'mxf', 'nut', 'rm', 'dv', 'wtv', 'gif', 'apng',
+           'ivf', 'obu', 'h264', 'hevc', 'm4v', 'h263', 'mjpeg', 'yuv4mpegpipe')
+"""FFmpeg's names of the formats that hold all their pictures themselves. It takes a playlist for a video, whatever its suffix, and reads
+the files and addresses that stand in it."""
 
 
 class FfmpegError(RuntimeError):
@@ -21,16 +29,31 @@ class FfmpegError(RuntimeError):
 
 @dataclass(frozen=True)
 class Ffmpeg:
-    """A program and what ``-version`` says of it."""
+    """A program and what ``-version`` says of it.
+
+    Attributes:
+        origin: where it comes from, for messages: the flag ``--ffmpeg``, PATH or a package.
+    """
     path: str
     version: str
+    origin: str = field(default='', compare=False)
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """(major, minor); (99, 0) for one that is built from the latest source, which has no number."""
+        match = re.match(r'n?(\d+)\.(\d+)', self.version)
+        return (int(match[1]), int(match[2])) if match else (99, 0)
 
     @property
     def passthrough(self) -> tuple[str, str, str, str]:
         """Keep every frame and its time, also frames that follow each other faster than the mean; the flags changed in 5.1 and 6.1."""
-        match = re.match(r'n?(\d+)\.(\d+)', self.version)
-        number = (int(match[1]), int(match[2])) if match else (99, 0)                           # built from the latest source
-        return ('-vsync' if number < (5, 1) else '-fps_mode', 'passthrough', '-enc_time_base', '-1' if number < (6, 1) else 'demux')
+        return ('-vsync' if self.number < (5, 1) else '-fps_mode', 'passthrough',
+                '-enc_time_base', '-1' if self.number < (6, 1) else 'demux')
+
+    @property
+    def whole_mp4(self) -> tuple[str, ...]:
+        """Show the last frame, too: before 5.1 it gets no duration with :attr:`passthrough`, and the edit list ends before it."""
+        return ('-use_editlist', '0') if self.number < (5, 1) else ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +94,8 @@ class Encoding:
         """
         return [*self._read(ffmpeg, source), *ffmpeg.passthrough, '-vf', self.scale(), '-c:v', 'libx264', '-preset', 'veryfast',
                 '-crf', str(self.crf), '-g', str(self.gop), '-bf', '0', '-tune', 'fastdecode', '-pix_fmt', 'yuv420p',
-                '-fflags', '+bitexact', '-flags:v', '+bitexact', '-movflags', '+faststart', '-threads', '1', '-f', 'mp4',
-                f'file:{target}']
+                '-fflags', '+bitexact', '-flags:v', '+bitexact', '-movflags', '+faststart', *ffmpeg.whole_mp4, '-threads', '1',
+                '-f', 'mp4', f'file:{target}']
 
     def frames(self, ffmpeg: Ffmpeg, source: str, folder: str) -> list[str]:
         """Write JPEG frames 00001.jpg, 00002.jpg … into ``folder``."""
@@ -82,26 +105,47 @@ class Encoding:
 
     @staticmethod
     def _read(ffmpeg: Ffmpeg, source: str) -> list[str]:
-        return [ffmpeg.path, '-nostdin', '-v', 'error', '-xerror', '-y', '-threads', '1', '-i', f'file:{source}', '-map', '0:v:0', '-an',
-                '-sn', '-dn', '-map_metadata', '-1']
+        return [ffmpeg.path, '-nostdin', '-v', 'error', '-xerror', '-y', '-threads', '1', '-protocol_whitelist', 'file',
+                '-format_whitelist', ','.join((*FORMATS, 'image2')), '-i', f'file:{source}', '-map', '0:v:0', '-an', '-sn', '-dn',
+                '-map_metadata', '-1']
 
 
 @cache
 def find_ffmpeg(wanted: str | None = None) -> Ffmpeg:
     """The ffmpeg asked for, else the one on PATH, else the one that the package imageio-ffmpeg carries.
 
+    One on PATH that cannot be used is passed over with a warning if the package carries another.
+
     Raises:
-        FfmpegError: there is none, it does not run, or it was built without the encoder libx264.
+        FfmpegError: there is none, it does not run, is older than 4.0, or was built without the encoder libx264.
     """
-    path = _absolute(wanted) if wanted else shutil.which('ffmpeg') or _carried()
+    if wanted:
+        return _asked(_absolute(wanted), 'as asked for with --ffmpeg')
+    path = shutil.which('ffmpeg')
+    if path is None:
+        return _asked(_carried('no ffmpeg on PATH, and imageio-ffmpeg does not bring one'), 'of the package imageio-ffmpeg')
+    try:
+        return _asked(path, 'found on PATH')
+    except FfmpegError as error:
+        found = _asked(_carried(f'{error}; imageio-ffmpeg does not bring one, either'), 'of the package imageio-ffmpeg')
+        logger.warning('the ffmpeg on PATH is passed over: %s', error)
+        return found
+
+
+def _asked(path: str, origin: str) -> Ffmpeg:
+    """The program at ``path``, after it said its version and its encoders."""
     version = _output([path, '-version'])
     found = re.match(r'ffmpeg version (\S+)', version)
     if found is None:
         raise FfmpegError(f'{path} is not ffmpeg: it answers -version with {version[:80]!r}; give another one with --ffmpeg')
+    ffmpeg = Ffmpeg(path, found[1], origin)
+    if ffmpeg.number < OLDEST:
+        raise FfmpegError(f'{path} has version {found[1]}, older than {OLDEST[0]}.{OLDEST[1]}; give a newer one with --ffmpeg, or pip '
+                          'install imageio-ffmpeg')
     if 'libx264' not in _output([path, '-hide_banner', '-encoders']):
-        raise FfmpegError(f'{path} ({found[1]}) was built without the encoder libx264; give another one with --ffmpeg, or install '
-                          "imageio-ffmpeg and take the system's from PATH")
-    return Ffmpeg(path, found[1])
+        raise FfmpegError(f'{path} ({found[1]}) was built without the encoder libx264; give another one with --ffmpeg, or pip install '
+                          'imageio-ffmpeg')
+    return ffmpeg
 
 
 def _absolute(wanted: str) -> str:
@@ -111,13 +155,14 @@ def _absolute(wanted: str) -> str:
     return str(Path(found).absolute())
 
 
-def _carried() -> str:
+def _carried(otherwise: str) -> str:
+    """Path of the program that imageio-ffmpeg carries; ``otherwise``, with its reason, is the error where it carries none."""
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
         return get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
-        raise FfmpegError(f'no ffmpeg on PATH, and imageio-ffmpeg does not bring one ({error}); pip install imageio-ffmpeg, or install '
-                          'ffmpeg, or keep the files as they are with --to original') from error
+        raise FfmpegError(f'{otherwise} ({error}); pip install imageio-ffmpeg, or install ffmpeg, or keep the files as they are with '
+                          '--to original') from error
 
 
 def _output(argv: Sequence[str]) -> str:

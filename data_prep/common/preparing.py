@@ -344,7 +344,7 @@ def _verify(plan: Preparation, root: Path) -> None:
 
 
 def _encode(plan: Preparation, root: Path, ffmpeg: Ffmpeg) -> None:
-    logger.info('encoding with %s, version %s', ffmpeg.path, ffmpeg.version)
+    logger.info('encoding with the ffmpeg %s: %s, version %s', ffmpeg.origin, ffmpeg.path, ffmpeg.version)
     step, job = _encoded(plan), _encode_job(plan, root, ffmpeg)
     verdicts = _verdicts(plan)
 

@@ -27,6 +27,7 @@ __all__ = ['AGAIN', 'Clip', 'EncodeJob', 'VerifyJob', 'no_room', 'output_of']
 AGAIN = ('timeout', 'killed', 'unreadable', 'missing')
 """Reasons that may pass: these clips are tried again by the next run even if the file did not change."""
 
+INTERRUPTED = 255                                                     # ffmpeg's status when it ends because of SIGINT or SIGTERM
 NO_ROOM = ('No space left on device', 'Disk quota exceeded', 'File too large')
 
 
@@ -196,6 +197,8 @@ class EncodeJob:
             return Verdict.bad('timeout', f'not encoded after {self.time_limit:g} s'), 0
         if finished.was_killed:
             return Verdict.bad('killed', f'ffmpeg was killed {TRIES} times'), 0
+        if finished.status == INTERRUPTED and not finished.stderr:
+            return Verdict.bad('killed', 'ffmpeg was interrupted by a signal'), 0
         if finished.status or finished.stderr:
             said = ' '.join(finished.stderr.replace(source, Path(source).name).replace(str(temporary), 'OUT').split())
             said = re.sub(r' @ 0x[0-9a-f]+', '', said)               # addresses, which differ from run to run
@@ -221,15 +224,21 @@ def output_of(target: str, to: str) -> str:
 
 
 def _video_written(file: Path) -> tuple[Verdict, int]:
-    """What the table of contents says: it comes from our own encoder, which reported no error and wrote it last."""
-    from gfvideo.data.video_index import VideoError, open_stream
+    """What the packets say; nothing is decoded, for it comes from our own encoder, which reported no error.
+
+    The table of contents counts frames that the edit list hides; the index does not, and no reader would show them.
+    """
+    from gfvideo.data.video_index import VideoError, index_packets, open_stream, packets_of
     try:
         container, stream = open_stream(str(file), 'pyav')
     except VideoError as error:
         return Verdict.bad('decode_error', f'what was encoded cannot be read: {error}'.replace(str(file), 'OUT')), 0
     with container:
+        index = index_packets(packets_of(container, stream), container, stream)
+        if index.doubt:
+            return Verdict.bad('decode_error', f'what was encoded cannot be read frame by frame: {index.doubt}'), 0
         context, rate = stream.codec_context, round(float(stream.average_rate or 0), 3)
-        return Verdict(stream.frames, context.height, context.width, rate, 0, stream.codec.canonical_name), file.stat().st_size
+        return Verdict(len(index.times), context.height, context.width, rate, 0, stream.codec.canonical_name), file.stat().st_size
 
 
 def _frames_written(folder: Path) -> tuple[Verdict, int]:

@@ -7,6 +7,8 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from data_prep.common.spreading import Spread
@@ -27,6 +29,11 @@ class Here(Executor):
         return future
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _one_ffmpeg(ffmpeg) -> None:
+    """All that is prepared here is encoded with one program, whatever stands on PATH."""
+
+
 @pytest.fixture
 def here(monkeypatch) -> None:
     """Clips are done in this process: starting workers takes seconds, and most tests are about what is done."""
@@ -44,6 +51,34 @@ def clip(painted_video) -> Callable[..., Path]:
         return painted_video(frames, suffix, **{**TINY, **(WEBM if suffix == '.webm' else {}), **options})
 
     make.read_number, make.frame, make.write = painted_video.read_number, painted_video.frame, painted_video.write
+    return make
+
+
+@pytest.fixture(scope='session')
+def remuxed() -> Callable[..., Path]:
+    """``(source, target, degrees=0, sound=False, **metadata) -> target``: the packets of a clip in a new file, turned, with a second of
+    sound beside them; without a source the sound alone."""
+    def make(source: Path | None, target: Path, degrees: int = 0, sound: bool = False, **metadata: str) -> Path:
+        with av.open(str(target), 'w') as out:
+            out.metadata.update(metadata)
+            audio = out.add_stream('aac', rate=16000) if sound else None
+            if source is not None:
+                with av.open(str(source)) as container:
+                    stream = out.add_stream_from_template(container.streams.video[0])
+                    if degrees:
+                        stream.set_display_rotation(degrees)
+                    for packet in container.demux(video=0):
+                        if packet.size:
+                            packet.stream = stream
+                            out.mux(packet)
+            if audio is not None:
+                wave = (8000 * np.sin(np.arange(16000) / 9)).astype(np.float32)[None] / 2**15
+                frame = av.AudioFrame.from_ndarray(wave, format='fltp', layout='mono')
+                frame.sample_rate = 16000
+                out.mux(audio.encode(frame))
+                out.mux(audio.encode())
+        return target
+
     return make
 
 

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,50 @@ def test_an_ffmpeg_of_ones_own(program, monkeypatch, tmp_path):
 def test_a_wrong_ffmpeg(program, answers, message):
     with pytest.raises(FfmpegError, match=message):
         find_ffmpeg(program(*answers, name=f'ffmpeg{len(answers)}'))
+
+
+@pytest.fixture
+def on_path(monkeypatch, tmp_path):
+    """Makes the folder of ``program`` all of PATH, and what imageio-ffmpeg carries another program."""
+    def make(carried):
+        monkeypatch.setenv('PATH', str(tmp_path))
+        module = types.ModuleType('imageio_ffmpeg')
+        module.get_ffmpeg_exe = lambda: carried
+        monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', module)
+
+    find_ffmpeg.cache_clear()
+    yield make
+    find_ffmpeg.cache_clear()
+
+
+@pytest.mark.parametrize(('answers', 'message'), [
+    (('ffmpeg version 3.4.11-0ubuntu0.1 x',), 'has version 3.4.11-0ubuntu0.1, older than 4.0'),
+    (('ffmpeg version 7.1 x', 'mpeg4'), 'without the encoder libx264'), (('something else',), 'is not ffmpeg')])
+def test_one_on_path_that_cannot_be_used(program, on_path, caplog, answers, message):
+    path = program(*answers)
+    with pytest.raises(FfmpegError, match=message):
+        find_ffmpeg(path)
+    on_path(program('ffmpeg version n9.0.2-17-g2a57 x', name='carried'))
+    found = find_ffmpeg()
+    assert (Path(found.path).name, found.origin) == ('carried', 'of the package imageio-ffmpeg')
+    assert 'the ffmpeg on PATH is passed over' in caplog.text and message in caplog.text
+
+
+def test_it_is_told_where_the_program_comes_from(program, on_path, tmp_path):
+    path = program('ffmpeg version 6.1 x')
+    assert find_ffmpeg(path).origin == 'as asked for with --ffmpeg'
+    on_path(program('ffmpeg version 9.0 x', name='carried'))
+    assert find_ffmpeg() == Ffmpeg(path, '6.1') and find_ffmpeg().origin == 'found on PATH'
+    os.unlink(path)
+    find_ffmpeg.cache_clear()
+    assert find_ffmpeg().origin == 'of the package imageio-ffmpeg'
+
+
+def test_the_last_frame_with_an_old_one():
+    """4.2 and 4.3 end the edit list before the last frame."""
+    for version, flag in (('4.2.2-static', True), ('n4.4', True), ('5.0.1', True), ('5.1.9-0+deb12u1', False), ('9.0', False)):
+        argv = Encoding().video(Ffmpeg('x', version), '/in', '/out')
+        assert (('-use_editlist', '0') in zip(argv, argv[1:])) is flag and argv[-3:] == ['-f', 'mp4', 'file:/out']
 
 
 def test_no_ffmpeg(monkeypatch, tmp_path):

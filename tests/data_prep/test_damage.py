@@ -16,7 +16,6 @@ from data_prep import folder, kinetics
 from data_prep.common import preparing, steps
 from data_prep.common.children import Finished
 from data_prep.common.command import run
-from data_prep.common.ffmpeg import find_ffmpeg
 from data_prep.common.records import read_lines
 from gfvideo.data.manifest import read_rows, validate
 
@@ -62,15 +61,12 @@ def noisy(clip):
     return make
 
 
-def test_damage(here, tmp_path, clip, lay, noisy, caplog):
+def test_damage(here, tmp_path, clip, lay, noisy, remuxed, caplog):
     caplog.set_level(logging.INFO, logger='data_prep')
     mp4, webm = noisy(tmp_path / 'x.mp4'), noisy(tmp_path / 'x.webm', codec='libvpx-vp9', options={'deadline': 'realtime'})
-    faststart = noisy(tmp_path / 'y.mp4')
-    subprocess.run([find_ffmpeg().path, '-v', 'error', '-i', tmp_path / 'y.mp4', '-c', 'copy', '-movflags', '+faststart',
-                    tmp_path / 'z.mp4'], check=True)
-    faststart = (tmp_path / 'z.mp4').read_bytes()
-    sound = tmp_path / 'sound.mp4'
-    subprocess.run([find_ffmpeg().path, '-v', 'error', '-f', 'lavfi', '-i', 'sine=duration=0.3', sound], check=True)
+    faststart = noisy(tmp_path / 'y.mp4', container_options={'movflags': '+faststart'})
+    assert faststart.index(b'moov') < faststart.index(b'mdat')
+    sound = remuxed(None, tmp_path / 'sound.mp4', sound=True)
     failing = {'half.mp4': (mp4[:len(mp4) // 2], 'truncated'), 'half faststart.mp4': (faststart[:len(faststart) // 2], 'truncated'),
                'nearly whole.mp4': (faststart[:-20], 'truncated'), 'half.webm': (webm[:len(webm) // 2], 'truncated'),
                'nearly whole.webm': (webm[:-3], 'truncated'),

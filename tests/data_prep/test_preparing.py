@@ -99,12 +99,11 @@ def test_videos(here, videos, tmp_path, clip, caplog):
         assert words in caplog.text
 
 
-def test_transcoded_clips(here, tmp_path, clip, lay):
+def test_transcoded_clips(here, tmp_path, clip, lay, remuxed):
     """Every 8th frame is a key frame, no B-frames, no sound, no metadata; the times of a file with variable rate stay."""
-    with_sound = tmp_path / 'sound.mp4'
-    subprocess.run([find_ffmpeg().path, '-v', 'error', '-i', clip(20), '-f', 'lavfi', '-i', 'sine=duration=1', '-shortest', '-metadata',
-                    'title=secret',
-                    with_sound], check=True)
+    with_sound = remuxed(clip(20), tmp_path / 'sound.mp4', sound=True, title='secret')
+    with av.open(str(with_sound)) as container:
+        assert len(container.streams) == 2 and container.metadata['title'] == 'secret'
     jitter = (0, 40, 43, 45, 120, 121, 122, 800, 801, 2000)          # several frames in the time of one
     at = (0, 1, 2, 10, 11, 30, 31, 33, 90, 91)
     videos = lay(tmp_path / 'v', {'train/a/sound.mp4': with_sound, 'train/a/variable.mp4': clip(10, times=at),
@@ -125,6 +124,28 @@ def test_transcoded_clips(here, tmp_path, clip, lay):
         assert seconds == pytest.approx([stamp / rate for stamp in stamps], abs=0.021)
 
 
+def test_outputs_whose_last_frame_is_hidden(here, tmp_path, clip, lay, monkeypatch):
+    """Every frame is in such a file, and its table counts them all; an edit list that ends early keeps readers from showing the last."""
+    encode = steps.run_child
+
+    def cutting(argv, limit):
+        finished = encode([word.replace('0', '1') if before == '-use_editlist' else word for before, word in zip(['', *argv], argv)], limit)
+        file = Path(argv[-1].removeprefix('file:'))
+        data = bytearray(file.read_bytes())
+        at = data.index(b'elst') + 12                                # after the version and the number of entries: the duration
+        data[at:at + 4] = (int.from_bytes(data[at:at + 4]) * 9 // 10).to_bytes(4)
+        file.write_bytes(data)
+        return finished
+
+    videos = lay(tmp_path / 'v', {'train/a/x.mp4': clip(10)})
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, 'run_child', cutting)
+        with pytest.raises(PreparationError, match='no clip of any split'):
+            prepared(videos, tmp_path / 'out')
+    record, = read_lines(tmp_path / 'out/failed.jsonl')
+    assert record['reason'] == 'decode_error' and record['detail'] in ('9 of 10 frames were encoded', '8 of 10 frames were encoded')
+
+
 @pytest.mark.parametrize(('height', 'width', 'short_side', 'expected'), [
     (32, 128, 256, (32, 128)), (48, 160, 32, (32, 106)), (160, 144, 64, (72, 64)), (33, 129, 0, (32, 126)), (35, 131, 32, (32, 120)),
     (129, 129, 32, (32, 32))])
@@ -143,10 +164,9 @@ def test_sizes(here, tmp_path, clip, height, width, short_side, expected):
 
 
 @pytest.mark.parametrize('to', ['video', 'frames'])
-def test_rotation_is_baked_in(here, tmp_path, clip, to):
+def test_rotation_is_baked_in(here, tmp_path, clip, remuxed, to):
     (tmp_path / 'v/train/a').mkdir(parents=True)
-    subprocess.run([find_ffmpeg().path, '-v', 'error', '-display_rotation', '90', '-i', clip(4), '-c', 'copy',
-                    tmp_path / 'v/train/a/x.mp4'], check=True)
+    remuxed(clip(4), tmp_path / 'v/train/a/x.mp4', degrees=90)
     assert prepared(tmp_path / 'v', tmp_path / 'out', '--to', to) == 0
     row, = read_rows(read_manifest(tmp_path / 'out'), 'train')
     assert (row.height, row.width, row.frames) == (128, 32, 4)

@@ -19,8 +19,7 @@ def tool():
     return module
 
 
-def test_reading_and_rows(tool, painted_video, tmp_path, capsys):
-    pytest.importorskip('imageio_ffmpeg')
+def test_reading_and_rows(tool, painted_video, ffmpeg, tmp_path, capsys):
     tool.main(['reading', str(painted_video(40)), '--rounds', '2', '--tmp', str(tmp_path)])
     said = capsys.readouterr().out
     assert re.search(r'GOP 8: 8 spread frames in [\d.]+ ms', said) and 'all-intra' in said
