@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -16,19 +15,13 @@ STAGES = ('random', 'policy', 'tune')
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
-def free_port() -> str:
-    with socket.socket() as server:
-        server.bind(('127.0.0.1', 0))
-        return str(server.getsockname()[1])
-
-
 @pytest.mark.skipif(shutil.which('bash') is None, reason='dist_train.sh needs bash')
-def test_two_processes_hold_the_same_weights_after_every_stage(three_stages, environment, tmp_path):
+def test_two_processes_hold_the_same_weights_after_every_stage(three_stages, environment, free_port, tmp_path):
     options = ['train_cfg.max_epochs=1', 'stages.policy.train_cfg.target_kl=0.001', 'default_hooks.keep.type=KeepWeights',
                f'default_hooks.keep.folder={tmp_path}']
     done = subprocess.run(
         ['bash', str(TOOLS / 'dist_train.sh'), str(three_stages), '2', '--work-dir', str(tmp_path), '--cfg-options', *options],
-        env={**environment, 'PORT': free_port(), 'CUDA_VISIBLE_DEVICES': ''}, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        env={**environment, 'PORT': free_port, 'CUDA_VISIBLE_DEVICES': ''}, cwd=tmp_path, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     kept = {stage: [torch.load(tmp_path / f'{stage}_rank{rank}.pth', weights_only=True) for rank in (0, 1)] for stage in STAGES}
     for stage in STAGES:
