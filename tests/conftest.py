@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -51,6 +53,21 @@ def _packaged_ffmpeg() -> str | None:
         return get_ffmpeg_exe()
     except (ImportError, RuntimeError):
         return None
+
+
+@pytest.fixture
+def free_port() -> str:
+    """A port that nobody listens at. It is none of those that systems hand out by themselves, so that nothing else gets it before it is
+    used, and drawn, so that two test runs at a time hardly ever take the same."""
+    for port in random.SystemRandom().sample(range(20000, 30000), 100):
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                server.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+        return str(port)
+    pytest.skip('a hundred ports from 20000 to 30000 are taken')
 
 
 def painted_frame(number: int, height: int = 48, width: int = 128) -> np.ndarray:

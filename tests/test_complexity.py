@@ -203,7 +203,7 @@ def test_counting_leaves_mode_and_random_numbers_alone():
 
 def test_latency_grows_with_the_steps():
     times = latency(glance_focus(), torch.randn(1, 2, 3, 64, 64), repeats=3, warm_up=1)
-    assert len(times) == 3 and 0 < times[0] < times[1] < times[2] < 60_000
+    assert len(times) == 3 and 0 < times[0] < times[1] < times[2]
     assert len(latency(ClipRecognizer(TINY, num_classes=5), torch.randn(1, 2, 3, 32, 32), 1, 0)) == 1
     with pytest.raises(ValueError, match='repeats=0'):
         latency(glance_focus(), torch.randn(1, 2, 3, 64, 64), 0)

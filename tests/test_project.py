@@ -22,7 +22,7 @@ def project_files() -> list[Path]:
     """The files that are tracked or would be; without git, all but what .gitignore is for."""
     if (ROOT / '.git').exists() and shutil.which('git'):
         listed = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard', '-z'], cwd=ROOT, capture_output=True,
-                                text=True, timeout=300)
+                                text=True, timeout=1500)
         if listed.returncode == 0:
             return sorted(ROOT / name for name in set(listed.stdout.split('\0')) if name and (ROOT / name).is_file())
     return sorted(path for path in ROOT.rglob('*') if path.is_file() and not UNTRACKED.match(path.relative_to(ROOT).as_posix()))
@@ -132,7 +132,7 @@ def help_answers(tmp_path_factory) -> dict[str, list]:
     elsewhere = tmp_path_factory.mktemp('elsewhere')
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     run = subprocess.run([sys.executable, '-c', ASK_FOR_HELP, *map(str, TOOLS)], cwd=elsewhere, env=environment,
-                         capture_output=True, text=True, timeout=500)
+                         capture_output=True, text=True, timeout=1500)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
 
@@ -147,7 +147,7 @@ def test_tool_answers_help(tool, help_answers):
 @pytest.mark.parametrize('tool', SHELL_TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_shell_tool_is_sound(tool):
     assert os.access(tool, os.X_OK), f'{tool.name} is not executable: chmod +x'
-    checked = subprocess.run(['bash', '-n', str(tool)], capture_output=True, text=True, timeout=300)
+    checked = subprocess.run(['bash', '-n', str(tool)], capture_output=True, text=True, timeout=1500)
     assert checked.returncode == 0, checked.stderr
 
 

@@ -96,7 +96,7 @@ def strange(tmp_path, monkeypatch):
             if 'crash' in path:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if 'hang' in path:
-                time.sleep(300)
+                time.sleep(3000)
             if 'exit' in path:
                 os._exit(3)
             if 'babble' in path:

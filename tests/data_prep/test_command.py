@@ -44,8 +44,7 @@ def plan(monkeypatch, tmp_path):
 @pytest.mark.parametrize('name', SCRIPTS)
 def test_help_by_the_command_line(name):
     text = subprocess.run([sys.executable, ROOT / 'data_prep' / f'{name}.py', '--help'], capture_output=True, text=True, check=True,
-                          timeout=120,
-                          env={**os.environ, 'COLUMNS': '100'}).stdout
+                          timeout=1500, env={**os.environ, 'COLUMNS': '100'}).stdout
     for flag in ('--videos', '--annotations', '--out', '--steps', '--to', '--shard', '--max-failed', '--dask'):
         assert flag in text
     assert f'python data_prep/{name}.py' in text

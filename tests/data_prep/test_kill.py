@@ -60,12 +60,12 @@ def killed(command: list[str], dice: random.Random, longest: float) -> tuple[int
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    return process.wait(600), True                                   # a run whose worker or decoder was killed goes on by itself
+    return process.wait(1500), True                                   # a run whose worker or decoder was killed goes on by itself
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_killed_at_random(tmp_path, clip, lay, content):
     files = {f'train/{name}/{number}.mp4': clip(6 + number % 3) for name in 'ab' for number in range(4)}
     files |= {'val/a/x.webm': clip(9, '.webm'), 'val/b/y.mkv': clip(7, '.mkv'), 'val/b/page.mp4': b'<html>', 'val/b/empty.mp4': b''}
@@ -76,14 +76,14 @@ def test_killed_at_random(tmp_path, clip, lay, content):
     command = [sys.executable, str(ROOT / 'data_prep/folder.py'), '--videos', str(videos), '--workers', '2', '--max-failed', '0.5',
                '--name', 'clips', '--steps', 'index,verify,transcode,lists']
     started = time.monotonic()
-    subprocess.run([*command, '--out', str(tmp_path / 'whole')], check=True, timeout=600, stderr=subprocess.DEVNULL)
+    subprocess.run([*command, '--out', str(tmp_path / 'whole')], check=True, timeout=1500, stderr=subprocess.DEVNULL)
     longest, wanted = time.monotonic() - started, content(tmp_path / 'whole')
 
     dice, kills, status = random.Random(7), 0, None
     while kills < KILLS or status != 0:
         status, hit = killed([*command, '--out', str(tmp_path / 'cut')], dice, longest)
         kills += hit
-        end = time.monotonic() + 20
+        end = time.monotonic() + 500
         while (left := mentioning(tmp_path / 'cut')) and time.monotonic() < end:
             time.sleep(0.05)
         assert not left, 'these outlive the run'

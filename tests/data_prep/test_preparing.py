@@ -502,7 +502,7 @@ def test_one_worker_or_two_give_the_same_bytes(videos, tmp_path, content, lay, c
     lay(videos, {'val/run/page.mp4': b'<html>', 'val/run/cut.mp4': clip(40).read_bytes()[:-400]})
     command = [sys.executable, str(ROOT / 'data_prep/folder.py'), '--videos', str(videos), '--name', 'clips', '--max-failed', '0.5']
     for workers in (1, 2):
-        subprocess.run([*command, '--out', str(tmp_path / str(workers)), '--workers', str(workers)], check=True, cwd=tmp_path, timeout=300)
+        subprocess.run([*command, '--out', str(tmp_path / str(workers)), '--workers', str(workers)], check=True, cwd=tmp_path, timeout=1500)
     assert content(tmp_path / '1') == content(tmp_path / '2')
     assert failed(tmp_path / '1') == {'val/run/cut.mp4': 'truncated', 'val/run/page.mp4': 'not_a_video'}
 

@@ -15,10 +15,12 @@ def record(path, **more):
 
 
 def written(folder, *records):
-    recorder = Recorder(folder)
+    """The file of a recorder that added the records."""
+    recorder, before = Recorder(folder), set(folder.glob('*.part'))
     for one in records:
         recorder.add(one)
-    return max(folder.glob('*.part'), key=lambda file: file.stat().st_mtime_ns)
+    file, = set(folder.glob('*.part')) - before
+    return file
 
 
 def test_a_line_is_there_when_add_returns(tmp_path):

@@ -152,7 +152,7 @@ def test_names_the_argument_out_of_range(tmp_path: Path, name: str, value: int) 
 
 def test_command_line(tmp_path: Path) -> None:
     def call(*options: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, str(SCRIPT), *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        return subprocess.run([sys.executable, str(SCRIPT), *options], cwd=tmp_path, capture_output=True, text=True, timeout=1500)
 
     size = ('--train', '17', '--val', '1', '--test', '1', '--size', '96', '--frames', '2', '--workers', '2')
     done = call('--out', 'set', *size)

@@ -142,11 +142,11 @@ def test_a_context_belongs_to_its_thread():
 
     def with_context(frames: int) -> None:
         with torch.no_grad(), temporal_context(TemporalContext(frames, 'bidirectional', 8)):
-            barrier.wait(30)                                             # all contexts are open now
+            barrier.wait(500)                                             # all contexts are open now
             results[frames] = model(x)[16]
 
     def without_context() -> None:
-        barrier.wait(30)
+        barrier.wait(500)
         try:
             model(x)
         except RuntimeError as error:
@@ -156,7 +156,7 @@ def test_a_context_belongs_to_its_thread():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(500)
     for frames in (2, 4, 8):
         torch.testing.assert_close(results[frames], expected[frames])
     assert len(errors) == 1 and 'outside an encoder' in errors[0]

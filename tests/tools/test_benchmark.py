@@ -89,7 +89,7 @@ def test_glances_of_graphs_and_torch(benchmark, capsys):
 
 
 def test_help(tmp_path):
-    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0 and 'usage: benchmark.py' in done.stdout
 
 

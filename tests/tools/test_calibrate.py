@@ -7,7 +7,6 @@ import os
 import re
 import runpy
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -102,7 +101,7 @@ def run(world, environment):
     """Run a tool on the config in a child process; the answer is (standard output, standard error)."""
     def call(tool: str, checkpoint: Path, *arguments: object) -> tuple[str, str]:
         done = subprocess.run([sys.executable, str(TOOLS / tool), str(world.config), str(checkpoint), *map(str, arguments)],
-                              cwd=world.folder, env=environment, text=True, capture_output=True, timeout=600)
+                              cwd=world.folder, env=environment, text=True, capture_output=True, timeout=1500)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout, done.stderr
     return call
@@ -285,15 +284,12 @@ def test_streams(world, here, streamed, tmp_path, capsys):
 
 
 @pytest.fixture
-def two_processes(world, environment, tmp_path):
+def two_processes(world, environment, free_port, tmp_path):
     """Run tools/test.py in two processes; what it printed and wrote."""
     def call(*options: str) -> tuple[str, dict]:
-        with socket.socket() as server:
-            server.bind(('127.0.0.1', 0))
-            port = str(server.getsockname()[1])
         done = subprocess.run(['bash', str(TOOLS / 'dist_test.sh'), str(world.config), str(world.checkpoint), '2', *options,
-                               '--work-dir', str(tmp_path / 'two')], cwd=tmp_path, env={**environment, 'PORT': port}, text=True,
-                              capture_output=True, timeout=600)
+                               '--work-dir', str(tmp_path / 'two')], cwd=tmp_path, env={**environment, 'PORT': free_port}, text=True,
+                              capture_output=True, timeout=1500)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout, results(tmp_path / 'two')
     return call
@@ -354,7 +350,7 @@ def test_test_refuses_in_a_line(world, fitted, refused, tmp_path):
 
 def test_a_refusal_is_all_that_a_shell_sees(world, environment):
     done = subprocess.run([sys.executable, str(TOOLS / 'test.py'), str(world.config), str(world.checkpoint), '--exits', 'nowhere.json'],
-                          cwd=world.folder, env=environment, text=True, capture_output=True, timeout=600)
+                          cwd=world.folder, env=environment, text=True, capture_output=True, timeout=1500)
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith('FileNotFoundError: no exits at nowhere.json') and done.stderr.count('\n') == 1
 

@@ -148,11 +148,11 @@ def test_back_again(run, published, tmp_path, model, capsys):
 def test_in_a_process_of_its_own(published, tmp_path):
     """Without an installed package, from another folder; the checkpoint that another process wrote opens here."""
     done = subprocess.run([sys.executable, TOOL, published, tmp_path / 'ours.pth'], cwd=tmp_path, capture_output=True, text=True,
-                          env={key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}, timeout=120)
+                          env={key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}, timeout=1500)
     assert done.returncode == 0, done.stderr
     assert init_recognizer(None, tmp_path / 'ours.pth').num_classes == 3
     failed = subprocess.run([sys.executable, TOOL, published, tmp_path / 'ours.pth'], cwd=tmp_path, capture_output=True, text=True,
-                            timeout=120)
+                            timeout=1500)
     assert failed.returncode == 1 and failed.stderr.startswith('error: ') and 'Traceback' not in failed.stderr
 
 

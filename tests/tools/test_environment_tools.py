@@ -37,7 +37,7 @@ def executable(path: Path, text: str) -> Path:
 def find_python(folder: Path, *names: str) -> subprocess.CompletedProcess:
     sh = shutil.which('sh')
     return subprocess.run([sh, str(ROOT / 'tools' / 'find_python.sh'), *names], env={'PATH': f'{folder}:/usr/bin:/bin'} if names else
-                          {'PATH': str(folder)}, capture_output=True, text=True, timeout=300)
+                          {'PATH': str(folder)}, capture_output=True, text=True, timeout=1500)
 
 
 def test_first_python_that_runs_and_fits_is_taken(tmp_path):
@@ -71,7 +71,7 @@ def test_make_stops_at_a_wrong_python(tmp_path):
     old = executable(tmp_path / 'old', 'echo 3.9.2')
     environment = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}  # this may run inside make itself
     made = subprocess.run(['make', 'test', f'VENV={tmp_path / "venv"}', f'PYTHON={old}'], cwd=ROOT, env=environment, capture_output=True,
-                          text=True, timeout=300)
+                          text=True, timeout=1500)
     assert made.returncode != 0 and 'Python 3.9.2' in made.stderr and not (tmp_path / 'venv').exists()
 
 

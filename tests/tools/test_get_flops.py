@@ -84,5 +84,5 @@ def test_shape_of_views(tool):
 
 
 def test_help(tmp_path):
-    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0 and 'multiply-adds' in done.stdout

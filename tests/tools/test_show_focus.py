@@ -139,7 +139,7 @@ def test_an_unknown_label_and_a_bad_video_are_named(tool, trained, tmp_path):
 
 def test_help_from_another_folder(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    out = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+    out = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1500,
                          check=True).stdout
     assert '[CONFIG] CHECKPOINT [VIDEO ...] --out DIR' in out
 

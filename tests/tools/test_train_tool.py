@@ -27,7 +27,7 @@ def run(tmp_path):
     def call(*command: object) -> tuple[int, str, str]:
         starter = ['bash'] if str(command[0]).endswith('.sh') else [sys.executable]
         done = subprocess.run([*starter, str(TOOLS / str(command[0])), *map(str, command[1:])], cwd=tmp_path, env=environment, text=True,
-                              capture_output=True, timeout=600)
+                              capture_output=True, timeout=1500)
         return done.returncode, done.stdout, done.stderr
     return call
 
@@ -54,7 +54,7 @@ def test_slurm_scripts_ask_for_what_the_environment_says(tmp_path):
 
     def asked(script: str, *arguments: str, **more: str) -> list[str]:
         return subprocess.run(['bash', str(TOOLS / script), 'part', 'job', *arguments], env={**environment, **more}, text=True,
-                              capture_output=True, check=True, timeout=60).stdout.split('\n')[:-1]
+                              capture_output=True, check=True, timeout=1500).stdout.split('\n')[:-1]
     assert asked('slurm_train.sh', 'c.py', '--amp', SRUN_ARGS='--mem=2 --time=1') == [
         '--partition=part', '--job-name=job', '--gres=gpu:4', '--ntasks=16', '--ntasks-per-node=4', '--cpus-per-task=5',
         '--kill-on-bad-exit=1', '--mem=2', '--time=1', 'py', '-u', f'{TOOLS}/train.py', 'c.py', '--launcher', 'slurm', '--amp']
