@@ -107,7 +107,7 @@ def strange(tmp_path, monkeypatch):
                 with tries.open('a') as file:
                     file.write('x')
             if 'killed' in path and (len(tries.read_text()) < 2 or 'always' in path):
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGTERM if 'cluster' in path else signal.SIGKILL)
             return checking.Verdict(1, 2, 3)
 
         checking.check = check
@@ -131,6 +131,8 @@ def test_a_crash_or_a_hang_costs_one_clip(strange, tmp_path):
     assert strange._child.pid != first
     assert strange('/killed.mp4') == good                            # at the second try: something else killed it
     assert strange('/killed-always.mp4').reason == 'killed'
+    (tmp_path / 'tries').unlink()
+    assert strange('/killed by the cluster.mp4') == good             # which sends SIGTERM to all processes of a job that is over
     assert strange('/name with "quotes"\n\\ and ü.mp4') == good
 
 

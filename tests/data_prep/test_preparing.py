@@ -549,6 +549,17 @@ def test_a_clip_that_was_given_up_is_tried_again(here, videos, tmp_path, monkeyp
     assert failed(tmp_path / 'out') == {}
 
 
+@pytest.mark.parametrize('status', [255, -15])
+def test_an_encoder_that_is_interrupted(here, videos, tmp_path, monkeypatch, status):
+    """A cluster sends SIGTERM to all processes of a job: that says nothing about the clips. ffmpeg makes a status of 255 of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, 'run_child', lambda argv, limit: Finished(status, ''))
+        with pytest.raises(PreparationError, match='no clip of any split'):
+            prepared(videos, tmp_path / 'out')
+    assert set(failed(tmp_path / 'out').values()) == {'killed'}
+    assert prepared(videos, tmp_path / 'out') == 0 and failed(tmp_path / 'out') == {}
+
+
 @pytest.mark.parametrize('status', [1, -11])
 def test_an_encoder_that_fails(here, videos, tmp_path, monkeypatch, status):
     encode = steps.run_child
