@@ -1,34 +1,46 @@
 """Unpack archives as they are downloaded: tar in any compression, zip, files split in parts, zips that hold parts.
 
 Members are read one after the other and written under temporary names first, so that a file with its final name is whole. A member whose
-name leads out of the folder stops the run before anything is written for it; links and devices are passed over and counted.
+name leads out of the folder stops the run before anything is written for it; links and devices are passed over and counted; members whose
+name the file system cannot hold are named. Nothing is written that would leave the disk without room: a zip says beforehand how much it
+needs, of other archives each member is compared with what is free.
 """
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
 import os
 import re
 import shutil
+import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from data_prep.common.scanning import is_archive
+from data_prep.common.scanning import LeftOut, is_archive, note_suffix
 
 __all__ = ['ArchiveError', 'Unpacked', 'Volume', 'find_volumes', 'unpack']
 
 PART = re.compile(r'(?P<stem>.+?)(?:-|\.part|\.)(?P<number>\d{2,3}|[a-z]{2})')
 DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}          # by what a stream begins with
 BLOCK = 2**20
-SPARE = 64 * 2**20
+SPARE = 64 * 2**20                                                    # bytes that are left free
+LONGEST_HEADER = 2**20                                                # of a member's name and its like, which tarfile keeps in memory
+UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError, struct.error, UnicodeDecodeError,
+              OverflowError)                                          # what the modules of Python throw at damaged archives
+UNNAMEABLE = {errno.ENAMETOOLONG: 'the name is longer than the file system allows', errno.EILSEQ: 'the file system takes no such name',
+              errno.EINVAL: 'the file system takes no such name', errno.ENOTDIR: 'a file stands where the name needs a folder',
+              errno.EEXIST: 'a file stands where the name needs a folder', errno.EISDIR: 'a folder has that name already'}
 
 
 class ArchiveError(ValueError):
@@ -56,10 +68,18 @@ class Volume:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What came out of a volume: new files, files that were there already, members passed over (links, devices, other kinds of files)."""
+    """What came out of a volume.
+
+    Attributes:
+        written, there, passed_over: how many files are new, were there already, are no clips (links, devices, other kinds of files).
+        refused: (member, why) of those that can have no file of their name.
+        left_out: of the files passed over, those that are not hidden, by suffix.
+    """
     written: int = 0
     there: int = 0
     passed_over: int = 0
+    refused: tuple[tuple[str, str], ...] = ()
+    left_out: LeftOut = field(default_factory=dict, compare=False)
 
 
 def _open_part(file: str, member: str | None) -> BinaryIO:
@@ -159,7 +179,7 @@ def _parts_inside(file: Path) -> list[str]:
     try:
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if not name.endswith('/') and not PurePosixPath(name).name.startswith('.')]
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise ArchiveError(f'{file}: not a whole zip ({error}); download it again') from error
     of_parts = [name for name in names if is_archive(PurePosixPath(name).name) and not _is_whole_name(PurePosixPath(name).name)]
     return of_parts if len(of_parts) == len(names) else []
@@ -205,37 +225,128 @@ def unpack(volume: Volume, folder: Path, temporary: Path, largest: int, wanted: 
         ArchiveError: see the module.
         OSError: a file cannot be written.
     """
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    spellings = _Spellings(temporary.parent)
     counts = dict(written=0, there=0, passed_over=0)
-    count = 0
+    count, refused, left_out = 0, [], {}
     try:
+        _check_room(volume, folder, temporary.parent, wanted)
         for name, size, opener in _members(volume):
             count += 1
-            if opener is None or not wanted(PurePosixPath(name or '-').name):
+            if opener is None or not wanted(_last(name)):
                 counts['passed_over'] += 1
+                if opener is not None and not _last(name).startswith('.'):
+                    note_suffix(left_out, f'{volume.name}/{name}')
                 continue
-            target = folder.joinpath(*_safe(volume, name))
+            parts = _safe(volume, name)
             if size > largest:
                 raise ArchiveError(f'{volume.name}: member {name!r} has {size} bytes, more than the {largest} allowed; raise --max-member '
                                    'if that is right')
-            if target.is_file() and target.stat().st_size == size:
+            target = folder.joinpath(*parts)
+            why = spellings.clash(parts) or _unnameable(target)
+            if why is not None:
+                refused.append((name, why))
+            elif target.is_file() and target.stat().st_size == size:
                 counts['there'] += 1
-                continue
-            _write(volume, name, size, opener, target, temporary)
-            counts['written'] += 1
+            else:
+                _write(volume, name, size, opener, target, temporary)
+                counts['written'] += 1
     except _Corrupt as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ArchiveError(f'{volume.name}: damaged after {count} members ({error}); download it again: what was unpacked is removed, for '
                            'nobody knows which of it is right') from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError) as error:
+    except UNREADABLE as error:
         raise ArchiveError(f'{volume.name}: damaged or cut off after {count} members ({error}); download it again: what was unpacked '
                            'stays') from error
     if not count:
         raise ArchiveError(f'{volume.name}: holds nothing; is it an archive?')
-    return Unpacked(**counts)
+    return Unpacked(**counts, refused=tuple(refused), left_out=left_out)
+
+
+def _last(name: str) -> str:
+    """The part of a member's name that its file has."""
+    return PurePosixPath(name or '-').name
+
+
+def _check_room(volume: Volume, folder: Path, disk: Path, wanted: Callable[[str], bool]) -> None:
+    """Of a zip, whose table tells all sizes beforehand."""
+    if not _is_zip(volume):
+        return
+    sizes = [size for name, size, opener in _members(volume)
+             if opener is not None and wanted(_last(name)) and not _has_size(folder.joinpath(*_safe(volume, name)), size)]
+    _demand(volume, f'{len(sizes)} files to be unpacked', sum(sizes), disk)
+
+
+def _has_size(file: Path, size: int) -> bool:
+    try:
+        return file.is_file() and file.stat().st_size == size
+    except OSError:                                                  # a name that no file can have
+        return False
+
+
+def _demand(volume: Volume, what: str, size: int, disk: Path) -> None:
+    free = shutil.disk_usage(disk).free
+    if size + SPARE > free:
+        raise ArchiveError(f'{volume.name}: {what} would take {_amount(size)}, and {_amount(free)} are free in {disk}, of which '
+                           f'{_amount(SPARE)} are kept; make room there and run the same command again (what is unpacked stays), or '
+                           'name an --out on a larger disk. If the archive should not be as large as that, do not trust it')
+
+
+def _amount(size: int) -> str:
+    return f'{size / 2**30:,.1f} GiB' if size >= 2**30 else f'{size / 2**20:,.1f} MiB'
+
+
+def _unnameable(target: Path) -> str | None:
+    """Why no file can have this name; None if one can. Makes the folder that it goes to."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            return UNNAMEABLE[errno.EISDIR]
+        with suppress(FileNotFoundError):
+            os.lstat(target)
+    except OSError as error:
+        if error.errno not in UNNAMEABLE:
+            raise
+        return UNNAMEABLE[error.errno]
+    except ValueError as error:                                      # a NUL, or letters that the system's encoding lacks
+        return f'the file system takes no such name ({error})'
+    return None
+
+
+class _Spellings:
+    """Names that would be one file or folder on a disk that does not tell upper from lower case."""
+
+    def __init__(self, folder: Path):
+        self._first: dict[str, str] | None = {} if _folds_case(folder) else None
+
+    def clash(self, parts: Sequence[str]) -> str | None:
+        """Why the member cannot have its name, if an earlier one has it, or its folder's, in another spelling."""
+        for end in range(1, len(parts) + 1) if self._first is not None else ():
+            name = '/'.join(parts[:end])
+            first = self._first.setdefault(unicodedata.normalize('NFC', name).casefold(), name)
+            if first != name:
+                return f'{first!r} is there already, and this disk does not tell the two names apart'
+        return None
+
+
+def _folds_case(folder: Path) -> bool:
+    probe = folder / 'Case'
+    probe.touch()
+    try:
+        return (folder / 'cASE').exists()
+    finally:
+        probe.unlink()
 
 
 class _Header(tarfile.TarInfo):
     """Of a member. By itself, tarfile takes a damaged header, or the end of the file instead of one, for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, *args: object) -> tarfile.TarInfo:
+        info = super().frombuf(*args)
+        if not (info.isreg() or info.isdir()) and info.size > LONGEST_HEADER:
+            raise tarfile.ReadError(f'a header of {_amount(info.size)}, which no archive of clips has')
+        return info
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -251,9 +362,8 @@ class _Header(tarfile.TarInfo):
 
 def _members(volume: Volume) -> Iterator[tuple[str, int, Callable[[], BinaryIO] | None]]:
     """(name, size, opener) of the members; the opener of what is no plain file is None."""
-    file, member = volume.parts[0]
-    if len(volume.parts) == 1 and member is None and zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
+    if _is_zip(volume):
+        with zipfile.ZipFile(volume.parts[0][0]) as archive:
             for info in archive.infolist():
                 plain = not info.is_dir() and (info.external_attr >> 28) in (0, 0o10)        # the high bits are Unix's kind of file
                 if not info.is_dir():
@@ -268,18 +378,21 @@ def _members(volume: Volume) -> Iterator[tuple[str, int, Callable[[], BinaryIO] 
             pass
 
 
+def _is_zip(volume: Volume) -> bool:
+    file, member = volume.parts[0]
+    return len(volume.parts) == 1 and member is None and zipfile.is_zipfile(file)
+
+
 def _safe(volume: Volume, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace('\\', '/'))
-    if path.is_absolute() or '..' in path.parts or re.match(r'[A-Za-z]:', name) or '\0' in name:
+    if path.is_absolute() or '..' in path.parts or re.match(r'[A-Za-z]:', name):
         raise ArchiveError(f'{volume.name}: member {name!r} leads out of the folder it is unpacked in; this is no archive of the dataset, '
                            'do not trust it')
     return path.parts
 
 
 def _write(volume: Volume, name: str, size: int, opener: Callable[[], BinaryIO], target: Path, temporary: Path) -> None:
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(temporary.parent).free < size + SPARE:
-        raise OSError(28, 'No space left on device', str(temporary))
+    _demand(volume, f'member {name!r}', size, temporary.parent)
     left = size
     with opener() as source, temporary.open('wb') as out:
         while block := source.read(min(BLOCK, left + 1)):
@@ -289,5 +402,4 @@ def _write(volume: Volume, name: str, size: int, opener: Callable[[], BinaryIO],
             out.write(block)
     if left:
         raise ArchiveError(f'{volume.name}: member {name!r} ends {left} bytes early; download the archive again')
-    target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, target)

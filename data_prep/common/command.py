@@ -16,7 +16,7 @@ from data_prep.common.archives import ArchiveError
 from data_prep.common.ffmpeg import Encoding, FfmpegError
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
 from data_prep.common.preparing import STEPS, Preparation, PreparationError, prepare
-from data_prep.common.scanning import is_archive
+from data_prep.common.scanning import IMAGES, VIDEOS, is_archive
 from data_prep.common.spreading import Spread, StopRun
 from gfvideo.data.manifest import ManifestError
 
@@ -47,6 +47,8 @@ def parser(description: str, *, annotations: str, max_failed: float, to: str | N
     flags = argparse.ArgumentParser(description=description, formatter_class=_Help)
     flags.add_argument('--videos', type=Path, nargs='+', required=True, metavar='PATH',
                        help='folder of the videos or of the folders of frames, or the archives as downloaded; never changed')
+    flags.add_argument('--also', type=_suffixes, default=(), metavar='SUFFIX,…',
+                       help=f'suffixes of files to take for videos beside {" ".join(VIDEOS)}, e.g. .gif,.ogv; "none": files without one')
     flags.add_argument('--annotations', type=Path, metavar='DIR', help=annotations)
     flags.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the prepared dataset goes')
     flags.add_argument('--name', help='name of the dataset (default: the name of the folder --out)')
@@ -88,6 +90,15 @@ def _steps(text: str) -> tuple[str, ...]:
     return tuple(step for step in STEPS if step in names)
 
 
+def _suffixes(text: str) -> tuple[str, ...]:
+    """Sorted, in lower case and with the dot, '' for 'none'."""
+    names = [name.strip().lower() for name in text.split(',')]
+    wrong = next((name for name in names if not re.fullmatch(r'\.?\w+', name) or f'.{name.lstrip(".")}' in IMAGES), None)
+    if wrong is not None:
+        raise argparse.ArgumentTypeError(f'{wrong!r} is no suffix of videos; give some as .gif,.ogv, or none for files without suffix')
+    return tuple(sorted({'' if name == 'none' else f'.{name.lstrip(".")}' for name in names}))
+
+
 def _shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r'(\d+)/(\d+)', text)
     if match is None or not int(match[1]) < int(match[2]):
@@ -127,7 +138,8 @@ def prepare_with(flags: argparse.ArgumentParser, args: argparse.Namespace, *, ve
     plan = Preparation(
         name=args.name or args.out.resolve().name, version=version, videos=tuple(args.videos), out=args.out, read=read, match=match,
         to=args.to, encoding=encoding, ffmpeg=args.ffmpeg, steps=args.steps, spread=Spread(args.workers, args.dask), shard=shard,
-        time_limit=args.time_limit, min_frames=args.min_frames, max_failed=args.max_failed, largest_member=int(args.max_member * 2**30),
+        time_limit=args.time_limit, min_frames=args.min_frames, max_failed=args.max_failed, also=args.also,
+        largest_member=int(args.max_member * 2**30),
         arguments=_arguments(args, encoding, deciding))
     failed = prepare(plan)
     if failed > args.max_failed:
@@ -141,6 +153,7 @@ def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[
     own = {name: str(value) if isinstance(value := getattr(args, name), Path) else value for name in deciding}
     how = {'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
            'frames': {'short_side': encoding.short_side, 'quality': encoding.quality}, 'original': {}}[args.to]
+    own |= {'also': args.also} if args.also else {}
     return {'gfvideo': gfvideo.__version__, 'av': av.__version__,
             'arguments': {**own, 'videos': [str(path) for path in args.videos], 'annotations': args.annotations and str(args.annotations),
                           'to': args.to, 'min_frames': args.min_frames, **how}}

@@ -30,7 +30,7 @@ from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
 from data_prep.common.listing import Found, Indexed, Listing, extra
 from data_prep.common.records import Record, iter_records, merge_records, read_lines, write_lines
 from data_prep.common.reporting import Progress, report_failures
-from data_prep.common.scanning import IMAGES, VIDEOS, Scan, is_archive, is_frame, scan, walk
+from data_prep.common.scanning import IMAGES, VIDEOS, LeftOut, Scan, is_archive, is_frame, scan, tell_left_out, walk
 from data_prep.common.spreading import Spread, run_all
 from data_prep.common.steps import AGAIN, Clip, EncodeJob, VerifyJob, output_of
 from gfvideo.data.manifest import ClipRow, Manifest, write_atomically, write_manifest
@@ -59,6 +59,7 @@ class Preparation:
         to: 'video' (encode), 'frames' (folders of JPEG) or 'original' (leave the files as they are).
         shard: (number, of how many): the share of the clips that this run does.
         max_failed: share of the listed clips that may fail, in [0, 1].
+        also: suffixes of files that are videos, too, in lower case; '' for none.
         arguments: those that the outcome depends on, for ``dataset.json``.
     """
     name: str
@@ -76,6 +77,7 @@ class Preparation:
     time_limit: float = 600.0
     min_frames: int = 1
     max_failed: float = 0.05
+    also: tuple[str, ...] = ()
     largest_member: int = 4 * 2**30
     arguments: dict = field(default_factory=dict)
 
@@ -191,7 +193,7 @@ def _root(plan: Preparation) -> Path:
         if plan.out.resolve().is_relative_to(folders[0].resolve()):
             raise PreparationError(f'--out ({plan.out}) lies inside --videos ({folders[0]}): what is prepared would pass for videos; name '
                                    'a folder beside it')
-        archives = _archives_alone(folders[0])
+        archives = _archives_alone(folders[0], plan.also)
         if not archives:
             return folders[0]
     source = plan.out / 'source'
@@ -202,12 +204,12 @@ def _root(plan: Preparation) -> Path:
     return source
 
 
-def _archives_alone(folder: Path) -> list[Path]:
+def _archives_alone(folder: Path, also: Sequence[str]) -> list[Path]:
     """The archives in a folder, unless videos or frames stand there, too: then they have been unpacked already."""
     archives, loose = [], False
     for where, names in walk(os.fspath(folder)):
         archives += [Path(where, name) for name in names if is_archive(name)]
-        loose = any(os.path.splitext(name)[1].lower() in VIDEOS or is_frame(name) for name in names)
+        loose = any(os.path.splitext(name)[1].lower() in VIDEOS or is_frame(name) or _is_also(name, also) for name in names)
         if loose:
             break
     if loose and archives:
@@ -221,31 +223,41 @@ def _unpack(plan: Preparation, archives: Sequence[Path], source: Path) -> None:
     done_file = plan.work / 'unpack.jsonl'
     done = {record['name']: record for record in read_lines(done_file)} if done_file.is_file() else {}
     for volume in volumes:
-        if done.get(volume.name, {}).get('key') == volume.key():
+        key = ' '.join((volume.key(), *plan.also))
+        if done.get(volume.name, {}).get('key') == key:
             logger.info('%s was unpacked before', volume.name)
             continue
         if plan.is_sharded:
             raise PreparationError('archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)')
         logger.info('unpacking %s (%d file(s))', volume.name, len(volume.parts))
-        result = unpack(volume, source / volume.name, plan.temporary / 'member', plan.largest_member, _is_of_clips)
+        result = unpack(volume, source / volume.name, plan.temporary / 'member', plan.largest_member,
+                        partial(_is_of_clips, also=plan.also))
         logger.info('%s: %d files written, %d there already, %d passed over', volume.name, result.written, result.there,
                     result.passed_over)
-        done[volume.name] = {'name': volume.name, 'key': volume.key()}
+        done[volume.name] = {'name': volume.name, 'key': key, 'left_out': result.left_out, 'refused': result.refused}
         write_lines(done_file, (done[name] for name in sorted(done)))
     source.mkdir(parents=True, exist_ok=True)
 
 
-def _is_of_clips(name: str) -> bool:
-    return not name.startswith('.') and os.path.splitext(name)[1].lower() in VIDEOS + IMAGES
+def _is_of_clips(name: str, also: Sequence[str] = ()) -> bool:
+    return not name.startswith('.') and (os.path.splitext(name)[1].lower() in VIDEOS + IMAGES or _is_also(name, also))
+
+
+def _is_also(name: str, also: Sequence[str]) -> bool:
+    return os.path.splitext(name)[1].lower() in also and not is_archive(name)
 
 
 # ---- index
 
 def _index(plan: Preparation, root: Path) -> None:
     """Annotations x files -> work/index.jsonl, a row for every listed clip, and work/index.json."""
-    there = scan(root)
+    there = scan(root, plan.also)
+    left_out, refused = _from_archives(plan, root, there.left_out)
     if not len(there):
-        raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos')
+        others = f' ({tell_left_out(left_out)[1]})' if left_out else ''
+        raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos{others}')
+    if left_out and 'lists' not in plan.steps:                       # else it stands at the end
+        logger.log(*tell_left_out(left_out))
     listing = plan.read(there.found)
     logger.info('%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames', plan.name,
                 ' + '.join(f'{count} {split}' for split, count in listing.official.items()), len(listing.classes), root, len(there))
@@ -261,7 +273,19 @@ def _index(plan: Preparation, root: Path) -> None:
     write_lines(plan.work / 'index.jsonl', _index_rows(matched, targets))
     write_lines(plan.work / 'index.json', [{
         'classes': listing.classes, 'label_order': listing.label_order, 'official': listing.official, 'expected': listing.expected,
-        'warnings': listing.warnings, 'extra': unused.count}])
+        'warnings': listing.warnings, 'extra': unused.count, 'left_out': left_out, 'refused': refused}])
+
+
+def _from_archives(plan: Preparation, root: Path, left_out: LeftOut) -> tuple[LeftOut, list[list[str]]]:
+    """What is left out, with that of the archives, sorted; and the members that no file could have the name of, with the reason."""
+    file = plan.work / 'unpack.jsonl'
+    volumes = list(read_lines(file)) if root == plan.out / 'source' and file.is_file() else []
+    for volume in volumes:
+        for suffix, (count, first) in volume.get('left_out', {}).items():
+            before, path = left_out.get(suffix, (0, first))
+            left_out[suffix] = [before + count, min(path, first)]
+    return dict(sorted(left_out.items())), [[f'{volume["name"]}/{name}', why] for volume in volumes
+                                            for name, why in volume.get('refused', ())]
 
 
 def _index_rows(matched: Iterable[Indexed], targets: _Targets) -> Iterator[Record]:
@@ -418,7 +442,10 @@ def _write_lists(plan: Preparation, root: Path, summary: Record, ffmpeg: Ffmpeg 
         kind = {'video': 'video', 'frames': 'frames', 'original': row['kind']}[plan.to]
         path = row['path'] if plan.to == 'original' else output_of(row['target'], plan.to)
         rows[row['split']].append(ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width))
-    write_atomically(plan.out / 'failed.jsonl', (lists.json_line(record) for record in failed))
+    share = len(failed) / max(1, sum(summary['official'].values()))
+    failed += [{'split': '', 'id': name, 'path': None, 'reason': 'unreadable', 'detail': f'not unpacked: {why}; rename it in the archive, '
+                'or prepare on another file system'} for name, why in summary['refused']]
+    write_atomically(plan.out / 'failed.jsonl', (lists.json_line(_in_utf8(record)) for record in failed))
     rows = _with_clips(rows, failed, root)
     manifest = write_manifest(
         plan.out, name=plan.name, version=plan.version, classes=summary['classes'], label_order=summary['label_order'], rows=rows,
@@ -427,7 +454,12 @@ def _write_lists(plan: Preparation, root: Path, summary: Record, ffmpeg: Ffmpeg 
         frame_template=names[0], start_index=names[1], preparation={'ffmpeg': ffmpeg and ffmpeg.version, **plan.arguments})
     lists.write_all(plan.out / 'lists', manifest, rows)
     _report(manifest, failed, summary)
-    return len(failed) / max(1, sum(summary['official'].values()))
+    return share
+
+
+def _in_utf8(record: Record) -> Record:
+    """The record with a name that is no text told in escapes."""
+    return {name: value.encode(errors='backslashreplace').decode() if isinstance(value, str) else value for name, value in record.items()}
 
 
 def _with_clips(rows: dict[str, list[ClipRow]], failed: Sequence[Record], root: Path) -> dict[str, list[ClipRow]]:
@@ -477,6 +509,8 @@ def _report(manifest: Manifest, failed: Sequence[Record], summary: Record) -> No
                    info.present, info.official, 100 * share)
     report_failures(Counter(record['reason'] for record in failed),
                     {record['reason']: record['id'] for record in reversed(failed)}, manifest.folder / 'failed.jsonl')
+    if summary['left_out']:
+        logger.log(*tell_left_out(summary['left_out']))
     logger.info('wrote %s, hash %s', manifest.file, manifest.hash)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -8,10 +9,15 @@ import re
 import shutil
 import struct
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from data_prep.common import archives
 from data_prep.common.archives import ArchiveError, Unpacked, find_volumes, unpack
 
 CLIPS = {'a.mp4': b'a' * 3000, 'sub/b.mp4': bytes(range(256)) * 20, 'sub/c.mp4': random.Random(0).randbytes(5000)}
@@ -236,8 +242,137 @@ def test_an_encrypted_zip(taken_out):
         taken_out({'x.zip': bytes(data)})
 
 
-def test_no_room(taken_out, monkeypatch, tmp_path):
-    monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
-    with pytest.raises(OSError, match='No space left'):
-        taken_out({'x.tar': TAR})
+# ---- room, bombs, names that no file can have
+
+@pytest.fixture
+def free(monkeypatch):
+    """Makes so many bytes free, beside those that are always kept."""
+    def make(size):
+        monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10**9, 10**9, archives.SPARE + size))
+
+    return make
+
+
+@pytest.mark.parametrize(('data', 'message'), [
+    (TAR, r"x: member 'sub/b.mp4' would take 0.0 MiB, and 64.0 MiB are free in .*tmp.*make room there and run the same command again"),
+    (TGZ, r"x: member 'sub/b.mp4' would take"), (zip_of(), 'x: 3 files to be unpacked would take 0.0 MiB, and 64.0 MiB are free')])
+def test_no_room(taken_out, free, tmp_path, data, message):
+    suffix = 'zip' if data[:2] == b'PK' else 'tar.gz'
+    free(4000)                                                       # for a.mp4 alone
+    with pytest.raises(ArchiveError, match=message):
+        taken_out({f'x.{suffix}': data})
+    assert [path.name for path in (tmp_path / 'out').rglob('*.mp4')] == ([] if suffix == 'zip' else ['a.mp4'])
+    free(10**6)
+    assert taken_out({f'x.{suffix}': data})[0] == [Unpacked(written=3 if suffix == 'zip' else 2, there=0 if suffix == 'zip' else 1)]
+
+
+def test_room_is_needed_for_what_is_missing_alone(taken_out, free, content, tmp_path):
+    found = taken_out({'x.zip': zip_of()})[1]
+    (tmp_path / 'out/x/a.mp4').unlink()
+    free(4000)
+    assert taken_out({'x.zip': zip_of()}) == ([Unpacked(written=1, there=2)], found)
+    assert taken_out({'y.zip': zip_of({'a.mp4': b'a', 'large.bin': bytes(9000)})},
+                     wanted=lambda name: name.endswith('.mp4'))[0] == [Unpacked(written=1, passed_over=1)]
+
+
+def test_a_zip_that_declares_more_than_the_disk_has(taken_out, tmp_path):
+    """Without anything made up: 4 GiB a member, more of them than any disk holds; a few hundred bytes of archive."""
+    data = bytearray(zip_of({'0.mp4': b'x'}))
+    entry = data.rindex(b'PK\1\2')
+    directory, end = bytes(data[entry:data.rindex(b'PK\5\6')]), bytearray(data[data.rindex(b'PK\5\6'):])
+    directory = directory[:24] + struct.pack('<I', 2**32 - 2) + directory[28:]
+    count = 60000                                                    # 240 TiB
+    struct.pack_into('<HHI', end, 8, count, count, count * len(directory))
+    with pytest.raises(ArchiveError, match=r'x: 60000 files to be unpacked would take 240,000.0 GiB, and [\d,.]+ [MG]iB are free'):
+        taken_out({'x.zip': bytes(data[:entry]) + directory * count + bytes(end)}, largest=2**32)
     assert not list((tmp_path / 'out').rglob('*.mp4'))
+
+
+def test_a_tar_that_declares_more_than_the_disk_has(taken_out, tmp_path):
+    info = tarfile.TarInfo('bomb.mp4')
+    info.size = 2**50
+    data = TAR[:TAR.index(b'sub/b.mp4')] + info.tobuf() + bytes(10240)
+    for name, packed in (('x.tar', data), ('x.tar.gz', gzip.compress(data))):
+        with pytest.raises(ArchiveError, match="x: member 'bomb.mp4' would take 1,048,576.0 GiB, and"):
+            taken_out({name: packed}, largest=2**51)
+        assert [path.name for path in (tmp_path / 'out').rglob('*.mp4')] == ['a.mp4']
+
+
+@pytest.mark.parametrize('kind', [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_header_that_would_fill_the_memory(taken_out, kind):
+    info = tarfile.TarInfo('header')
+    info.type, info.size = kind, 2**32
+    with pytest.raises(ArchiveError, match='a header of 4.0 GiB, which no archive of clips has'):
+        taken_out({'x.tar.gz': gzip.compress(info.tobuf() + bytes(10**6))})
+
+
+LONG = 'n' * 300 + '.mp4'
+
+
+def test_names_that_no_file_can_have(taken_out):
+    clips = {'a.mp4': b'a', LONG: b'b', 'd' * 300 + '/x.mp4': b'c', 'a.mp4/x.mp4': b'd', 'last.mp4': b'e'}
+    for name, data in (('x.tar', tar_of(clips)), ('x.zip', zip_of(clips))):
+        results, found = taken_out({name: data})
+        assert found == {'x/a.mp4': b'a', 'x/last.mp4': b'e'}
+        assert [name for name, _ in results[0].refused] == [LONG, 'd' * 300 + '/x.mp4', 'a.mp4/x.mp4']
+        assert results[0].refused[0][1] == 'the name is longer than the file system allows'
+        assert results[0].refused[2][1] == 'a file stands where the name needs a folder'
+
+
+def test_a_file_where_a_folder_is(taken_out):
+    results, found = taken_out({'x.tar': tar_of({'a.mp4/x.mp4': b'd', 'a.mp4': b'a'})})
+    assert found == {'x/a.mp4/x.mp4': b'd'} and results[0].refused == (('a.mp4', 'a folder has that name already'),)
+
+
+def test_a_nul_in_a_name(taken_out):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode='w', format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo('whole.mp4')
+        info.size, info.pax_headers = 1, {'path': 'a\0b.mp4'}
+        archive.addfile(info, io.BytesIO(b'x'))
+    results, found = taken_out({'x.tar': stream.getvalue()})
+    assert found == {} and 'takes no such name' in results[0].refused[0][1]
+
+
+@pytest.mark.parametrize('error', [OSError(errno.EILSEQ, os.strerror(errno.EILSEQ)), OSError(errno.EINVAL, os.strerror(errno.EINVAL)),
+                                   UnicodeEncodeError('ascii', 'ü', 0, 1, 'no such letter')])
+def test_names_that_some_file_systems_refuse(taken_out, monkeypatch, error):
+    """APFS wants UTF-8; an encoding of the system may lack letters."""
+    lstat = os.lstat
+
+    def refusing(path, *args, **kwargs):
+        if str(path).endswith('ü.mp4'):
+            raise error
+        return lstat(path, *args, **kwargs)
+
+    monkeypatch.setattr(archives.os, 'lstat', refusing)
+    results, found = taken_out({'x.tar': tar_of({'ü.mp4': b'u', 'v.mp4': b'v'})})
+    assert found == {'x/v.mp4': b'v'} and [name for name, _ in results[0].refused] == ['ü.mp4']
+
+
+def test_names_that_a_disk_does_not_tell_apart(taken_out, monkeypatch):
+    clips = {'A.mp4': b'1', 'a.mp4': b'2', 'b/é.mp4': b'3', 'b/e\u0301.mp4': b'4', 'B/c.mp4': b'5', 'b/d.mp4': b'6'}
+    if not archives._folds_case(Path(tempfile.gettempdir())):
+        assert len(taken_out({'y.tar': tar_of(clips)})[1]) == 6
+    monkeypatch.setattr(archives, '_folds_case', lambda folder: True)
+    results, found = taken_out({'x.tar': tar_of(clips)})
+    assert {name: data for name, data in found.items() if name.startswith('x/')} == {'x/A.mp4': b'1', 'x/b/é.mp4': b'3', 'x/b/d.mp4': b'6'}
+    assert dict(results[0].refused) == {name: f'{first!r} is there already, and this disk does not tell the two names apart'
+                                        for name, first in (('a.mp4', 'A.mp4'), ('b/e\u0301.mp4', 'b/é.mp4'), ('B/c.mp4', 'b'))}
+
+
+@given(data=st.sampled_from([TAR, TGZ, zip_of(), PARTS['20bn-x-v2-00']]), changes=st.lists(
+    st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6))
+@settings(max_examples=150)
+def test_whatever_is_damaged_the_error_has_a_name(tmp_path_factory, data, changes):
+    folder = tmp_path_factory.mktemp('damaged')
+    damaged = bytearray(data)
+    for at, value in changes:
+        damaged[at % len(data)] = value
+    (folder / 'x.zip').write_bytes(damaged)
+    try:
+        for volume in find_volumes([folder / 'x.zip']):
+            unpack(volume, folder / 'out', folder / 'tmp/member', 10**6)
+    except ArchiveError as error:
+        assert str(error).startswith(('x: ', f'{folder / "x.zip"}: '))
+    shutil.rmtree(folder)

@@ -74,6 +74,7 @@ def test_flags(plan):
     assert made.steps == ('verify', 'encode', 'stats')
     assert made.shard == (2, 5) and made.shard_name == '2-of-5' and made.largest_member == 2**29
     assert plan('--steps', 'frames').steps == ('encode',)
+    assert plan('--also', 'OGV, .gif,none').also == ('', '.gif', '.ogv') and plan().also == ()
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
@@ -84,6 +85,7 @@ def test_flags(plan):
     (('--short-side', 255), 'give an even number of pixels'), (('--short-side', -2), '--short-side is -2'), (('--gop', 0), '--gop is 0'),
     (('--crf', 52), '--crf is 52'), (('--quality', 1), '--quality is 1'), (('--annotations', 'no/where', '--form', 'csv'),
                                                                            'no/where is not there'),
+    (('--also', '.gif,jpg'), "'jpg' is no suffix of videos"), (('--also', ''), "'' is no suffix of videos"),
     (('--annotations', '.'), '--annotations and --form go together'), (('--classes', 'x'), '--classes goes with --annotations'),
     (('--annotations', '.', '--form', 'csv', '--split', 'train'), 'the names of several lists tell their splits'),
     (('--videos', 'no/where'), 'no/where is not there')])

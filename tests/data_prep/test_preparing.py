@@ -286,6 +286,61 @@ def test_too_many_failed(here, videos, tmp_path, caplog):
     assert folder.main([*argv, '--max-failed', '0.17']) == 0
 
 
+@pytest.fixture
+def odd_suffixes(tmp_path, clip, lay):
+    """A clip of each kind that is not taken by itself, and one that is."""
+    frames = [clip.frame(number, 32, 128) for number in range(6)]
+    with av.open(str(tmp_path / 'x.gif'), 'w') as out:
+        stream = out.add_stream('gif', rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 128, 'rgb8'
+        for pixels in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24').reformat(format='rgb8')))
+        out.mux(stream.encode())
+    return lay(tmp_path / 'v', {'train/a/x.gif': tmp_path / 'x.gif', 'train/a/y.h264': clip.write(tmp_path / 'y.h264', frames),
+                                'train/a/z': clip(7), 'train/a/w.mp4': clip(8), 'train/notes.txt': b'none'})
+
+
+def test_what_is_left_out_for_its_suffix(here, odd_suffixes, tmp_path, clip, caplog):
+    wanted = ('left out, for their suffix is none of a video: 1 without suffix (train/a/z), '
+              '1 .gif (train/a/x.gif), 1 .h264 (train/a/y.h264), 1 .txt (train/notes.txt); if these are videos, take them with --also none,.gif,.h264')
+    assert prepared(odd_suffixes, tmp_path / 'out') == 0
+    assert [record.message for record in caplog.records if 'left out' in record.message] == [wanted]
+    caplog.clear()
+    assert prepared(odd_suffixes, tmp_path / 'out', '--steps', 'index') == 0
+    assert [record.message for record in caplog.records if 'left out' in record.message] == [wanted]
+    assert prepared(odd_suffixes, tmp_path / 'out', '--also', 'none,.gif,.h264') == 0
+    assert failed(tmp_path / 'out') == {}
+    manifest = validate(tmp_path / 'out', check_files=True)
+    assert {row.id: row.frames for row in read_rows(manifest, 'train')} == {'train/a/w.mp4': 8, 'train/a/x.gif': 6, 'train/a/y.h264': 6,
+                                                                            'train/a/z': 7}
+    assert all(numbers_in(clip, manifest.videos / row.path) == list(range(row.frames)) for row in read_rows(manifest, 'train'))
+    assert manifest.preparation['arguments']['also'] == ['', '.gif', '.h264']
+
+
+def test_an_archive_with_other_suffixes_and_names(here, odd_suffixes, tmp_path, caplog):
+    with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
+        archive.add(odd_suffixes / 'train', 'train')
+        archive.add(odd_suffixes / 'train/a/w.mp4', 'train/a/' + 'n' * 300 + '.mp4')
+    csv = tmp_path / 'clips.csv'
+    csv.write_text('path,label,split\nw.mp4,0,train\nz,0,train\n')
+    flags = '--annotations', csv, '--form', 'csv'
+    assert prepared(tmp_path / 'x.tar', tmp_path / 'out', *flags) == 0
+    assert failed(tmp_path / 'out') == {'z': 'missing', f'x/train/a/{"n" * 300}.mp4': 'unreadable'}
+    assert 'the name is longer than the file system allows; rename it' in (tmp_path / 'out/failed.jsonl').read_text()
+    assert '1 without suffix (x/train/a/z), 1 .gif (x/train/a/x.gif), 1 .h264 (x/train/a/y.h264)' in caplog.text
+    assert '--also none,.gif,.h264' in caplog.text
+    caplog.clear()
+    assert prepared(tmp_path / 'x.tar', tmp_path / 'out', *flags) == 0
+    assert '1 without suffix (x/train/a/z)' in caplog.text           # though nothing is unpacked a second time
+    assert prepared(tmp_path / 'x.tar', tmp_path / 'out', *flags, '--also', 'none') == 0
+    assert failed(tmp_path / 'out') == {f'x/train/a/{"n" * 300}.mp4': 'unreadable'}
+
+
+def test_a_folder_without_videos_tells_what_it_holds(here, tmp_path, lay):
+    with pytest.raises(PreparationError, match=r'correct --videos \(left out.*1 .gif \(train/a/x.gif\); if these are videos, take them'):
+        prepared(lay(tmp_path / 'v', {'train/a/x.gif': b'x'}), tmp_path / 'out')
+
+
 def test_nothing_can_be_used(here, tmp_path, lay):
     videos = lay(tmp_path / 'v', {'train/a/x.mp4': b'<html>', 'train/a/y.mp4': b''})
     with pytest.raises(PreparationError, match='no clip of any split can be used'):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
 
-from data_prep.common.scanning import is_archive, is_frame, scan
+from data_prep.common.scanning import is_archive, is_frame, scan, tell_left_out
 
 
 @pytest.fixture
@@ -28,6 +29,21 @@ def test_what_is_found(folder):
     assert seen.found.folders == {'f': ['f', 'g/f']}
     assert seen.archives == ['part_0.tar.gz', 'z/20bn-x-00', 'z/20bn-x-01']
     assert len(seen) == 5
+
+
+def test_files_of_other_suffixes_are_counted(folder):
+    root = folder('b/2.GIF', 'b/10.gif', 'a/x.ogv', 'raw.h264', 'a/clip', 'b/clip', 'notes.txt', 'x.mp4', '.hidden.gif', 'f/1.jpg')
+    seen = scan(root)
+    assert seen.left_out == {'.gif': [2, 'b/10.gif'], '.ogv': [1, 'a/x.ogv'], '.h264': [1, 'raw.h264'], '': [2, 'a/clip'],
+                             '.txt': [1, 'notes.txt']}
+    assert tell_left_out(seen.left_out) == (logging.WARNING, (
+        'left out, for their suffix is none of a video: 2 without suffix (a/clip), 2 .gif (b/10.gif), '
+        '1 .h264 (raw.h264), 1 .ogv (a/x.ogv), 1 .txt (notes.txt); if these are videos, take them with --also none,.gif,.h264,.ogv'))
+    assert tell_left_out({'.txt': [1, 'notes.txt']}) == (
+        logging.INFO, 'left out, for their suffix is none of a video: 1 .txt (notes.txt)')
+    also = scan(root, ('', '.gif'))
+    assert also.left_out.keys() == {'.ogv', '.h264', '.txt'}
+    assert also.found.videos == {'2': ['b/2.GIF'], '10': ['b/10.gif'], 'clip': ['a/clip', 'b/clip'], 'x': ['x.mp4']}
 
 
 def test_links_are_followed_once(folder, tmp_path_factory):
