@@ -25,6 +25,7 @@ from data_prep.common.listing import (
     Indexed,
     Listed,
     Listing,
+    MisplacedError,
     ambiguous,
     check_classes,
     class_of,
@@ -111,10 +112,10 @@ def _place_in_tree(path: str, split: str | None) -> tuple[str, str]:
     parts = path.split('/')
     if split is not None:
         if len(parts) != 2:
-            raise AnnotationError(f'{path}: does not stand at <class>/<clip>; move it, or give no split if the folders are named as splits')
+            raise MisplacedError(f'{path}: does not stand at <class>/<clip>; move it, or give no split if the folders are named as splits')
         return split, parts[0]
     if len(parts) != 3:
-        raise AnnotationError(f'{path}: does not stand at <split>/<class>/<clip>; move it, or give the split if all are at <class>/<clip>')
+        raise MisplacedError(f'{path}: does not stand at <split>/<class>/<clip>; move it, or give the split if all are at <class>/<clip>')
     if parts[0].lower() not in SPLIT_WORDS:
         raise AnnotationError(f'{path}: {parts[0]!r} is no name of a split; name the folder {", ".join(SPLIT_WORDS)}')
     return SPLIT_WORDS[parts[0].lower()], parts[1]

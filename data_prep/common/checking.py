@@ -131,7 +131,9 @@ def _decoded(file: str) -> Verdict:
 
 def _without(file: str, text: str) -> str:
     """A message without the path, which stands beside it: the same clip elsewhere gives the same message."""
-    return text.replace(f'{file}: ', '').replace(file, Path(file).name)
+    for path in (os.path.abspath(file), file):                       # PyAV is given the first, which may be without '..'
+        text = text.replace(f'{path}: ', '').replace(path, Path(file).name)
+    return text
 
 
 def check_frames(folder: str) -> Verdict:

@@ -14,6 +14,7 @@ from functools import cache
 
 __all__ = ['KILLED', 'TRIES', 'Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
 
+ORPHAN = 'test "$PPID" = "$0" || exit 1; exec "$@"'                   # the parent may end before anyone asks to be told
 PR_SET_PDEATHSIG = 1                                                  # linux/prctl.h
 KEPT_STDERR = 4000
 KILLED = tuple(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))      # a cluster ends all of a job's
@@ -60,7 +61,7 @@ def die_with_parent(parent: int | None = None) -> None:
 
 
 def start_child(argv: Sequence[str], **pipes: int) -> subprocess.Popen:
-    """Start a program at the head of a process group of its own, which ends with this process. No shell reads ``argv``.
+    """Start a program at the head of a process group of its own, which ends with this process. No shell reads words of ``argv``.
 
     setpriv asks for that end where it can: the memory of this process then need not be copied for a function between fork and exec, which
     takes longer than the start of a program.
@@ -69,7 +70,7 @@ def start_child(argv: Sequence[str], **pipes: int) -> subprocess.Popen:
         return subprocess.Popen(list(argv), start_new_session=True, **pipes)
     wrapper = _setpriv()
     if wrapper:
-        return subprocess.Popen([*wrapper, *argv], start_new_session=True, **pipes)
+        return subprocess.Popen([*wrapper, '/bin/sh', '-c', ORPHAN, str(os.getpid()), *argv], start_new_session=True, **pipes)
     parent = os.getpid()
     return subprocess.Popen(list(argv), start_new_session=True, preexec_fn=lambda: die_with_parent(parent), **pipes)
 

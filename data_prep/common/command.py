@@ -5,6 +5,7 @@ import argparse
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,17 +15,18 @@ import av
 import gfvideo
 from data_prep.common.archives import ArchiveError
 from data_prep.common.ffmpeg import Encoding, FfmpegError
+from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
 from data_prep.common.preparing import STEPS, Preparation, PreparationError, prepare
 from data_prep.common.scanning import IMAGES, VIDEOS, is_archive
 from data_prep.common.spreading import Spread, StopRun
+from data_prep.common.steps import no_room
 from gfvideo.data.manifest import ManifestError
 
 __all__ = ['TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
 
 logger = logging.getLogger('data_prep')
 TOO_MANY_FAILED = 3
-INTERRUPTED = 130
 ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
 
 
@@ -184,12 +186,14 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     """Run a script's ``main``: log to stderr; an error that a user can mend is one line, not a traceback. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S', stream=sys.stderr)
     try:
-        return main(argv)
+        with ended_by_signals():
+            return main(argv)
     except (PreparationError, AnnotationError, ArchiveError, FfmpegError, StopRun, ManifestError) as error:
         logger.error('error: %s', error)
     except OSError as error:
-        logger.error('error: %s%s', error, '; make room and run the same command again' if error.errno in (28, 122) else '')
-    except KeyboardInterrupt:
-        logger.error('interrupted; run the same command again to go on')
-        return INTERRUPTED
+        logger.error('error: %s', no_room(error) or error)
+    except KeyboardInterrupt as error:
+        ending = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        logger.error('interrupted by %s; what is done is kept: run the same command again to go on', ending)
+        return ending.status
     return 1

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ['SPLITS', 'SPLIT_WORDS', 'AnnotationError', 'Extra', 'Found', 'Indexed', 'Listed', 'Listing', 'ambiguous', 'check_classes',
+__all__ = ['SPLITS', 'SPLIT_WORDS', 'AnnotationError', 'Extra', 'Found', 'Indexed', 'Listed', 'Listing', 'MisplacedError', 'ambiguous',
+           'check_classes',
            'check_counts', 'class_of', 'columns_of', 'count_splits', 'csv_rows', 'decoded_lines', 'extra', 'find_file', 'given', 'leaked',
            'match_names', 'missing', 'narrowed', 'read_class_list', 'some', 'spelling', 'text_lines', 'unquoted', 'whole_number']
 
@@ -27,6 +28,10 @@ SHOWN = 5
 
 class AnnotationError(ValueError):
     """An annotation is malformed or not there; the message is ``FILE:LINE: what, value; remedy``."""
+
+
+class MisplacedError(AnnotationError):
+    """A clip does not stand where class folders have theirs."""
 
 
 @dataclass(frozen=True, slots=True)

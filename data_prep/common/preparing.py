@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from data_prep.common import lists, stats
 from data_prep.common.archives import find_volumes, unpack
 from data_prep.common.checking import Verdict
 from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
-from data_prep.common.listing import Found, Indexed, Listing, extra
+from data_prep.common.listing import Found, Indexed, Listing, MisplacedError, extra
 from data_prep.common.records import Record, iter_records, merge_records, read_lines, write_lines
 from data_prep.common.reporting import Progress, report_failures
 from data_prep.common.scanning import IMAGES, VIDEOS, LeftOut, Scan, is_archive, is_frame, scan, tell_left_out, walk
@@ -114,6 +115,8 @@ def prepare(plan: Preparation) -> float:
     plan.out.mkdir(parents=True, exist_ok=True)
     with _only_run(plan):
         root = _root(plan)
+        if plan.steps == ('unpack',):
+            return 0.0
         if 'index' in plan.steps:
             _index(plan, root)
         summary = _summary(plan)
@@ -146,7 +149,16 @@ def _only_run(plan: Preparation) -> Iterator[None]:
             try:
                 yield
             finally:
-                shutil.rmtree(plan.temporary if plan.is_sharded else plan.temporary.parent, ignore_errors=True)
+                _remove_tree(plan.temporary if plan.is_sharded else plan.temporary.parent)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder in which an encoder that has just been killed may still be making a file."""
+    for _ in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -234,6 +246,8 @@ def _unpack(plan: Preparation, archives: Sequence[Path], source: Path) -> None:
                         partial(_is_of_clips, also=plan.also))
         logger.info('%s: %d files written, %d there already, %d passed over', volume.name, result.written, result.there,
                     result.passed_over)
+        if result.refused:
+            logger.warning('%s: %d files cannot have their names here, e.g. %r: %s', volume.name, len(result.refused), *result.refused[0])
         done[volume.name] = {'name': volume.name, 'key': key, 'left_out': result.left_out, 'refused': result.refused}
         write_lines(done_file, (done[name] for name in sorted(done)))
     source.mkdir(parents=True, exist_ok=True)
@@ -258,7 +272,13 @@ def _index(plan: Preparation, root: Path) -> None:
         raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos{others}')
     if left_out and 'lists' not in plan.steps:                       # else it stands at the end
         logger.log(*tell_left_out(left_out))
-    listing = plan.read(there.found)
+    try:
+        listing = plan.read(there.found)
+    except MisplacedError as error:
+        if root != plan.out / 'source':
+            raise
+        raise MisplacedError(f'{error}. Archives are unpacked in folders of their own names, in {root}; to take the folders in them for '
+                              'classes, prepare such a folder: --videos with it, and another --out') from error
     logger.info('%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames', plan.name,
                 ' + '.join(f'{count} {split}' for split, count in listing.official.items()), len(listing.classes), root, len(there))
     for warning in listing.warnings:

@@ -74,7 +74,7 @@ class Progress:
     def __exit__(self, kind: type | None, *rest: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if kind is None:
+        if kind is None and self.done > self.skipped:
             self._line()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data_prep.common.children import die_with_parent
+from data_prep.common.interrupts import held_from_children
 
 __all__ = ['Spread', 'StopRun', 'run_all']
 
@@ -31,6 +32,18 @@ class StopRun(RuntimeError):
 
     def __reduce__(self) -> tuple:
         return type(self), self.args
+
+
+class _Pool(ProcessPoolExecutor):
+    """It starts multiprocessing's tracker when it is made, and its workers when it is given work."""
+
+    def __init__(self, *args: object, **kwargs: object):
+        with held_from_children():
+            super().__init__(*args, **kwargs)
+
+    def submit(self, *args: object, **kwargs: object) -> Future:
+        with held_from_children():
+            return super().submit(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class Spread:
         if self.dask is not None:
             yield from self._dask_executor()
             return
-        pool = ProcessPoolExecutor(self.workers, mp_context=get_context('spawn'), initializer=_prepare_worker, initargs=(os.getpid(),))
+        pool = _Pool(self.workers, mp_context=get_context('spawn'), initializer=_prepare_worker, initargs=(os.getpid(),))
         try:
             yield pool
         except BaseException:
@@ -78,7 +91,10 @@ class Spread:
 
 
 def _prepare_worker(parent: int) -> None:
-    """Ctrl-C is for the parent, which ends its workers; a worker whose parent was killed ends, too."""
+    """Ctrl-C is for the parent, which ends its workers; a worker whose parent was killed ends, too.
+
+    While the worker started, the signal was held, see :func:`held_from_children`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(parent)
 

@@ -54,6 +54,7 @@ def test_what_is_no_video(tmp_path, checker, name, content, reason):
     verdict = checker(str(tmp_path / name))
     assert verdict.reason == reason
     assert str(tmp_path) not in verdict.detail                       # the same damage elsewhere gives the same words
+    assert checker(str(tmp_path / '..' / tmp_path.name / name)) == verdict
 
 
 def test_what_is_not_there(tmp_path, checker):

@@ -93,6 +93,27 @@ def test_a_child_ends_with_the_process_that_waits_for_it(tmp_path):
     assert wait_until(lambda: not is_alive(pid))
 
 
+@on_linux
+def test_a_child_whose_parent_ended_before_it_could_ask(tmp_path, monkeypatch):
+    """The parent is killed while setpriv starts: what comes afterwards would live on."""
+    if not children._setpriv():
+        pytest.skip('no setpriv here')
+    late = f'while [ ! -e {tmp_path}/orphan ]; do sleep 0.02; done; exec "$@"'
+    words = '/bin/sh', '-c', late, 'sh', *children._setpriv()
+    monkeypatch.setattr(children, '_setpriv', lambda: words)
+    parent = os.fork()
+    if not parent:
+        child = children.start_child(['/bin/sh', '-c', f'touch {tmp_path}/ran'])
+        (tmp_path / 'pid').write_text(f'{child.pid}\n')
+        time.sleep(3000)
+    pid, = pids_in(tmp_path / 'pid', 1)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    (tmp_path / 'orphan').touch()
+    assert wait_until(lambda: not is_alive(pid))
+    assert not (tmp_path / 'ran').exists()
+
+
 @pytest.mark.parametrize('name', ['KILL', 'TERM'])
 def test_what_is_killed_from_outside_is_tried_again(tmp_path, name):
     killed_once = f'if [ -e {tmp_path}/once ]; then exit 0; fi; touch {tmp_path}/once; kill -{name} $$'

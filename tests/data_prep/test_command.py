@@ -153,7 +153,7 @@ def test_slurm_and_the_flag(plan, monkeypatch):
     (PreparationError('no file'), 1, 'error: no file'), (AnnotationError('f:1: x'), 1, 'error: f:1: x'),
     (ArchiveError('cut'), 1, 'error: cut'),
     (FfmpegError('none'), 1, 'error: none'), (StopRun('full'), 1, 'error: full'),
-    (KeyboardInterrupt(), 130, 'interrupted; run the same command again'),
+    (KeyboardInterrupt(), 130, 'interrupted by SIGINT; what is done is kept: run the same command again to go on'),
     (OSError(errno.ENOSPC, 'No space left on device', 'x'), 1, 'make room and run the same command again'),
     (PermissionError(13, 'Permission denied', 'x'), 1, "denied: 'x'")])
 def test_errors_are_one_line(caplog, error, status, words):

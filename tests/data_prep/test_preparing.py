@@ -21,7 +21,7 @@ from data_prep.common import preparing, steps
 from data_prep.common.children import Finished
 from data_prep.common.command import run
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
-from data_prep.common.listing import Found
+from data_prep.common.listing import AnnotationError, Found
 from data_prep.common.preparing import PreparationError, _in_shard, _Targets
 from data_prep.common.records import read_lines
 from data_prep.common.scanning import Scan
@@ -302,7 +302,8 @@ def odd_suffixes(tmp_path, clip, lay):
 
 def test_what_is_left_out_for_its_suffix(here, odd_suffixes, tmp_path, clip, caplog):
     wanted = ('left out, for their suffix is none of a video: 1 without suffix (train/a/z), '
-              '1 .gif (train/a/x.gif), 1 .h264 (train/a/y.h264), 1 .txt (train/notes.txt); if these are videos, take them with --also none,.gif,.h264')
+              '1 .gif (train/a/x.gif), 1 .h264 (train/a/y.h264), 1 .txt (train/notes.txt); '
+              'if these are videos, take them with --also none,.gif,.h264')
     assert prepared(odd_suffixes, tmp_path / 'out') == 0
     assert [record.message for record in caplog.records if 'left out' in record.message] == [wanted]
     caplog.clear()
@@ -401,6 +402,7 @@ def test_the_second_run_does_nothing(here, videos, tmp_path, content, monkeypatc
         assert content(tmp_path / to) == before
         assert times(tmp_path / to / ('videos' if to == 'video' else 'frames')) == encoded
     assert 'verify: 5 of 5 clips were done before' in caplog.text
+    assert sum(record.message.startswith('verify: ') for record in caplog.records) == 4      # two of first runs, two of second
 
 
 def test_changed_arguments_encode_again(here, videos, tmp_path, content, monkeypatch):
@@ -762,7 +764,8 @@ def test_archives_behind_links(here, videos, tmp_path, caplog):
     (tmp_path / 'k/linked/part_0.tar').symlink_to(tmp_path / 'part_0.tar')
     (tmp_path / 'v').mkdir()
     (tmp_path / 'v/train').symlink_to(tmp_path / 'k/linked')
-    with pytest.raises(Exception, match='does not stand at <split>/<class>/<clip>'):      # unpacked below the archive's name
+    with pytest.raises(AnnotationError, match='does not stand at <split>/<class>/<clip>.*Archives are unpacked in folders of their own '
+                                              'names, in .*out/source; .*prepare such a folder: --videos with it, and another --out'):
         prepared(tmp_path / 'v', tmp_path / 'out')
     assert len(list((tmp_path / 'out/source').rglob('*.*'))) == 4
 
