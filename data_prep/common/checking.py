@@ -61,9 +61,14 @@ def check_video(file: str) -> Verdict:
     from gfvideo.data.video_index import VideoError
 
     av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)                              # else what is reported depends on the clip before
+    with av.logging.Capture():
+        other = _of_other_format(file)
+    if other is not None:
+        return other
     with av.logging.Capture() as reports:
         try:
-            verdict = _of_other_format(file) or _decoded(file)
+            verdict = _decoded(file)
         except (VideoError, av.error.FFmpegError) as error:
             said = '; '.join(dict.fromkeys(text.strip() for _, _, text in reports))
             return Verdict.bad(getattr(error, 'kind', 'decode_error'), _without(file, f'{error} {f"({said})" if said else ""}'))
