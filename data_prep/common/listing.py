@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ['SPLITS', 'SPLIT_WORDS', 'AnnotationError', 'Extra', 'Found', 'Indexed', 'Listed', 'Listing', 'MisplacedError', 'ambiguous',
-           'check_classes', 'check_counts', 'class_of', 'columns_of', 'count_splits', 'csv_rows', 'decoded_lines', 'extra', 'find_file', 'given', 'leaked',
-           'match_names', 'missing', 'narrowed', 'read_class_list', 'some', 'spelling', 'text_lines', 'unquoted', 'whole_number']
+__all__ = ['SPLITS', 'SPLIT_WORDS', 'AnnotationError', 'Extra', 'Found', 'Indexed', 'Listed', 'Listing',
+           'MisplacedError', 'ambiguous', 'check_classes', 'check_counts', 'class_of', 'columns_of',
+           'count_splits', 'csv_rows', 'decoded_lines', 'extra', 'find_file', 'given', 'leaked',
+           'match_names', 'missing', 'narrowed', 'read_class_list', 'some', 'spelling', 'text_lines',
+           'unquoted', 'whole_number']
 
 SPLITS = ('train', 'val', 'test')
 SPLIT_WORDS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validate': 'val', 'validation': 'val',
