@@ -37,6 +37,10 @@ import av
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep.common.interrupts import ended_by_signals, held_from_children
+
 VERSION = 1             # of the pictures: raise it when the same seed draws other pixels
 FRAMES_PER_SECOND = 12
 FIRST_IDS = {'train': 100000, 'validation': 200000, 'test': 300000}
@@ -335,8 +339,11 @@ def write_all(folder: Path, settings: Settings, clips: list[tuple[str, int]], wo
     if workers == 1 or len(chunks) < 2:
         yield from (write_videos(folder, settings, chunk) for chunk in chunks)
         return
-    with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context('spawn')) as pool:
-        tasks = [pool.submit(write_videos, folder, settings, chunk) for chunk in chunks]
+    with held_from_children():
+        pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context('spawn'))
+    with pool:
+        with held_from_children():
+            tasks = [pool.submit(write_videos, folder, settings, chunk) for chunk in chunks]
         try:
             yield from (task.result() for task in as_completed(tasks))
         except BrokenProcessPool as error:
@@ -385,11 +392,12 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f'--{name}', type=int, default=default, metavar='N', help=f'{text} (default: %(default)s)')
     args = parser.parse_args(argv)
     try:
-        folder = generate(**vars(args))
+        with ended_by_signals():
+            folder = generate(**vars(args))
     except (OSError, RuntimeError, ValueError) as error:
         parser.exit(1, f'error: {error}\n')
-    except KeyboardInterrupt:
-        parser.exit(130, f'\nstopped; the same command goes on where it was, in {args.out}\n')
+    except KeyboardInterrupt as error:
+        parser.exit(getattr(error, 'status', 130), f'\nstopped; the same command goes on where it was, in {args.out}\n')
     sys.stdout.write(f'{folder}: {args.train} training, {args.val} validation, {args.test} test clips\n')
 
 

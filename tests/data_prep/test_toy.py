@@ -7,8 +7,10 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -161,6 +163,22 @@ def test_command_line(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path / 'set' / 'videos')) == 19
     refused = call('--out', '.', *size)
     assert refused.returncode == 1 and 'not made by toy.py' in refused.stderr and 'Traceback' not in refused.stderr
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle(tmp_path: Path, number: int) -> None:
+    """A terminal sends it to all processes: the workers, some of which still import, say nothing."""
+    command = [sys.executable, str(SCRIPT), '--out', str(tmp_path / 'set'), '--train', '4000', '--val', '0', '--test', '0', '--size', '96',
+               '--frames', '2', '--workers', '2']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)])
+    while not list(tmp_path.glob('set/videos/*.webm')):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    said = process.communicate(timeout=1500)[1]
+    assert process.returncode == 128 + number and 'Traceback' not in said, said
+    assert said.splitlines()[-1].startswith('stopped; the same command goes on where it was') and not list(tmp_path.rglob('*.tmp'))
 
 
 class Terminal(list):
