@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from gfvideo.data import readers as readers_module
-from gfvideo.data.readers import READERS, ArrayReader, FolderReader, PyAVReader, VideoError, open_video
+from gfvideo.data.readers import READERS, ArrayReader, FolderReader, PyAVReader, VideoError, open_video, opening
+from gfvideo.data.readers import decord as decord_module
+from gfvideo.data.readers import pyav as pyav_module
+from gfvideo.data.readers import torchcodec as torchcodec_module
 
 COUNT = 40
 H264 = {'options': {'x264-params': 'bframes=3:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0'}}
@@ -39,7 +41,7 @@ REFUSED_FORMS = {('mpeg4', 'torchcodec'): 'AVI', ('mpeg4', 'decord'): 'AVI', ('h
 
 @pytest.fixture(params=list(READERS))
 def reader(request: pytest.FixtureRequest) -> str:
-    imports = {'torchcodec': readers_module._import_torchcodec, 'decord': readers_module._import_decord}
+    imports = {'torchcodec': torchcodec_module.import_torchcodec, 'decord': decord_module.import_decord}
     try:
         imports.get(request.param, lambda: None)()
     except ImportError as error:
@@ -245,7 +247,7 @@ def test_frames_are_decoded_when_iterated_to(painted_video, monkeypatch):
 
 @pytest.mark.parametrize('form', ['h264', 'mpeg4'])
 def test_packets_of_large_files_are_not_kept(painted_video, monkeypatch, form):
-    monkeypatch.setattr(readers_module, 'KEPT_BYTES', 1000)
+    monkeypatch.setattr(pyav_module, 'KEPT_BYTES', 1000)
     suffix, options = FORMS[form]
     with open_video(painted_video(COUNT, suffix, **options), 'pyav') as video:
         assert [painted_video.read_number(frame) for frame in video.get_frames([5, 38, 20, 38])] == [5, 38, 20, 38]
@@ -361,7 +363,7 @@ def test_iter_at_left_half_way(painted_video, reader, monkeypatch, form, kept):
     if (form, reader) in REFUSED_FORMS:
         pytest.skip(f'{reader} refuses it')
     if not kept:
-        monkeypatch.setattr(readers_module, 'KEPT_BYTES', 1000)
+        monkeypatch.setattr(pyav_module, 'KEPT_BYTES', 1000)
     suffix, options = FORMS[form]
     with open_video(painted_video(COUNT, suffix, **options), reader) as video:
         for leave in (lambda frames: frames.close(), lambda frames: gc.collect()):
@@ -386,7 +388,7 @@ def test_iter_at_interleaved(painted_video, reader, monkeypatch, form, kept):
     if (form, reader) in REFUSED_FORMS:
         pytest.skip(f'{reader} refuses it')
     if not kept:
-        monkeypatch.setattr(readers_module, 'KEPT_BYTES', 1000)
+        monkeypatch.setattr(pyav_module, 'KEPT_BYTES', 1000)
     suffix, options = FORMS[form]
     ours, others = range(1, COUNT, 3), [*range(0, 26, 2)]
     with open_video(painted_video(COUNT, suffix, **options), reader) as video:
@@ -398,8 +400,8 @@ def test_iter_at_interleaved(painted_video, reader, monkeypatch, form, kept):
 
 def test_files_are_opened_again_only_for_passes_that_meet(painted_video, monkeypatch):
     opened = []
-    original = readers_module.open_stream
-    monkeypatch.setattr(readers_module, 'open_stream', lambda *given: opened.append(given) or original(*given))
+    original = pyav_module.open_stream
+    monkeypatch.setattr(pyav_module, 'open_stream', lambda *given: opened.append(given) or original(*given))
     with open_video(painted_video(COUNT, **H264), 'pyav') as video:
         for _ in range(3):
             list(video.iter_at([3, 20]))
@@ -630,7 +632,7 @@ def test_torchcodec_that_does_not_import(tmp_path, monkeypatch, painted_video, r
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in list(sys.modules) if name.split('.')[0] == 'torchcodec']:
         monkeypatch.delitem(sys.modules, name)
-    assert not readers_module._torchcodec_imports.__wrapped__()
+    assert not torchcodec_module.torchcodec_imports.__wrapped__()
     with pytest.raises(ImportError, match='libavutil is not here.*pyav'):
         open_video(painted_video(COUNT, **H264), 'torchcodec')
 
@@ -639,9 +641,9 @@ def test_auto_falls_back(painted_video, monkeypatch):
     def refuse(path, exact):
         raise VideoError.of(path, 'torchcodec', 'packet 3 is damaged', 'use another')
 
-    monkeypatch.setattr(readers_module, 'TorchCodecReader', refuse)
+    monkeypatch.setattr(opening, 'TorchCodecReader', refuse)
     for imports in (True, False):
-        monkeypatch.setattr(readers_module, '_torchcodec_imports', lambda imports=imports: imports)
+        monkeypatch.setattr(opening, 'torchcodec_imports', lambda imports=imports: imports)
         with open_video(painted_video(COUNT, **H264)) as video:
             assert isinstance(video, PyAVReader)
 

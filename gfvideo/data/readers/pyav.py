@@ -1,0 +1,219 @@
+"""Frames by PyAV, which brings FFmpeg along."""
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..video_index import VideoIndex, index_packets, open_stream, packets_of
+from .base import DROP, IndexedReader
+
+__all__ = ['PyAVReader']
+
+KEPT_BYTES = 64 * 2**20
+"""Packets of a file up to this size stay in memory between the index and the decoder; those of a larger one are read again."""
+
+
+class PyAVReader(IndexedReader):
+    """Packets are read once and indexed; then only those from the key packet before a wanted frame up to that frame are decoded.
+
+    There is no seeking, so nothing depends on how well a container can seek. Where the index is in doubt (``doubt`` says why) frames
+    are decoded from the beginning and counted; packets that do not decode are no frames then.
+
+    All reading decodes packet by packet, as far as frames are asked for. Each pass has a decoder to itself, so passes may interleave.
+    """
+
+    name = 'pyav'
+
+    def __init__(self, path: str, exact: bool = False):
+        super().__init__(path)
+        self._container, self._stream = open_stream(path, self.name)
+        self._reformatter = VideoReformatter()      # keeps its tables from frame to frame
+        self._kept: list[av.Packet] | None = None
+        self._idle = [self._stream.codec_context]
+        try:
+            self.index = self._read_index()
+            self._count = len(self.index.times) or None
+            if exact:
+                self.index = self._verified(self.index)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def doubt(self) -> str:
+        """Why packets cannot be relied on to be frames, or ''."""
+        return self.index.doubt
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(H, W) in pixels as the header says, before rotation."""
+        return self._stream.codec_context.height, self._stream.codec_context.width
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self._count = sum(1 for _ in self._sequence())
+        if not self._count:
+            raise self._error('no frame of it decodes', DROP)
+        return self._count
+
+    def iter_frames(self) -> Iterator[np.ndarray]:
+        with closing(self._sequence()) as frames:
+            for frame in frames:
+                yield self._picture(frame).copy()   # the caller may write in it; some codecs decode on from that very memory
+
+    def close(self) -> None:
+        self._kept = None
+        self._idle.clear()
+        self._container.close()
+
+    def _read_index(self) -> VideoIndex:
+        kept: list[av.Packet] = []
+
+        def keeping() -> Iterator[av.Packet]:
+            room = KEPT_BYTES
+            for packet in packets_of(self._container, self._stream):
+                room -= packet.size
+                if room >= 0:
+                    kept.append(packet)
+                yield packet
+            self._kept = kept if room >= 0 else None
+
+        try:
+            index = index_packets(keeping(), self._container, self._stream)
+        except av.error.FFmpegError as error:
+            raise self._error(f'reading it stops after {len(kept)} packets ({error})', DROP) from error
+        if not index.doubt and not len(index.times):
+            raise self._error('there is no picture in it', DROP)
+        return index
+
+    def _verified(self, index: VideoIndex) -> VideoIndex:
+        """The index if decoding everything gives its frames; otherwise one in doubt."""
+        doubtful = VideoIndex.in_doubt(index.doubt or 'not all its packets decode')
+        self.index = doubtful                      # decoding goes on after a packet that does not decode
+        times = [frame.pts for frame in self._sequence()]
+        self._count = len(times)
+        return index if np.array_equal(times, index.times) else doubtful
+
+    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+        with closing(self._pictures(wanted)) as pictures:
+            return self._stack(pictures, len(wanted))
+
+    def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
+        early: dict[int, np.ndarray] = {}           # should a decoder's order of pictures not be that of their times
+        turn = 0
+        with closing(self._pictures(wanted)) as pictures:
+            for row, picture in pictures:
+                early[row] = picture
+                while turn in early:
+                    yield early.pop(turn).copy()    # as in iter_frames
+                    turn += 1
+
+    def _pictures(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
+        """Pictures at ``wanted`` as they come out of the decoder, (row of ``wanted``, picture), and no packet decoded ahead of them."""
+        return self._in_sequence(wanted) if self.doubt else self._by_index(wanted)
+
+    def _in_sequence(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
+        rows = {int(index): row for row, index in enumerate(wanted)}
+        count = 0
+        with closing(self._sequence()) as frames:
+            for index, frame in enumerate(islice(frames, int(wanted[-1]) + 1)):
+                count = index + 1
+                row = rows.pop(index, None)
+                if row is not None:
+                    yield row, self._picture(frame)
+        if rows:
+            self._count = count                     # all were decoded, no need to count again
+            raise self._out_of_range(max(rows))
+
+    def _by_index(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
+        with self._decoder() as context:
+            for first, last, rows in _runs(self.index, wanted):
+                missing = {int(self.index.times[wanted[row]]): row for row in rows}
+                for frame in self._run(context, first, last, frozenset(missing)):
+                    row = missing.pop(frame.pts, None)
+                    if row is not None:
+                        yield row, self._picture(frame)
+                if missing:
+                    raise self._error(f'frame {wanted[min(missing.values())]} does not decode', DROP)
+
+    def _run(self, context: av.VideoCodecContext, first: int, last: int, times: frozenset[int]) -> Iterator[av.VideoFrame]:
+        """What comes out of the packets ``first`` to ``last``; frames not shown at ``times`` may be missing."""
+        # H.264 marks pictures that no other picture is decoded from; those need no decoding unless they are wanted
+        may_skip = context.name == 'h264'
+        for packet in chain(self._packets(first, last + 1), [None]):
+            if may_skip and packet is not None:
+                context.skip_frame = 'DEFAULT' if packet.pts in times else 'NONREF'
+            yield from self._frames_of(context, packet)
+        context.flush_buffers()
+
+    def _sequence(self) -> Generator[av.VideoFrame, None, None]:
+        with self._decoder() as context:
+            for packet in chain(self._packets(0, None), [None]):        # None asks for the frames held back
+                yield from self._frames_of(context, packet)
+
+    @contextmanager
+    def _decoder(self) -> Iterator[av.VideoCodecContext]:
+        """A decoder for one pass over packets, at its beginning."""
+        # Passes may be left half-way and may interleave, so each has a decoder to itself; the packets kept suit them all. To get one the
+        # file is opened, which takes as long as decoding several frames, so they are used again and a file read by one pass has one.
+        context = self._idle.pop() if self._idle else self._new_decoder()
+        context.skip_frame = 'DEFAULT'
+        try:
+            yield context
+        finally:
+            context.flush_buffers()
+            self._idle.append(context)
+
+    def _new_decoder(self) -> av.VideoCodecContext:
+        container, stream = open_stream(self.path, self.name)
+        container.close()                           # a decoder does not need it: packets come from elsewhere
+        return stream.codec_context
+
+    def _frames_of(self, context: av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            frames = context.decode(packet)
+        except av.error.InvalidDataError as error:
+            if self.doubt:
+                return []
+            raise self._error(f'one of its packets does not decode ({error})',
+                              'open it with exact=True to use the frames that do, or drop it from the list') from error
+        except av.error.FFmpegError as error:
+            raise self._error(error, DROP) from error
+        self._decoded += len(frames)
+        return frames
+
+    def _packets(self, first: int, stop: int | None) -> Iterator[av.Packet]:
+        if self._kept is not None:
+            yield from self._kept[first:stop]
+            return
+        container, stream = open_stream(self.path, self.name)
+        with container:
+            yield from islice(packets_of(container, stream), first, stop)
+
+    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
+        """RGB ``(H, W, 3)``, a view of the decoder's memory, turned as the file says."""
+        # one thread; bicubic is what torchcodec uses, and only counts where the height is odd or the depth is not 8 bits
+        frame_rgb = self._reformatter.reformat(frame, format='rgb24', interpolation='BICUBIC', threads=1)
+        plane, height, width = frame_rgb.planes[0], frame_rgb.height, frame_rgb.width
+        lines = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        picture = lines[:, :width * 3].reshape(height, width, 3)                         # (H, W, 3)
+        if frame.rotation % 90:
+            raise self._error(f'it is to be turned by {frame.rotation} degrees', 're-encode it upright')
+        return np.rot90(picture, frame.rotation // 90)
+
+
+def _runs(index: VideoIndex, wanted: np.ndarray) -> list[tuple[int, int, list[int]]]:
+    """Stretches of packets to decode, (first, last, rows of ``wanted`` in them); stretches that touch are one."""
+    runs: list[tuple[int, int, list[int]]] = []
+    for row, (start, packet) in enumerate(zip(index.starts[wanted].tolist(), index.packets[wanted].tolist(), strict=True)):
+        if runs and start <= runs[-1][1] + 1:
+            first, last, rows = runs[-1]
+            runs[-1] = (first, max(last, packet), [*rows, row])
+        else:
+            runs.append((start, packet, [row]))
+    return runs
