@@ -14,7 +14,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
 from .data import dataset as datasets
-from .data.streaming import FrameSource, Source, Video, describe_video
+from .data.streaming import TIMEOUT, FrameSource, Source, Video, describe_video
 from .engine.carried import carried_config, import_own, parse_config
 from .engine.checkpoint import load_checkpoint, load_weights
 from .engine.config_check import ConfigError
@@ -188,7 +188,7 @@ class StreamedFrame(NamedTuple):
 
 
 def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, every: int | None = None, window: int | None = None,
-           stop: bool = True) -> Iterator[StreamedFrame]:
+           stop: bool = True, timeout: float | None = TIMEOUT) -> Iterator[StreamedFrame]:
     """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the exit is never decoded.
 
     A file, a folder or an array is sampled as the test pipeline of the model's config says, so without exits the last answer is that of
@@ -204,6 +204,7 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
         window: predict from the last so many frames. None: all frames of a sampled video; otherwise as many as a clip of the test
             pipeline has, so that an endless camera is answered about now. Memory does not grow either way.
         stop: False goes on after the exits are sure: an answer a frame for as long as frames come.
+        timeout: longest wait for a frame of a camera, in seconds; None waits for ever. Files and iterators are waited for.
 
     Yields:
         A :class:`StreamedFrame` a frame; the last one has ``done=True`` if the exits stopped it.
@@ -211,10 +212,11 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
     Raises:
         VideoError: if the video cannot be read.
         RuntimeError: if there is no such camera.
+        TimeoutError: if the camera gives no frame for ``timeout`` seconds.
         ConfigError: if the config has no test pipeline.
         ExitsFileError: if the exits belong to another model.
         ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame, the exits are those of clips,
-            or a frame is none.
+            the timeout is not above 0, or a frame is none.
     """
     if every is not None and every < 1:
         raise ValueError(f'every={every} must be at least 1')
@@ -222,7 +224,7 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
     if given is not None and not stop:
         given = replace(given, stop=())
     pipeline, began = build_pipeline(model.cfg), time.perf_counter()
-    frames = FrameSource(source, pipeline, every, **frame_names(model.cfg))
+    frames = FrameSource(source, pipeline, every, timeout=timeout, **frame_names(model.cfg))
     opening = time.perf_counter() - began
     try:
         reading = model.stream(given, frames.num_frames if window is None and not frames.sampled else window)

@@ -1,7 +1,9 @@
+import gc
 import importlib.util
 import itertools
 import math
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,6 +300,33 @@ def test_an_endless_generator_is_answered_as_it_comes(causal, frames):
         torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-6)
     stopped = list(stream(causal, endless(), StreamExits(NEVER, (math.inf,) * 5 + (0.0,))))
     assert len(stopped) == 6 and stopped[-1].done and len(taken) == 11 + 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_memory_of_a_long_stream(causal, frames):
+    """Nothing grows with the number of frames: neither objects, nor tensors, nor the memory of the process."""
+    status = Path('/proc/self/status')
+
+    def held():
+        gc.collect()
+        tensors = [item for item in gc.get_objects() if type(item) is torch.Tensor]
+        resident = re.search(r'VmRSS:\s+(\d+) kB', status.read_text())[1] if status.exists() else 0
+        return len(gc.get_objects()), sum(tensor.nbytes for tensor in tensors), int(resident) / 1024
+
+    reading, marks = stream(causal, itertools.cycle(frames)), {}
+    for number, answer in enumerate(reading, 1):
+        assert answer.index == number - 1
+        if number in (2_000, 10_000):
+            marks[number] = held()
+        if number == 10_000:
+            break
+    reading.close()
+    print('after frames: objects, bytes of tensors, MiB resident', marks)
+    (objects, tensors, resident), (objects_later, tensors_later, resident_later) = marks.values()
+    assert objects_later < objects + 500                   # 8,000 frames later: not one object in 16 frames
+    assert tensors_later <= tensors + 10_000
+    assert resident_later < resident + 32                  # allocators breathe; frames kept would be 70 MiB
 
 
 def test_streams_that_look_forward_are_refused_at_the_call(checkpoint, dataset, monkeypatch):

@@ -1,6 +1,8 @@
 """Frames of a file, a camera or an iterator, one after the other, each through the test pipeline when it is asked for."""
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import Any
@@ -19,6 +21,11 @@ Video = str | PathLike[str] | np.ndarray
 Source = Video | int | Iterable[np.ndarray]
 """A video, the number of a camera, or anything that gives frames ``(H, W, 3)`` uint8 RGB and may never end."""
 
+TIMEOUT = 10.0
+"""Seconds that a camera may take to give a frame."""
+AGAIN = 0.01
+"""Seconds until a camera that gave nothing is asked again."""
+
 
 def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index: int = 1) -> dict[str, Any]:
     """What a pipeline needs to know of a video that is in no dataset.
@@ -34,23 +41,69 @@ def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index
     return dict(known, label=None)
 
 
-def camera_frames(camera: int) -> Iterator[np.ndarray]:
-    """Frames ``(H, W, 3)`` uint8 RGB of a camera, until it gives no more.
+def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Iterator[np.ndarray]:
+    """Frames ``(H, W, 3)`` uint8 RGB of a camera, each taken when asked for, until it is closed or unplugged.
+
+    Args:
+        camera: its number.
+        timeout: longest wait for a frame, in seconds; None waits for ever.
 
     Raises:
         RuntimeError: if there is no such camera.
+        TimeoutError: if it gives no frame for so long.
+        ValueError: if the timeout is not above 0.
     """
+    _check_timeout(timeout)
     capture = cv2.VideoCapture(camera)
+    if not capture.isOpened():
+        capture.release()
+        raise RuntimeError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
+    asked, given = queue.SimpleQueue(), queue.SimpleQueue()
+    # nothing ends a read that hangs: it hangs in a thread that holds nobody up, and that thread releases the camera
+    thread = threading.Thread(target=_serve, args=(capture, asked, given), name=f'camera {camera}', daemon=True)
+    thread.start()
+    left, hangs = threading.Event(), False
     try:
-        if not capture.isOpened():
-            raise RuntimeError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
         while True:
-            found, picture = capture.read()
-            if not found:
+            asked.put(left)
+            try:
+                picture = given.get(timeout=timeout)
+            except queue.Empty:
+                hangs = True
+                raise TimeoutError(f'camera {camera} has given no frame for {timeout:g} s; is it plugged in, and used '
+                                   'by nothing else? If it needs longer, give a longer timeout') from None
+            if isinstance(picture, Exception):
+                raise picture
+            if picture is None:
                 return
             yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     finally:
+        left.set()
+        asked.put(None)
+        if not hangs:
+            thread.join(timeout)
+
+
+def _serve(capture: cv2.VideoCapture, asked: queue.SimpleQueue, given: queue.SimpleQueue) -> None:
+    """Put a BGR picture in ``given`` for each event in ``asked``; None when the camera is gone, or the error.
+
+    A camera that gives nothing is asked again until the event is set. None in ``asked`` ends it.
+    """
+    try:
+        while left := asked.get():
+            found, picture = capture.read()
+            while not found and capture.isOpened() and not left.wait(AGAIN):
+                found, picture = capture.read()
+            given.put(picture if found else None)
+    except Exception as error:                      # raised again where the frames are asked for
+        given.put(error)
+    finally:
         capture.release()
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not 0 < timeout <= threading.TIMEOUT_MAX:
+        raise ValueError(f'timeout={timeout} must be a number of seconds above 0, or None to wait for ever')
 
 
 class FrameSource:
@@ -61,18 +114,21 @@ class FrameSource:
         pipeline: transforms that start with SampleFrames and DecodeFrames and make one view; what follows works on each frame alone.
         every: take one frame out of so many; of a video, instead of the pipeline's sampling.
         frame_template, start_index: names and first number of the images of a folder.
+        timeout: longest wait for a frame of a camera, in seconds; None waits for ever.
 
     Attributes:
         sampled: whether the frames are those that the pipeline would choose for a clip.
         num_frames: T, frames of a clip of the pipeline.
 
     Raises:
-        ValueError: if the pipeline cannot be run frame by frame, ``every`` is below 1 or an array is not frames.
+        ValueError: if the pipeline cannot be run frame by frame, ``every`` is below 1, the timeout is not above 0 or an array is not
+            frames.
         VideoError: if a video cannot be read.
     """
 
     def __init__(self, source: Source, pipeline: Pipeline, every: int | None = None, frame_template: str = '{:05d}.jpg',
-                 start_index: int = 1):
+                 start_index: int = 1, timeout: float | None = TIMEOUT):
+        _check_timeout(timeout)
         if every is not None and every < 1:
             raise ValueError(f'every={every} must be at least 1')
         (steps,) = pipeline.args
@@ -86,7 +142,7 @@ class FrameSource:
         is_video = isinstance(source, (str, PathLike, np.ndarray))
         self.sampled = is_video and every is None
         if not is_video:
-            self._frames = camera_frames(source) if isinstance(source, int) else source
+            self._frames = camera_frames(source, timeout) if isinstance(source, int) else source
             self._opened_here = isinstance(source, int)
         else:
             self._open_video(describe_video(source, **self._names), sample, decode.reader)

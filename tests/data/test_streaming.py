@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import cv2
 import numpy as np
@@ -220,29 +221,53 @@ def test_what_is_no_frame_is_named(painted, frame, told):
 # ---- cameras
 
 class Camera:
-    """Stands for cv2.VideoCapture."""
+    """Stands for cv2.VideoCapture: gives ``frames``; None among them is a read without a picture, an event one that hangs."""
     made = []
 
     def __init__(self, number, frames=(), opens=True):
-        self.number, self.frames, self.opens, self.released = number, iter(frames), opens, False
+        self.number, self.frames, self.opens = number, iter(frames), opens
+        self.reads, self.released = 0, threading.Event()
         Camera.made.append(self)
 
     def isOpened(self):
         return self.opens
 
     def read(self):
-        frame = next(self.frames, None)
+        self.reads += 1
+        frame = next(self.frames, 'unplugged')
+        if isinstance(frame, threading.Event):
+            frame.wait()
+            frame = None
+        if isinstance(frame, Exception):
+            raise frame
+        if isinstance(frame, str):
+            self.opens, frame = False, None
         return frame is not None, frame
 
     def release(self):
-        self.released = True
+        self.released.set()
 
 
 @pytest.fixture
 def camera(monkeypatch, painted):
-    monkeypatch.setattr(Camera, 'made', [])
-    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: Camera(number, painted[:5, :, :, ::-1], opens=number == 3))   # BGR
-    return Camera.made
+    """The cameras that were opened; number 3 gives what ``camera.gives`` holds, five painted frames to begin with."""
+    class Cameras(list):
+        gives = list(painted[:5, :, :, ::-1])                                # BGR
+
+    made = Cameras()
+    monkeypatch.setattr(Camera, 'made', made)
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda number: Camera(number, made.gives, opens=number == 3))
+    return made
+
+
+def threads_of_cameras():
+    return [thread for thread in threading.enumerate() if thread.name.startswith('camera')]
+
+
+def all_ended():
+    for thread in threads_of_cameras():
+        thread.join(60)
+    return not threads_of_cameras()
 
 
 def test_a_camera_is_read_and_released(camera, painted):
@@ -251,21 +276,73 @@ def test_a_camera_is_read_and_released(camera, painted):
     first = iter(frames)
     _, data = next(first)
     assert torch.equal(data['inputs'][0], torch.from_numpy(painted[0]).permute(2, 0, 1))
-    assert [one.number for one in camera] == [3] and frames.decoded == 1 and not camera[0].released
+    assert [one.number for one in camera] == [3] and frames.decoded == camera[0].reads == 1       # nothing is read ahead
+    assert not camera[0].released.is_set() and len(threads_of_cameras()) == 1
     frames.close()
-    assert camera[0].released and list(first) == []
+    assert camera[0].released.is_set() and list(first) == [] and not threads_of_cameras()
 
 
 def test_a_camera_that_is_unplugged_ends_the_stream(camera, painted_video):
     assert numbers(FrameSource(3, pipeline(), 2), painted_video) == [0, 2, 4]
-    assert camera[0].released
-    assert len(list(camera_frames(3))) == 5 and camera[1].released
+    assert camera[0].released.is_set()
+    assert len(list(camera_frames(3))) == 5 and camera[1].released.is_set() and not threads_of_cameras()
 
 
 def test_no_such_camera(camera):
     with pytest.raises(RuntimeError, match='camera 1 cannot be opened'):
         list(FrameSource(1, pipeline()))
-    assert camera[0].released
+    assert camera[0].released.is_set() and not threads_of_cameras()
+
+
+STALLED = r'camera 3 has given no frame for 2 s; is it plugged in, .*give a longer timeout'
+
+
+def test_a_camera_that_hangs(camera):
+    hanging = threading.Event()
+    camera.gives[2:] = [hanging]
+    frames = FrameSource(3, pipeline(), timeout=2)
+    taken = []
+    with pytest.raises(TimeoutError, match=STALLED):
+        taken.extend(frames)
+    assert len(taken) == 2
+    frames.close()
+    assert all(thread.daemon for thread in threads_of_cameras())             # it cannot keep the program from ending
+    assert not camera[0].released.is_set()                                   # not while it is being read
+    hanging.set()
+    assert all_ended() and camera[0].released.is_set()
+
+
+def test_a_camera_that_gives_nothing(camera):
+    camera.gives[1:] = [None] * 10**6
+    reading = camera_frames(3, timeout=2)
+    next(reading)
+    with pytest.raises(TimeoutError, match=STALLED):
+        next(reading)
+    assert all_ended() and camera[0].released.is_set() and camera[0].reads > 2               # asked again and again
+    assert list(reading) == []
+
+
+def test_a_camera_that_misses_frames(camera, painted_video):
+    camera.gives[2:2] = [None, None]
+    assert numbers(FrameSource(3, pipeline(), 1), painted_video) == [0, 1, 2, 3, 4]
+
+
+def test_errors_of_a_camera_show_where_frames_are_asked_for(camera):
+    camera.gives[1:] = [cv2.error('the driver says no')]
+    reading = camera_frames(3, timeout=None)
+    next(reading)
+    with pytest.raises(cv2.error, match='the driver says no'):
+        next(reading)
+    assert camera[0].released.is_set() and not threads_of_cameras()
+
+
+@pytest.mark.parametrize('timeout', [0, -1, float('nan'), float('inf')])
+def test_timeouts_are_seconds(camera, timeout):
+    with pytest.raises(ValueError, match=f'timeout={timeout} must be a number of seconds above 0'):
+        FrameSource(3, pipeline(), timeout=timeout)
+    with pytest.raises(ValueError, match='above 0, or None'):
+        next(camera_frames(3, timeout))
+    assert not camera
 
 
 # ---- what is refused
