@@ -7,8 +7,10 @@ index says why, and the frames have to be counted by decoding.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import BinaryIO
 
 import av
@@ -49,11 +51,17 @@ class VideoIndex:
         packets: ``(N,)`` int64, the position in the file's order of packets of the packet that makes the frame.
         starts: ``(N,)`` int64, position of the key packet at which decoding has to begin to get the frame.
         doubt: why the packets cannot be trusted to be the frames; '' if they can.
+        discards: whether the container wants some packets decoded but not shown, as edit lists do.
+        turns: whether the codec's own messages turn or mirror pictures, from one picture on, whatever the container says.
+        stored: number of packets, also those that make no frame to show.
     """
     times: np.ndarray
     packets: np.ndarray
     starts: np.ndarray
     doubt: str = ''
+    discards: bool = False
+    turns: bool = False
+    stored: int = 0
 
     @property
     def has_leading(self) -> bool:
@@ -67,23 +75,39 @@ class VideoIndex:
         return cls(*(np.empty(0, np.int64) for _ in range(3)), doubt)
 
 
+FORMATS = (
+    'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpegtsraw,mpeg,mpegvideo,flv,kux,live_flv,asf,asf_o,'
+    'ogg,wtv,mxf,gxf,nut,dv,rm,ivf,obu,av1,h261,h263,h264,hevc,vvc,m4v,vc1,vc1test,mjpeg,gif,apng,'
+    'yuv4mpegpipe,wav,mp3,aac,flac')
+"""What is opened: formats that hold their pictures themselves (or sound, which has an error of its own). Lists of
+files (concat, HLS, DASH, SDP, numbered images) would show pictures of other files, or of the network."""
+
+
 def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
     """Open ``path`` with PyAV; the container (the caller closes it) and its video stream, set to one decoder thread.
 
     Raises:
-        VideoError: no such file, an empty or cut-off file, not a video, or no video stream in it.
+        VideoError: no such file, an empty or cut-off file, a list of other files, not a video, no video stream in it, or one that
+            nothing here decodes.
     """
     _check_file(path, reader)
     try:
         # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's business
-        container = av.open(os.path.abspath(path), metadata_errors='replace')
+        container = av.open(os.path.abspath(path), metadata_errors='replace',
+                            options={'format_whitelist': FORMATS, 'protocol_whitelist': 'file'})
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if _is_a_list(path):
+            raise VideoError.of(path, reader, 'it is a list of other files, and such lists are not followed',
+                                'name the videos themselves', 'not_a_video') from error
         raise VideoError.of(path, reader, error, 'the file is damaged or no video; fetch it again or drop it from the list',
                             'truncated' if _is_of_a_video(path) else 'not_a_video') from error
     stream = container.streams.best('video')
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         container.close()
         raise VideoError.of(path, reader, 'it has no video stream (sound only?)', 'drop it from the list', 'no_video_stream')
+    if stream.codec_context is None:
+        container.close()
+        raise VideoError.of(path, reader, 'no decoder for its codec is known', 'encode it with another one, or drop it from the list')
     stream.thread_type, stream.codec_context.thread_count = 'NONE', 1
     return container, stream
 
@@ -95,15 +119,18 @@ def packets_of(container: Container, stream: Stream) -> Iterator[Packet]:
 
 def index_packets(packets: Iterable[Packet], container: Container, stream: Stream) -> VideoIndex:
     """Read all ``packets`` and index them; nothing is decoded (Something-Something clips: half a millisecond)."""
-    hidden, whole = _hides(stream), _packet_check(stream)
+    hidden, look = _hides(stream), _packet_check(stream)
     rows: list[tuple[int | None, bool, bool]] = []
-    damaged = -1
+    damaged, discards, turns = -1, False, False
     for position, packet in enumerate(packets):
         rows.append((packet.pts, packet.is_keyframe, not packet.is_discard and not hidden(packet)))
-        if damaged < 0 and (packet.is_corrupt or not whole(packet)):
+        whole, turned = look(packet)
+        discards, turns = discards or packet.is_discard, turns or turned
+        if damaged < 0 and (packet.is_corrupt or not whole):
             damaged = position
     doubt = _doubt(rows, damaged, container, stream)
-    return VideoIndex.in_doubt(doubt) if doubt else _order(rows)
+    index = VideoIndex.in_doubt(doubt) if doubt else _order(rows)
+    return replace(index, discards=discards, turns=turns, stored=len(rows))
 
 
 def _order(rows: list[tuple[int | None, bool, bool]]) -> VideoIndex:
@@ -146,24 +173,60 @@ def _hides(stream: Stream):
     return lambda packet: False
 
 
-def _packet_check(stream: Stream):
-    """Test whether a packet is whole: in MP4 and Matroska the units of H.264 and HEVC carry their lengths, which must add up."""
-    header = stream.codec_context.extradata or b''
-    name = stream.codec_context.name
+def _packet_check(stream: Stream) -> Callable[[Packet], tuple[bool, bool]]:
+    """Test of a packet: is it whole, and does it hold a message that turns pictures?
+
+    In MP4 and Matroska the units of H.264 and HEVC carry their lengths, which must add up. Elsewhere a start code stands before each.
+    """
+    header, name = stream.codec_context.extradata or b'', stream.codec_context.name
+    if name not in MESSAGE_UNITS:
+        return lambda packet: (True, False)
+    first, skipped = MESSAGE_UNITS[name]
     if name == 'h264' and len(header) > 4 and header[0] == 1:
         width = (header[4] & 3) + 1
     elif name == 'hevc' and len(header) > 21 and header[0] == 1:
         width = (header[21] & 3) + 1
     else:
-        return lambda packet: True
-    return lambda packet: _units_add_up(memoryview(packet), width)
+        units = re.compile(rb'\x00\x00\x01[' + re.escape(bytes(first)) + rb'](.*?)(?=\x00\x00\x01|\Z)', re.DOTALL)
+        return lambda packet: (True, any(_turns(unit[1][skipped - 1:]) for unit in units.finditer(packet)))
+    return lambda packet: _units(memoryview(packet), width, first, skipped)
 
 
-def _units_add_up(data: memoryview, width: int) -> bool:
-    at, end = 0, len(data)
+MESSAGE_UNITS = {'h264': (frozenset(b'\x06\x26\x46\x66'), 1), 'hevc': (frozenset(b'NOPQ'), 2)}
+"""First bytes of the units of supplemental information (type 6 of H.264, 7.4.1; types 39 and 40 of H.265, 7.4.2.2),
+and how many bytes come before that information."""
+
+DISPLAY_ORIENTATION = 47
+
+
+def _units(data: memoryview, width: int, first: frozenset[int], skipped: int) -> tuple[bool, bool]:
+    at, end, turned = 0, len(data), False
     while at + width <= end:
-        at += width + int.from_bytes(data[at:at + width], 'big')
-    return at == end
+        start = at + width
+        at = start + int.from_bytes(data[at:start], 'big')
+        if start < end and data[start] in first:
+            turned = turned or _turns(bytes(data[start + skipped:at]))
+    return at == end, turned
+
+
+def _turns(messages: bytes) -> bool:
+    """Whether one of the messages (H.264 and H.265, 7.3.2.3 and D.1) is a display orientation other than upright."""
+    left = iter(messages.replace(b'\0\0\3', b'\0\0'))
+
+    def number() -> int | None:
+        total = 0
+        for byte in left:
+            total += byte
+            if byte < 255:
+                return total
+        return None
+
+    while (kind := number()) is not None and (size := number()) is not None:
+        content = bytes(islice(left, size))
+        if kind == DISPLAY_ORIENTATION:     # 1 bit each: cancelled, flipped, flipped; 16 bits: the angle
+            bits = int.from_bytes(content[:3].ljust(3, b'\0'), 'big')
+            return not bits >> 23 and bool(bits >> 5 & 0x3ffff)
+    return False
 
 
 # ---- files that end too early, which demuxers pass over in silence
@@ -189,6 +252,13 @@ def _is_of_a_video(path: str) -> bool:
     with open(path, 'rb') as file:
         start = file.read(12)
     return start[:4] == b'\x1a\x45\xdf\xa3' or start[4:8] in (b'ftyp', b'moov', b'mdat')
+
+
+def _is_a_list(path: str) -> bool:
+    """Whether a file that cannot be opened begins like one of those that name other files: concat, HLS, DASH, SDP."""
+    with open(path, 'rb') as file:
+        start = file.read(4096).removeprefix(b'\xef\xbb\xbf').lstrip()
+    return start.startswith((b'ffconcat', b'#EXTM3U', b'[playlist]', b'v=0')) or b'<MPD' in start or b'<SmoothStreamingMedia' in start
 
 
 def _declared_size(file: BinaryIO) -> int:

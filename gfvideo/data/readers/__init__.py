@@ -1,14 +1,35 @@
 """Frames of a video file or of a folder of images, at given indices, behind one protocol.
 
-The same index is the same picture from every reader, turned as the file's rotation tag says, or there is a :class:`VideoError`; nothing
-is ever substituted. On 8-bit video the pictures are equal bit for bit. The readers upsample the colour of 10-bit video differently:
-there, pictures of one frame differ by up to 4 of 255 on average on a saturated test chart, and less on natural pictures.
+The same index gives the same picture from every reader, turned and mirrored as the file says and cut to the size it
+says, or there is a :class:`VideoError`; nothing is ever substituted. On 8-bit video the pictures are equal bit for bit,
+interlaced ones too. The readers upsample the colour of 10-bit video differently: there, pictures of one frame differ by
+up to 5 of 255 on average on a saturated test chart, and less on natural pictures.
 
-====================  ===================================================================================================
-``'pyav'``            reads what FFmpeg reads, also files with damaged packets or without times
-``'torchcodec'``      optional, needs FFmpeg's libraries; refuses files whose packets are not their frames
-``'decord'``          refuses the same, AV1, open groups of pictures (it gives wrong frames) and odd heights (other colours)
-====================  ===================================================================================================
+====================  ==========================================================================================
+``'pyav'``            reads what is in a container of its own, also with damaged packets or without times
+``'torchcodec'``      optional, needs FFmpeg's libraries; refuses what its packets, or its first picture, tell
+                      that PyAV alone reads
+``'decord'``          refuses the same and some more
+``'auto'``            torchcodec where it can be imported; PyAV from the first frame on that it refuses
+====================  ==========================================================================================
+
+=================================================  ==========  ==========  ==========
+a file                                             pyav        torchcodec  decord
+=================================================  ==========  ==========  ==========
+damaged packets, no times, a codec that packs      yes         refuses     refuses
+several frames or none in a packet (AVI, MPEG-TS)
+pictures hidden by an edit list                    yes         refuses     refuses
+open groups of pictures                            yes         refuses     refuses
+turned by quarters                                 yes         yes         MP4 and MOV
+mirrored                                           yes         refuses     refuses
+turned by less than a quarter, sheared             refuses     refuses     refuses
+turned by messages of H.264 or HEVC                refuses     refuses     refuses
+a left edge to be cut off (H.264, HEVC)            yes         refuses     refuses
+a list of other files (concat, HLS, DASH, SDP)     refuses     refuses     refuses
+AV1, odd heights, a header that counts too many    yes         yes         refuses
+=================================================  ==========  ==========  ==========
+
+How a container alone crops pictures (Matroska's PixelCrop, the clean aperture of MP4) no reader heeds.
 """
 from ..video_index import VideoError
 from .array import ArrayReader

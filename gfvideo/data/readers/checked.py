@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..orientation import Orientation, display_matrix, orientation_of
 from .base import USE_PYAV, IndexedReader
 from .pyav import PyAVReader
 
@@ -25,6 +26,23 @@ class CheckedReader(IndexedReader):
             if reference.doubt:
                 raise self._error(reference.doubt, USE_PYAV)
             self._count, self._index, self._stored_size = len(reference), reference.index, reference.stored_size
+            if self._index.discards:
+                raise self._error('its container hides some of its pictures (an edit list?)', USE_PYAV)
+            if self._index.has_leading:
+                raise self._error('it has frames that refer back across a key frame', USE_PYAV)
+            self._check_file(reference)
+            first = reference.first_as_others_see_it()
+        if (first.height, first.width) != self._stored_size:
+            raise self._error('the left edge of its pictures is to be cut off', USE_PYAV)
+        self._check_orientation(orientation_of(display_matrix(first)))
+
+    def _check_file(self, reference: PyAVReader) -> None:
+        """Raise VideoError if the library must not see this file."""
+
+    def _check_orientation(self, orientation: Orientation | None) -> None:
+        """Raise VideoError unless the library turns pictures so."""
+        if orientation is None or orientation.mirrored:
+            raise self._error('its pictures are to be mirrored, or turned by less than a quarter', USE_PYAV)
 
     def _read(self, indices: list[int]) -> np.ndarray:
         """Frames ``(n, H, W, 3)`` uint8."""

@@ -7,8 +7,10 @@ from itertools import chain, islice
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
+from ..orientation import display_matrix, orientation_of
 from ..video_index import VideoIndex, index_packets, open_stream, packets_of
 from .base import DROP, IndexedReader
 
@@ -33,10 +35,13 @@ class PyAVReader(IndexedReader):
         super().__init__(path)
         self._container, self._stream = open_stream(path, self.name)
         self._reformatter = VideoReformatter()      # keeps its tables from frame to frame
+        self._unmarking: dict[tuple[int, int, str], av.filter.Graph] = {}
         self._kept: list[av.Packet] | None = None
         self._idle = [self._stream.codec_context]
         try:
             self.index = self._read_index()
+            if self.index.turns:
+                raise self._error('messages in its codec turn or mirror its pictures', 're-encode it upright')
             self._count = len(self.index.times) or None
             if exact:
                 self.index = self._verified(self.index)
@@ -48,6 +53,26 @@ class PyAVReader(IndexedReader):
     def doubt(self) -> str:
         """Why packets cannot be relied on to be frames, or ''."""
         return self.index.doubt
+
+    @property
+    def container_name(self) -> str:
+        """The names FFmpeg has for its container, e.g. ``'matroska,webm'``."""
+        return self._container.format.name
+
+    @property
+    def header_count(self) -> int:
+        """Frames that the header speaks of; 0 where it does not say."""
+        return self._stream.frames
+
+    @property
+    def header_seconds(self) -> float:
+        """How long the header says it is; 0 where it does not say."""
+        return max(0, self._container.duration or 0) / av.time_base
+
+    @property
+    def header_rate(self) -> float:
+        """Frames a second as the header says; 0 where it does not say."""
+        return float(max(self._stream.average_rate or 0, self._stream.base_rate or 0))
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -65,6 +90,18 @@ class PyAVReader(IndexedReader):
         with closing(self._sequence()) as frames:
             for frame in frames:
                 yield self._picture(frame).copy()   # the caller may write in it; some codecs decode on from that very memory
+
+    def first_as_others_see_it(self) -> av.VideoFrame:
+        """The frame of the first packet, decoded by itself, cut out of the coded picture as FFmpeg does unless told otherwise.
+
+        A left edge to be cut off moves outwards then, so that lines begin at round addresses: more is left than the header says.
+        """
+        with self._decoder() as context:
+            context.flags &= ~Flags.unaligned
+            for packet in chain(self._packets(0, 1), [None]):
+                for frame in self._frames_of(context, packet):
+                    return frame
+        raise self._error('its first packet makes no picture', DROP)
 
     def close(self) -> None:
         self._kept = None
@@ -163,6 +200,7 @@ class PyAVReader(IndexedReader):
         # file is opened, which takes as long as decoding several frames, so they are used again and a file read by one pass has one.
         context = self._idle.pop() if self._idle else self._new_decoder()
         context.skip_frame = 'DEFAULT'
+        context.flags |= Flags.unaligned            # cuts off what the header says, to the pixel
         try:
             yield context
         finally:
@@ -196,15 +234,37 @@ class PyAVReader(IndexedReader):
             yield from islice(packets_of(container, stream), first, stop)
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        """RGB ``(H, W, 3)``, a view of the decoder's memory, turned as the file says."""
+        """RGB ``(H, W, 3)``, a view of the decoder's memory, turned and mirrored as the file says."""
+        matrix = display_matrix(frame)
+        orientation = orientation_of(matrix)
+        if orientation is None:
+            raise self._error(f'it is to be turned by {frame.rotation} degrees or distorted (display matrix '
+                              f'{", ".join(map(str, matrix))})', 're-encode it upright')
         # one thread; bicubic is what torchcodec uses, and only counts where the height is odd or the depth is not 8 bits
-        frame_rgb = self._reformatter.reformat(frame, format='rgb24', interpolation='BICUBIC', threads=1)
+        frame_rgb = self._reformatter.reformat(self._plain(frame), format='rgb24', interpolation='BICUBIC', threads=1)
         plane, height, width = frame_rgb.planes[0], frame_rgb.height, frame_rgb.width
         lines = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
         picture = lines[:, :width * 3].reshape(height, width, 3)                         # (H, W, 3)
-        if frame.rotation % 90:
-            raise self._error(f'it is to be turned by {frame.rotation} degrees', 're-encode it upright')
-        return np.rot90(picture, frame.rotation // 90)
+        return orientation.of(picture)
+
+    def _plain(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The frame without the mark that it is interlaced.
+
+        PyAV's conversion to RGB heeds it and upsamples the colour of each field by itself; the ffmpeg program and the
+        other readers do not.
+        """
+        if not frame.interlaced_frame:
+            return frame
+        form = (frame.width, frame.height, frame.format.name)
+        if form not in self._unmarking:
+            graph = av.filter.Graph()
+            width, height, name = form
+            source = graph.add_buffer(width=width, height=height, format=name, time_base=self._stream.time_base)
+            graph.link_nodes(source, graph.add('setfield', 'mode=prog'), graph.add('buffersink')).configure()
+            self._unmarking = {form: graph}
+        graph = self._unmarking[form]
+        graph.push(frame)
+        return graph.pull()
 
 
 def _runs(index: VideoIndex, wanted: np.ndarray) -> list[tuple[int, int, list[int]]]:
