@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..video_index import VideoError
 from .base import Reader
 from .decord import DecordReader
+from .fallback import FallbackReader
 from .folder import FolderReader
 from .pyav import PyAVReader
 from .torchcodec import TorchCodecReader, torchcodec_imports
@@ -22,8 +23,8 @@ def open_video(path: str | os.PathLike[str], reader: str = 'auto', *, exact: boo
 
     Args:
         path: the file or the folder.
-        reader: ``'torchcodec'``, ``'pyav'``, ``'decord'`` or ``'auto'``: torchcodec if it can be imported, else PyAV; a file that
-            torchcodec refuses is read by PyAV, too. Not used for folders.
+        reader: ``'torchcodec'``, ``'pyav'``, ``'decord'`` or ``'auto'``: torchcodec if it can be imported, else PyAV. What
+            torchcodec refuses, at once or at a later frame, is read by PyAV, too. Not used for folders.
         exact: decode the whole file once to count its frames. Otherwise they are counted without decoding wherever packets can be
             relied on to be frames; a packet that then does not decode shows as a :class:`VideoError` when its frame is asked for.
         template, start: form of the names, and first number, of the images of a folder; not used for files.
@@ -49,7 +50,7 @@ def open_video(path: str | os.PathLike[str], reader: str = 'auto', *, exact: boo
 def _open_auto(path: str, exact: bool) -> Reader:
     if torchcodec_imports():
         try:
-            return TorchCodecReader(path, exact)
+            return FallbackReader(TorchCodecReader(path, exact))
         except VideoError:
             pass                    # PyAV reads more, and gives the better reason if it does not
     return PyAVReader(path, exact)
