@@ -211,6 +211,8 @@ def _units(data: memoryview, width: int, first: frozenset[int], skipped: int) ->
 
 def _turns(messages: bytes) -> bool:
     """Whether one of the messages (H.264 and H.265, 7.3.2.3 and D.1) is a display orientation other than upright."""
+    if DISPLAY_ORIENTATION not in messages:                      # most say other things
+        return False
     left = iter(messages.replace(b'\0\0\3', b'\0\0'))
 
     def number() -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..first_bytes import may_cut_left, may_turn
 from ..orientation import Orientation, display_matrix, orientation_of
 from .base import USE_PYAV, IndexedReader
 from .pyav import PyAVReader
@@ -31,6 +32,8 @@ class CheckedReader(IndexedReader):
             if self._index.has_leading:
                 raise self._error('it has frames that refer back across a key frame', USE_PYAV)
             self._check_file(reference)
+            if not may_turn(path) and not may_cut_left(reference.codec_name, reference.extradata):
+                return
             first = reference.first_as_others_see_it()
         if (first.height, first.width) != self._stored_size:
             raise self._error('the left edge of its pictures is to be cut off', USE_PYAV)

@@ -55,6 +55,16 @@ class PyAVReader(IndexedReader):
         return self.index.doubt
 
     @property
+    def codec_name(self) -> str:
+        """FFmpeg's name of its decoder, e.g. ``'h264'``."""
+        return self._stream.codec_context.name
+
+    @property
+    def extradata(self) -> bytes:
+        """The codec's header that the container carries."""
+        return self._stream.codec_context.extradata or b''
+
+    @property
     def container_name(self) -> str:
         """The names FFmpeg has for its container, e.g. ``'matroska,webm'``."""
         return self._container.format.name
