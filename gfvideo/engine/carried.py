@@ -175,8 +175,14 @@ def parse_config(text: str) -> Config:
     for line in lines:
         if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
             raise ValueError(f'line {line.lineno} is more than "name = value"')
-        values[line.targets[0].id] = _plain_value(line.value)
-    return Config(values)
+        try:
+            values[line.targets[0].id] = _plain_value(line.value)
+        except (TypeError, RecursionError) as error:              # a list as a key of a dict, say
+            raise ValueError(f'line {line.lineno} holds no plain value ({error})') from error
+    try:
+        return Config(values)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:          # names that Config keeps for itself
+        raise ValueError(f'it is no config ({error})') from error
 
 
 def _plain_value(node: ast.expr) -> Any:

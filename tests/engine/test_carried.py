@@ -16,7 +16,7 @@ from mmengine.registry import DefaultScope
 
 from gfvideo.apis import inference_recognizer, init_recognizer
 from gfvideo.engine import ConfigError, expand_stages, load_config
-from gfvideo.engine.carried import carried_config, check_carried
+from gfvideo.engine.carried import carried_config, check_carried, parse_config
 from gfvideo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,6 +204,28 @@ class MyOwnBackboneForTests(TinyCNN):
         init_recognizer(checkpoint=file, custom_imports='no_such_module')
     model = init_recognizer(checkpoint=file, custom_imports=['my_policies_for_tests'])
     assert type(model.glance_encoder.backbone).__name__ == 'MyOwnBackboneForTests'
+
+
+@given(text=st.one_of(st.text(), st.recursive(
+    st.sampled_from(['1', '-2.5', '"x"', 'None', 'inf', 'print()', 'x', '[]', 'dict()', '__import__("os")', '{**{}}']),
+    lambda inner: st.one_of(st.lists(inner).map(lambda items: f'[{", ".join(items)}]'),
+                            st.tuples(inner, inner).map(lambda pair: f'{{{pair[0]}: {pair[1]}}}'),
+                            inner.map(lambda value: f'{{{value}}}'), inner.map(lambda value: f'dict({value})'),
+                            inner.map(lambda value: f'dict(filename={value})'))).map(lambda value: f'model = {value}')))
+def test_any_text_is_a_config_or_refused(text):
+    try:
+        parse_config(text)
+    except ValueError:
+        pass
+
+
+@pytest.mark.parametrize('text', ['a = {[]: 1}', 'a = {dict()}', 'a = dict(1)', 'filename = "x"', 'text = 1',
+                                  'a = ' + '[' * 150 + ']' * 150, 'a = ' + '[' * 5000, 'a = ' + '-' * 5000 + '1', 'a = 1' + '0' * 5000, 'a = "\0"', '\0'])
+def test_odd_texts_end_with_a_line(text):
+    try:
+        parse_config(text)
+    except ValueError as error:
+        assert str(error)
 
 
 def test_every_recipe_could_be_carried():
