@@ -82,6 +82,8 @@ def _of_other_format(file: str) -> Verdict | None:
     """Why a file is not opened though FFmpeg could: a playlist makes it read other files. None for all else, damaged files included."""
     import av
 
+    if not os.path.isfile(file):                                     # a pipe would be waited for
+        return None
     try:
         av.open(os.path.abspath(file), options={'format_whitelist': ','.join(FORMATS)}, metadata_errors='replace').close()
     except av.error.ArgumentError as error:                          # what FFmpeg says to a format that is not on the list

@@ -160,6 +160,7 @@ def test_links_that_lead_nowhere(here, tmp_path, clip, lay):
     rows, failed = outcome(tmp_path / 'out')
     assert rows == {'train/a/x.mp4': 6}
     assert failed.keys() == {'train/a/y.mp4', 'train/a/z.mp4', 'train/a/pipe.mp4'} and failed['train/a/y.mp4'] == 'missing'
+    assert failed['train/a/pipe.mp4'] == 'missing'                   # nobody waits for who writes into it
 
 
 def test_odd_videos_through_a_whole_run(here, shared, tmp_path, lay):
