@@ -98,6 +98,7 @@ def _decoded(file: str) -> Verdict:
     """One pass over the file: its packets are indexed, as readers will do it, and decoded."""
     import av
 
+    from gfvideo.data.orientation import display_matrix, orientation_of
     from gfvideo.data.video_index import index_packets, open_stream, packets_of
     container, stream = open_stream(file, 'pyav')
     with container:
@@ -125,15 +126,18 @@ def _decoded(file: str) -> Verdict:
         if first is None:
             return Verdict.bad('decode_error', 'no frame of it decodes')
         rate, codec, rotation = round(float(stream.average_rate or 0), 3), stream.codec.canonical_name, int(first.rotation)
+        orientation = orientation_of(display_matrix(first))
     if len(set(sizes)) > 1:
         some = ' and '.join(f'{width}x{height}' for height, width in sorted(set(sizes))[:2])
         return Verdict.bad('decode_error', f'its frames have {len(set(sizes))} sizes, e.g. {some}')
-    if rotation % 90:
-        return Verdict.bad('decode_error', f'it is to be turned by {rotation} degrees; encode it upright')
+    if orientation is None:
+        return Verdict.bad('decode_error', f'it is to be turned by {rotation} degrees, or sheared; encode it upright')
+    if index.turns:
+        return Verdict.bad('decode_error', 'messages in its pictures turn or mirror some of them; encode it upright')
     if not index.doubt and (lost or len(index.times) != len(sizes)):
         return Verdict.bad('decode_error', f'{len(sizes)} frames decode of {len(index.times)} in the file')
     height, width = sizes[0]
-    return Verdict(len(sizes), *((width, height) if rotation % 180 else (height, width)), rate, rotation, codec)
+    return Verdict(len(sizes), *((width, height) if orientation.transposed else (height, width)), rate, rotation, codec)
 
 
 def _without(file: str, text: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import struct
 import sys
 import textwrap
 
@@ -44,6 +45,23 @@ def test_painted_clips(clip, checker):
     verdict = checker(str(clip(5, '.webm')))
     assert (verdict.frames, verdict.height, verdict.width, verdict.codec, verdict.reason) == (5, 32, 128, 'vp9', None)
     assert checker(str(clip(6, times=(0, 1, 2, 10, 11, 30)))).frames == 6
+
+
+@pytest.mark.parametrize(('matrix', 'size'), [
+    ((1, 0, 0, 1), (32, 128)), ((-1, 0, 0, 1), (32, 128)), ((0, 1, 1, 0), (128, 32)), ((0, -1, 1, 0), (128, 32)),
+    ((1, 0, 0.5, 1), None), ((1, 0.5, 0, 1), None), ((0.7, 0.7, -0.7, 0.7), None)])
+def test_orientations(clip, checker, tmp_path, matrix, size):
+    """As shown, turned or mirrored by the header of the track; what is neither is refused."""
+    content = bytearray(clip(7).read_bytes())
+    at = content.index(b'tkhd') + 4 + 40
+    a, b, c, d = (round(value * 65536) for value in matrix)
+    content[at:at + 36] = struct.pack('>9i', a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    (tmp_path / 'x.mp4').write_bytes(content)
+    verdict = checker(str(tmp_path / 'x.mp4'))
+    if size is None:
+        assert verdict.reason == 'decode_error' and 'sheared; encode it upright' in verdict.detail
+    else:
+        assert (verdict.reason, (verdict.height, verdict.width)) == (None, size)
 
 
 @pytest.mark.parametrize(('name', 'content', 'reason'), [

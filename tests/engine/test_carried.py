@@ -220,7 +220,8 @@ def test_any_text_is_a_config_or_refused(text):
 
 
 @pytest.mark.parametrize('text', ['a = {[]: 1}', 'a = {dict()}', 'a = dict(1)', 'filename = "x"', 'text = 1',
-                                  'a = ' + '[' * 150 + ']' * 150, 'a = ' + '[' * 5000, 'a = ' + '-' * 5000 + '1', 'a = 1' + '0' * 5000, 'a = "\0"', '\0'])
+                                  'a = ' + '[' * 150 + ']' * 150,
+                                  'a = ' + '[' * 5000, 'a = ' + '-' * 5000 + '1', 'a = 1' + '0' * 5000, 'a = "\0"', '\0'])
 def test_odd_texts_end_with_a_line(text):
     try:
         parse_config(text)
