@@ -150,14 +150,19 @@ def test_an_exception_ends_the_run(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_ctrl_c_ends_workers_in_the_middle_of_their_work(tmp_path):
+    """Also where the tests run in the background of a script, which ignores Ctrl-C."""
     def interrupt():
         while len(list(tmp_path.iterdir())) < 2:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        list(run_all(Spread(2), partial(sleep, str(tmp_path)), range(100), 1, dead))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            list(run_all(Spread(2), partial(sleep, str(tmp_path)), range(100), 1, dead))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(pids_in(tmp_path)) == 2
     assert not any(map(is_alive, pids_in(tmp_path)))
 
