@@ -1,4 +1,5 @@
 """Signals that end a run: it cleans up, says how to go on, and tells by its exit status what ended it."""
+
 from __future__ import annotations
 
 import signal

@@ -1,5 +1,6 @@
 """Real runs that a signal ends in the middle, and runs whose worker is killed: one line, no child, no temporary file,
 and the same command goes on."""
+
 from __future__ import annotations
 
 import os
@@ -19,7 +20,7 @@ from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.folder import main
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 1500                                                         # seconds, against a run that hangs
+LIMIT = 1500  # seconds, against a run that hangs
 WORDS = 'what is done is kept: run the same command again to go on'
 needs_proc = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 
@@ -67,8 +68,10 @@ def mentioning(folder: Path) -> list[str]:
 def encoder(tmp_path, ffmpeg) -> str:
     """An ffmpeg that encodes the first clip it is given, and the others when there is a file ``go``."""
     program = tmp_path / 'slow-ffmpeg'
-    program.write_text(f'#!/bin/sh\ncase "$*" in *-i*) mkdir {tmp_path}/first 2>/dev/null || '
-                       f'while [ ! -e {tmp_path}/go ]; do sleep 0.05; done;; esac\nexec {ffmpeg} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *-i*) mkdir {tmp_path}/first 2>/dev/null || '
+        f'while [ ! -e {tmp_path}/go ]; do sleep 0.05; done;; esac\nexec {ffmpeg} "$@"\n'
+    )
     program.chmod(0o755)
     return str(program)
 
@@ -76,14 +79,42 @@ def encoder(tmp_path, ffmpeg) -> str:
 @pytest.fixture
 def started(tmp_path, clip, lay, encoder) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts the run on six clips, at the head of a session of its own, with signals as a terminal leaves them."""
-    videos = lay(tmp_path / 'v', {f'train/{name}/{number}.mp4': clip(6 + number) for name in 'ab' for number in range(3)})
+    videos = lay(
+        tmp_path / 'v',
+        {f'train/{name}/{number}.mp4': clip(6 + number) for name in 'ab' for number in range(3)},
+    )
     processes = []
 
     def start(out: Path) -> subprocess.Popen:
-        command = [sys.executable, str(ROOT / 'data_prep/folder.py'), '--videos', str(videos), '--out', str(out), '--name', 'clips',
-                   '--workers', '2', '--ffmpeg', encoder, '--steps', 'index,verify,transcode,lists', '--time-limit', str(LIMIT)]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
-                                          start_new_session=True, preexec_fn=signals_as_usual))
+        command = [
+            sys.executable,
+            str(ROOT / 'data_prep/folder.py'),
+            '--videos',
+            str(videos),
+            '--out',
+            str(out),
+            '--name',
+            'clips',
+            '--workers',
+            '2',
+            '--ffmpeg',
+            encoder,
+            '--steps',
+            'index,verify,transcode,lists',
+            '--time-limit',
+            str(LIMIT),
+        ]
+        processes.append(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                start_new_session=True,
+                preexec_fn=signals_as_usual,
+            )
+        )
         return processes[-1]
 
     yield start
@@ -108,7 +139,7 @@ def ends_well(process: subprocess.Popen, out: Path, number: int) -> None:
     assert said.splitlines()[-1].endswith(f'interrupted by {signal.Signals(number).name}; {WORDS}')
     assert 'Traceback' not in said and 'Error' not in said
     assert not (out / 'work/tmp').exists()
-    while mentioning(out):                                           # who is killed takes a moment to be gone
+    while mentioning(out):  # who is killed takes a moment to be gone
         time.sleep(0.01)
 
 
@@ -183,16 +214,34 @@ def test_handlers_are_given_back():
 
 # ---- while archives are unpacked
 
+
 @pytest.fixture
 def packed(tmp_path, clip, lay) -> list[str]:
     """Arguments of a run on a zip with three clips."""
     from zipfile import ZipFile
+
     with ZipFile(tmp_path / 'clips.zip', 'w') as archive:
         for frames in (6, 7, 9):
             archive.write(clip(frames), f'{frames}.mp4')
-    (tmp_path / 'clips.csv').write_text('path,label,split\n' + ''.join(f'{frames}.mp4,0,train\n' for frames in (6, 7, 9)))
-    return ['--videos', str(tmp_path / 'clips.zip'), '--annotations', str(tmp_path / 'clips.csv'), '--form', 'csv', '--to', 'original',
-            '--workers', '1', '--steps', 'unpack,index,verify,lists', '--out', str(tmp_path / 'out')]
+    (tmp_path / 'clips.csv').write_text(
+        'path,label,split\n' + ''.join(f'{frames}.mp4,0,train\n' for frames in (6, 7, 9))
+    )
+    return [
+        '--videos',
+        str(tmp_path / 'clips.zip'),
+        '--annotations',
+        str(tmp_path / 'clips.csv'),
+        '--form',
+        'csv',
+        '--to',
+        'original',
+        '--workers',
+        '1',
+        '--steps',
+        'unpack,index,verify,lists',
+        '--out',
+        str(tmp_path / 'out'),
+    ]
 
 
 def test_an_interruption_between_members(here, packed, tmp_path, monkeypatch, caplog):
@@ -209,7 +258,9 @@ def test_an_interruption_between_members(here, packed, tmp_path, monkeypatch, ca
         patch.setattr(archives, '_write', interrupted)
         assert run(main, packed) == 143
     assert caplog.records[-1].message == f'interrupted by SIGTERM; {WORDS}'
-    assert [path.name for path in (tmp_path / 'out/source').rglob('*.*')] == written and not (tmp_path / 'out/work/tmp').exists()
+    assert [path.name for path in (tmp_path / 'out/source').rglob('*.*')] == written and not (
+        tmp_path / 'out/work/tmp'
+    ).exists()
     assert run(main, packed) == 0
 
 
@@ -219,10 +270,17 @@ def test_archives_on_a_full_disk(packed, tmp_path, before):
     command = [sys.executable, str(ROOT / 'data_prep/folder.py'), *packed]
     if before:
         subprocess.run([*command, '--steps', before], check=True, capture_output=True, timeout=LIMIT)
-    full = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60, resource.RLIM_INFINITY)))
+    full = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60, resource.RLIM_INFINITY)),
+    )
     assert full.returncode == 1 and 'Traceback' not in full.stderr, full.stderr
-    assert full.stderr.splitlines()[-1].endswith('make room and run the same command again: it goes on where it stopped')
+    assert full.stderr.splitlines()[-1].endswith(
+        'make room and run the same command again: it goes on where it stopped'
+    )
     assert not (tmp_path / 'out/work/tmp').exists() and not (tmp_path / 'out/dataset.json').exists()
     again = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert again.returncode == 0, again.stderr
