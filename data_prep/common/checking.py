@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_prep.common.children import KILLED, TRIES, end_group, start_child
-from data_prep.common.ffmpeg import FORMATS
 
 __all__ = ['Checker', 'Verdict', 'check_frames', 'check_video']
 
@@ -62,10 +61,6 @@ def check_video(file: str) -> Verdict:
 
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)                              # else what is reported depends on the clip before
-    with av.logging.Capture():
-        other = _of_other_format(file)
-    if other is not None:
-        return other
     with av.logging.Capture() as reports:
         try:
             verdict = _decoded(file)
@@ -76,22 +71,6 @@ def check_video(file: str) -> Verdict:
     if errors and verdict.reason is None:
         return Verdict.bad('decode_error', f'{verdict.frames} frames decode, with {len(reports)} errors: {"; ".join(errors)}')
     return verdict
-
-
-def _of_other_format(file: str) -> Verdict | None:
-    """Why a file is not opened though FFmpeg could: a playlist makes it read other files. None for all else, damaged files included."""
-    import av
-
-    if not os.path.isfile(file):                                     # a pipe would be waited for
-        return None
-    try:
-        av.open(os.path.abspath(file), options={'format_whitelist': ','.join(FORMATS)}, metadata_errors='replace').close()
-    except av.error.ArgumentError as error:                          # what FFmpeg says to a format that is not on the list
-        found = repr(error.log[1]) if error.log else 'unknown'
-        return Verdict.bad('not_a_video', f'its format ({found}) is none of videos; it may be a playlist, which has other files read')
-    except (av.error.FFmpegError, OSError, ValueError):
-        pass                                                         # the reader's own words for it follow
-    return None
 
 
 def _decoded(file: str) -> Verdict:

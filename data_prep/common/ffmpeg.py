@@ -13,14 +13,10 @@ from pathlib import Path
 
 from data_prep.common.children import TRIES
 
-__all__ = ['FORMATS', 'Encoding', 'Ffmpeg', 'FfmpegError', 'find_ffmpeg']
+__all__ = ['Encoding', 'Ffmpeg', 'FfmpegError', 'find_ffmpeg']
 
 logger = logging.getLogger('data_prep')
 OLDEST = (4, 0)
-FORMATS = ('mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'mpegvideo', 'flv', 'asf', 'ogg', 'mxf', 'nut', 'rm', 'dv', 'wtv', 'gif', 'apng',
-           'ivf', 'obu', 'h264', 'hevc', 'm4v', 'h263', 'mjpeg', 'yuv4mpegpipe')
-"""FFmpeg's names of the formats that hold all their pictures themselves. It takes a playlist for a video, whatever its suffix, and reads
-the files and addresses that stand in it."""
 
 
 class FfmpegError(RuntimeError):
@@ -105,8 +101,10 @@ class Encoding:
 
     @staticmethod
     def _read(ffmpeg: Ffmpeg, source: str) -> list[str]:
+        from gfvideo.data.video_index import FORMATS  # those that hold their pictures themselves
+
         return [ffmpeg.path, '-nostdin', '-v', 'error', '-xerror', '-y', '-threads', '1', '-protocol_whitelist', 'file',
-                '-format_whitelist', ','.join((*FORMATS, 'image2')), '-i', f'file:{source}', '-map', '0:v:0', '-an', '-sn', '-dn',
+                '-format_whitelist', f'{FORMATS},image2', '-i', f'file:{source}', '-map', '0:v:0', '-an', '-sn', '-dn',
                 '-map_metadata', '-1']
 
 
