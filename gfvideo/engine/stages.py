@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,9 @@ _DECIDING = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'opt
 _LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 _OWN_HOOKS = dict(checkpoint='SafeCheckpointHook', sync_buffers='SyncBuffersHook', dataset_epoch='DatasetEpochHook',
                   epoch_seed='EpochSeedHook', finite='FiniteHook')
+
+
+_started: Counter[str] = Counter()                                  # runs of this process, by name
 
 
 class Stage(NamedTuple):
@@ -402,8 +406,11 @@ def _forget(stages: Sequence[Stage], pointers_of: Sequence[Stage]) -> None:
 
 
 def _train(name: str, cfg: Config, settings: dict[str, str]) -> None:
-    # mmengine keeps loggers and message hubs by this name and the second it starts in: two short stages must not share them
-    cfg.experiment_name = '_'.join(filter(None, [cfg.get('experiment_name') or Path(cfg.filename or 'run').stem, name]))
+    # mmengine keeps loggers and message hubs by this name and the second it starts in: two short runs of a process, which
+    # would then clear each other's old checkpoints away, must not share them
+    own = '_'.join(filter(None, [cfg.get('experiment_name') or Path(cfg.filename or 'run').stem, name]))
+    _started[own] += 1
+    cfg.experiment_name = own if _started[own] == 1 else f'{own}_{_started[own]}'
     runner = Runner.from_cfg(cfg)
     runner.train()
     last, best = (runner.message_hub.get_info(key) for key in ('last_ckpt', 'best_ckpt'))

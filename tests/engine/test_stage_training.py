@@ -134,6 +134,13 @@ def test_a_new_run_does_not_take_what_an_old_one_left(uncut, train, tmp_path):
         assert read_record(tmp_path / 'copy' / stage) is None and latest_checkpoint(tmp_path / 'copy' / stage) is None
 
 
+def test_runs_of_one_second_leave_each_others_checkpoints_alone(train, tmp_path):
+    """mmengine tells runs of a process apart by their name and the second they start in."""
+    for number in range(6):
+        train(tmp_path / str(number), '--stage', 'random', '--no-validate')
+        assert {file.name for file in (tmp_path / str(number)).rglob('epoch_*.pth')} == {'epoch_1.pth', 'epoch_2.pth'}
+
+
 def test_start_from_best(uncut, train, tmp_path):
     shutil.copytree(uncut / 'random', tmp_path / 'random')
     best = tmp_path / 'random' / read_record(tmp_path / 'random').best
