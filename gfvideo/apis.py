@@ -64,6 +64,10 @@ def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoi
     import_own(custom_imports)
     cfg = carried_config(meta.get('cfg'), fspath(checkpoint)) if config is None else _given_config(config)
     cfg = select_stage(expand_stages(cfg, cfg_options), None).cfg
+    if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
+        where = fspath(checkpoint) if config is None else 'the config'
+        raise ConfigError(f"{where}: model is {cfg.get('model')!r}, not the settings of a recognizer (dict(type=...)); "
+                          'give the config file it was trained with')
     with _own_scope():
         model = MODELS.build(_model_config(cfg))
     if loaded is not None:

@@ -73,11 +73,12 @@ def train(args: argparse.Namespace) -> None:
 
 def resuming(arguments: list[str]) -> str:
     """The command that goes on where this one was cut off."""
-    kept, skip = [], False
+    kept, before = [], ''
     for argument in arguments:
-        skip = argument == '--resume' or skip and not argument.startswith('-')
-        if not skip and not argument.startswith('--resume='):
+        path = before == '--resume' and not argument.startswith('-')
+        if not path and argument != '--resume' and not argument.startswith('--resume='):
             kept.append(argument)
+        before = '' if path else argument
     return shlex.join([*command(), *kept, '--resume'])
 
 

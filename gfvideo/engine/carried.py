@@ -34,6 +34,7 @@ _ENGINE = dict(train_cfg=(own.LOOPS,), val_cfg=(own.LOOPS,), test_cfg=(own.LOOPS
                model_wrapper_cfg=(own.MODEL_WRAPPERS,), sampler=(own.DATA_SAMPLERS,), batch_sampler=(own.DATA_SAMPLERS,),
                collate_fn=(own.FUNCTIONS,), worker_init_fn=(own.FUNCTIONS,), init_cfg=(root.WEIGHT_INITIALIZERS,))
 _WRAPPERS = frozenset({'ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset'})     # mmengine's, around our datasets
+_TOP = ('model', 'data_preprocessor', 'train_cfg', 'optim_wrapper')        # dicts, where they are there
 _REMEDY = ('nothing is imported because a file says so. If the part is yours, import its module first: '
            "custom_imports=['its.module'] (--custom-imports its.module); or give the config file")
 
@@ -55,9 +56,24 @@ def carried_config(text: object, source: str, kind: str = 'config') -> Config:
         cfg = parse_config(text)
     except ValueError as error:
         raise ConfigError(f'the {kind} in {source} cannot be used: {error}; give its config file') from error
+    _check_shape(cfg.to_dict(), f'the {kind} in {source}')
     check_carried(cfg.to_dict(), f'the {kind} in {source}')
     cfg.pop('custom_imports', None)                               # what the run imported; nobody is to follow it
     return cfg
+
+
+def _check_shape(values: Mapping, source: str) -> None:
+    """Refuse values where whoever reads a config takes dicts for granted."""
+    stages = values.get('stages') or []
+    if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages):
+        raise ConfigError(f'{source} has stages={stages!r}, not a list of dicts; give its config file')
+    for held in (values, *stages):
+        for key in (*_TOP, *(name for name in held if name.endswith('_dataloader'))):
+            value = held.get(key)
+            if not isinstance(value, Mapping | None):
+                raise ConfigError(f'{source} has {key}={value!r}, not a dict; give its config file')
+            if value and not isinstance(value.get('dataset'), Mapping | None):
+                raise ConfigError(f'{source} has {key}.dataset={value["dataset"]!r}, not a dict; give its config file')
 
 
 def import_own(modules: str | Sequence[str]) -> None:

@@ -229,6 +229,16 @@ def test_odd_texts_end_with_a_line(text):
         assert str(error)
 
 
+@pytest.mark.parametrize('text', ['a = 1', 'model = 3', 'model = dict()', 'model = [dict(type="ClipRecognizer")]', 'stages = 3',
+                                  'stages = [3]',
+                                  'model = dict(type="ClipRecognizer")\ntest_dataloader = 3',
+                                  'model = dict(type="ClipRecognizer")\ntest_dataloader = dict(dataset=3)'])
+def test_a_config_without_a_recognizer_is_told(tmp_path, text):
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=dict(cfg=text)), tmp_path / 'odd.pth')
+    with pytest.raises(ConfigError):
+        init_recognizer(checkpoint=tmp_path / 'odd.pth')
+
+
 def test_every_recipe_could_be_carried():
     files = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
     assert files

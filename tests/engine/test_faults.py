@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import shutil
 import signal
@@ -18,6 +19,13 @@ from gfvideo.engine import CheckpointError, ConfigError, checkpoint, latest_chec
 from gfvideo.engine.stages import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', ROOT / 'tools' / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def edited(file, target, change):
@@ -121,6 +129,13 @@ def test_a_full_disk_is_told_with_the_way_on(train, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r'the disk is full.*: make room; go on with\n  .*--resume'):
         train(tmp_path, '--stage', 'random')
     assert not list(tmp_path.rglob('*.pth')) and not list(tmp_path.rglob('*.part'))
+
+
+@pytest.mark.parametrize('given', [
+    ['c.py', '--seed', '1'], ['c.py', '--resume', '--seed', '1'], ['c.py', '--resume', 'old.pth', '--seed', '1'],
+    ['--resume', 'old.pth', 'c.py', '--seed', '1'], ['c.py', '--resume=old.pth', '--seed', '1'], ['c.py', '--seed', '1', '--resume']])
+def test_the_way_on_is_the_same_command(given):
+    assert load_tool('train.py').resuming(given).endswith(' c.py --seed 1 --resume')
 
 
 def start(work_dir, three_stages, environment, *options):
