@@ -42,7 +42,7 @@ test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 lint: $(STAMP) ## check the style
-	$(RUN) -m ruff check .
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
 
 clean: ## remove caches and builds; work_dirs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,16 +1,19 @@
 #!/usr/bin/env python
 """Prepare any folder of videos, or of folders of frames.
 
-    class folders        python data_prep/folder.py --videos DIR --out data/mine               DIR/<split>/<class>/<clip>
-                         python data_prep/folder.py --videos DIR --out data/mine --split train    DIR/<class>/<clip>
-    lists                python data_prep/folder.py --videos DIR --annotations DIR --form path_label --out data/mine
-                         train.txt, val.txt, test.txt (or train_videofolder.txt, …), one clip a line
-    CSV                  python data_prep/folder.py --videos DIR --annotations clips.csv --form csv --out data/mine
-                         columns path,label[,split] in any order
+    # class folders, DIR/<split>/<class>/<clip>
+    python data_prep/folder.py --videos DIR --out data/mine
+    # DIR/<class>/<clip>
+    python data_prep/folder.py --videos DIR --out data/mine --split train
+    # lists train.txt, val.txt, test.txt (or train_videofolder.txt, …), one clip a line
+    python data_prep/folder.py --videos DIR --annotations DIR --form path_label --out data/mine
+    # a CSV with columns path,label[,split] in any order
+    python data_prep/folder.py --videos DIR --annotations clips.csv --form csv --out data/mine
 
-Labels are numbers or names. A class list (category.txt, classes.txt) beside the lists gives the order; otherwise names are sorted.
-Everything goes on where it stopped when the same command is run again.
+Labels are numbers or names. A class list (category.txt, classes.txt) beside the lists gives the order;
+otherwise names are sorted. Everything goes on where it stopped when the same command is run again.
 """
+
 from __future__ import annotations
 
 import sys
@@ -25,10 +28,19 @@ from data_prep.common.listing import SPLITS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = command.parser(__doc__, annotations='folder of the lists, or one list or CSV; without it, the folders are the classes',
-                           max_failed=0.05)
-    flags.add_argument('--form', choices=folder.FORMS, help='of the lists: path label (path_label, mmaction2_video), folder frames label '
-                       '(mmaction2_frames, tsm), or csv')
+    flags = command.parser(
+        __doc__,
+        annotations='folder of the lists, or one list or CSV; without it, the folders are the classes',
+        max_failed=0.05,
+    )
+    flags.add_argument(
+        '--form',
+        choices=folder.FORMS,
+        help=(
+            'of the lists: path label (path_label, mmaction2_video), folder frames label '
+            '(mmaction2_frames, tsm), or csv'
+        ),
+    )
     flags.add_argument('--split', choices=SPLITS, help='of class folders or of a list that do not say it')
     flags.add_argument('--classes', type=Path, metavar='FILE', help='class names in label order, one a line')
     args = flags.parse_args(argv)
@@ -37,15 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.classes is not None and args.annotations is None:
         flags.error('--classes goes with --annotations; without them the folders name the classes')
     if args.split is not None and args.annotations is not None and args.annotations.is_dir():
-        flags.error('--split goes with class folders or with one list; the names of several lists tell their splits')
+        flags.error(
+            '--split goes with class folders or with one list; the names of several lists tell their splits'
+        )
 
     def read(found):
         if args.annotations is None:
             return folder.read_folders(found, args.split)
         return folder.read_listing(args.annotations, args.form, classes=args.classes, split=args.split)
 
-    return command.prepare_with(flags, args, version=args.form or 'folders', read=read, match=folder.match,
-                                deciding=('form', 'split'))
+    return command.prepare_with(
+        flags, args, version=args.form or 'folders', read=read, match=folder.match, deciding=('form', 'split')
+    )
 
 
 if __name__ == '__main__':

@@ -1,20 +1,25 @@
 #!/usr/bin/env python
-"""Write the toy set: small encoded videos in the form of Something-Something V2, drawn from nothing but a seed.
+"""Write the toy set: small encoded videos in the form of Something-Something V2, drawn from nothing but a
+seed.
 
     python data_prep/toy.py --out data/toy
 
-A disc of a warm colour, with a fine texture in its middle, is pushed to the left or to the right over clutter, and discs of cold colours
-with it. Its class is (what, how):
-WHAT, one of three textures of equal mean and contrast, is readable only at full resolution: a period of the texture is 3 pixels of 128, so
-it averages out in a frame seen at 32x32 or 48x48, where the disc and its colour stay visible among the cold ones.
-HOW, the direction, is readable only over time: a clip to the left is a clip to the right played backwards. Where a disc leaves its room
-at one side it starts again at the other, so that in every frame of every class it may stand anywhere.
-WHERE the disc is differs by clip, and by frame within a clip.
+A disc of a warm colour, with a fine texture in its middle, is pushed to the left or to the right over
+clutter, and discs of cold colours with it. Its class is (what, how):
+WHAT, one of three textures of equal mean and contrast, is readable only at full resolution: a period of the
+texture is 3 pixels of 128, so it averages out in a frame seen at 32x32 or 48x48, where the disc and its
+colour stay visible among the cold ones. HOW, the direction, is readable only over time: a clip to the left is
+a clip to the right played backwards. Where a disc leaves its room at one side it starts again at the other,
+so that in every frame of every class it may stand anywhere. WHERE the disc is differs by clip, and by frame
+within a clip.
 
-DIR holds videos/<id>.webm (VP9, 12 frames a second), something-something-v2-{labels,train,validation,test}.json, test-answers.csv
-(id;label), objects.csv (id,frame,x,y,diameter: centre and width of the disc in pixels, to measure where patches fall, never to train on)
-and toy.json (the settings; the sign that the folder may be replaced). A clip depends on its id and the settings, not on how many there are.
+DIR holds videos/<id>.webm (VP9, 12 frames a second),
+something-something-v2-{labels,train,validation,test}.json, test-answers.csv (id;label), objects.csv
+(id,frame,x,y,diameter: centre and width of the disc in pixels, to measure where patches fall, never to train
+on) and toy.json (the settings; the sign that the folder may be replaced). A clip depends on its id and the
+settings, not on how many there are.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -41,28 +46,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.common.interrupts import ended_by_signals, held_from_children
 
-VERSION = 1             # of the pictures: raise it when the same seed draws other pixels
+VERSION = 1  # of the pictures: raise it when the same seed draws other pixels
 FRAMES_PER_SECOND = 12
 FIRST_IDS = {'train': 100000, 'validation': 200000, 'test': 300000}
-MAX_CLIPS = 100000      # of a split, between one first id and the next
-CHUNK = 16              # clips in one task of a worker
+MAX_CLIPS = 100000  # of a split, between one first id and the next
+CHUNK = 16  # clips in one task of a worker
 
-TEXTURES = ('upright stripes', 'level stripes', 'checks')       # none changes into another in a mirror
+TEXTURES = ('upright stripes', 'level stripes', 'checks')  # none changes into another in a mirror
 MOTIONS = {'from left to right': 1, 'from right to left': -1}
-PERIOD = 3 / 128        # of the texture, as a part of the frame's width
-DIAMETER = 22 / 128     # of a disc, likewise
-MARK = 16 / 128         # of the textured middle, likewise
-SPEEDS = (1.0, 1.4)     # 1 crosses half the frame's width in a clip
-WARM, COLD = (-60, 20), (100, 220)      # hues of the disc and of the others: degrees in the plane of red and blue differences
+PERIOD = 3 / 128  # of the texture, as a part of the frame's width
+DIAMETER = 22 / 128  # of a disc, likewise
+MARK = 16 / 128  # of the textured middle, likewise
+SPEEDS = (1.0, 1.4)  # 1 crosses half the frame's width in a clip
+# hues of the disc and of the others: degrees in the plane of red and blue differences
+WARM, COLD = (-60, 20), (100, 220)
 OTHERS = 4
 
 MARKER = 'toy.json'
-LISTS = [f'something-something-v2-{name}.json' for name in ('labels', *FIRST_IDS)] + ['test-answers.csv', 'objects.csv']
+LISTS = [f'something-something-v2-{name}.json' for name in ('labels', *FIRST_IDS)] + [
+    'test-answers.csv',
+    'objects.csv',
+]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a clip's pixels depend on besides its id: height and width in pixels, length in frames, seed, version of the drawing."""
+    """All that a clip's pixels depend on besides its id: height and width in pixels, length in frames, seed,
+    version of the drawing."""
+
     size: int
     frames: int
     seed: int
@@ -75,16 +86,25 @@ class Settings:
 
 # ---------------------------------------------------------------- pictures
 
-def texture(what: str, x: np.ndarray, y: np.ndarray, period: float, phases: tuple[float, float]) -> np.ndarray:
+
+def texture(
+    what: str, x: np.ndarray, y: np.ndarray, period: float, phases: tuple[float, float]
+) -> np.ndarray:
     """Waves of mean 0 and root mean square 1 at pixel coordinates (x, y)."""
     across, down = np.sin(2 * math.pi * x / period + phases[0]), np.sin(2 * math.pi * y / period + phases[1])
-    return {'upright stripes': math.sqrt(2) * across, 'level stripes': math.sqrt(2) * down, 'checks': 2 * across * down}[what]
+    return {
+        'upright stripes': math.sqrt(2) * across,
+        'level stripes': math.sqrt(2) * down,
+        'checks': 2 * across * down,
+    }[what]
 
 
 def course(rng: np.random.Generator, settings: Settings) -> np.ndarray:
-    """Centres (frames, 2), (x, y) in pixels, of a disc that crosses the frame: x starts anew at the other side, y drifts to and fro.
+    """Centres (frames, 2), (x, y) in pixels, of a disc that crosses the frame: x starts anew at the other
+    side, y drifts to and fro.
 
-    The start is uniform over where a disc fits, and so is the place in every frame, whatever the speed, one of ``SPEEDS`` to the right.
+    The start is uniform over where a disc fits, and so is the place in every frame, whatever the speed, one
+    of ``SPEEDS`` to the right.
     """
     room, pace = settings.size - settings.diameter, 0.5 * settings.size / settings.frames
     moment = np.arange(settings.frames)
@@ -94,7 +114,8 @@ def course(rng: np.random.Generator, settings: Settings) -> np.ndarray:
 
 
 def clouds(rng: np.random.Generator, size: int, cells: int, channels: int) -> np.ndarray:
-    """Smooth noise of about unit strength that changes over size/cells pixels: float32 (size, size, channels)."""
+    """Smooth noise of about unit strength that changes over size/cells pixels: float32 (size, size,
+    channels)."""
     coarse = rng.standard_normal((cells, cells, channels), dtype=np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC).reshape(size, size, channels)
 
@@ -106,20 +127,24 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def colour(rng: np.random.Generator, hues: tuple[float, float]) -> np.ndarray:
-    """RGB of a hue in ``hues`` (degrees) at a brightness (BT.601) of 106 to 130, far enough from black and white for the texture."""
+    """RGB of a hue in ``hues`` (degrees) at a brightness (BT.601) of 106 to 130, far enough from black and
+    white for the texture."""
     hue, light = math.radians(rng.uniform(*hues)), 118 + rng.uniform(-12, 12)
     red, blue = light + 50 * math.cos(hue), light + 50 * math.sin(hue)
     return np.array([red, (light - 0.299 * red - 0.114 * blue) / 0.587, blue], dtype=np.float32)
 
 
-def draw_disc(frame: np.ndarray, centre: np.ndarray, diameter: float, paint: np.ndarray, mark: Callable | None = None) -> None:
-    """Draw a disc into ``frame``, float (size, size, 3). ``mark(x, y)`` is added to its brightness, (x, y) pixels from its centre."""
+def draw_disc(
+    frame: np.ndarray, centre: np.ndarray, diameter: float, paint: np.ndarray, mark: Callable | None = None
+) -> None:
+    """Draw a disc into ``frame``, float (size, size, 3). ``mark(x, y)`` is added to its brightness, (x, y)
+    pixels from its centre."""
     size = len(frame)
     left, top = (max(0, int(c - diameter / 2) - 1) for c in centre)
     right, bottom = (min(size, int(c + diameter / 2) + 2) for c in centre)
-    x = np.arange(left, right, dtype=np.float32)[None, :] + 0.5 - centre[0]         # (1, w)
-    y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - centre[1]         # (h, 1)
-    under = frame[top:bottom, left:right]                                           # (h, w, 3)
+    x = np.arange(left, right, dtype=np.float32)[None, :] + 0.5 - centre[0]  # (1, w)
+    y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - centre[1]  # (h, 1)
+    under = frame[top:bottom, left:right]  # (h, w, 3)
     painted = paint if mark is None else paint + mark(x, y)[..., None]
     under += within(x, y, diameter)[..., None] * (painted - under)
 
@@ -129,22 +154,25 @@ def within(x: np.ndarray, y: np.ndarray, diameter: float) -> np.ndarray:
     return np.clip(diameter / 2 - np.hypot(x, y) + 0.5, 0, 1)
 
 
-def draw_clip(rng: np.random.Generator, settings: Settings, what: str, how: str,
-              pixels: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+def draw_clip(
+    rng: np.random.Generator, settings: Settings, what: str, how: str, pixels: bool = True
+) -> tuple[np.ndarray | None, np.ndarray]:
     """Draw a clip of the disc with texture ``what``, pushed ``how``.
 
     Returns:
-        Frames, uint8 (frames, size, size, 3) RGB, or None without ``pixels``; and the disc's centres, (frames, 2), (x, y) in pixels.
+        Frames, uint8 (frames, size, size, 3) RGB, or None without ``pixels``; and the disc's centres,
+        (frames, 2), (x, y) in pixels.
     """
     centres = course(rng, settings)
     frames = draw_frames(rng, settings, what, centres) if pixels else None
-    if MOTIONS[how] < 0:        # to the left is to the right played backwards, so the two have the same frames
+    if MOTIONS[how] < 0:  # to the left is to the right played backwards, so the two have the same frames
         return frames if frames is None else frames[::-1], centres[::-1]
     return frames, centres
 
 
 def draw_frames(rng: np.random.Generator, settings: Settings, what: str, centres: np.ndarray) -> np.ndarray:
-    """Frames, uint8 (frames, size, size, 3) RGB: the disc at ``centres``, over discs of cold colours, over a cloudy ground."""
+    """Frames, uint8 (frames, size, size, 3) RGB: the disc at ``centres``, over discs of cold colours, over a
+    cloudy ground."""
     size, diameter = settings.size, settings.diameter
     warm, phases = colour(rng, WARM), tuple(rng.uniform(0, 2 * math.pi, 2))
     others = [(course(rng, settings), colour(rng, COLD)) for _ in range(OTHERS)]
@@ -165,8 +193,10 @@ def draw_frames(rng: np.random.Generator, settings: Settings, what: str, centres
 
 # ---------------------------------------------------------------- clips and files
 
+
 def class_templates() -> list[str]:
-    """The template of every class, by its number here; the name of a class is its template without brackets."""
+    """The template of every class, by its number here; the name of a class is its template without
+    brackets."""
     return [f'Pushing [something with {what}] {how}' for what in TEXTURES for how in MOTIONS]
 
 
@@ -175,17 +205,22 @@ def class_name(template: str) -> str:
 
 
 def class_of(settings: Settings, split: str, number: int) -> int:
-    """Which of :func:`class_templates` clip ``number`` of a split shows: each run of 6 clips shows all 6, in an order of its own."""
+    """Which of :func:`class_templates` clip ``number`` of a split shows: each run of 6 clips shows all 6, in
+    an order of its own."""
     classes = len(TEXTURES) * len(MOTIONS)
     rng = np.random.default_rng([settings.seed, FIRST_IDS[split], number // classes, 1])
     return int(rng.permutation(classes)[number % classes])
 
 
-def make_clip(settings: Settings, split: str, number: int, pixels: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+def make_clip(
+    settings: Settings, split: str, number: int, pixels: bool = True
+) -> tuple[np.ndarray | None, np.ndarray]:
     """Clip ``number`` of a split, as :func:`draw_clip` returns it: the same for the same arguments."""
     label = class_of(settings, split, number)
     what, how = TEXTURES[label // len(MOTIONS)], list(MOTIONS)[label % len(MOTIONS)]
-    return draw_clip(np.random.default_rng([settings.seed, FIRST_IDS[split], number, 0]), settings, what, how, pixels)
+    return draw_clip(
+        np.random.default_rng([settings.seed, FIRST_IDS[split], number, 0]), settings, what, how, pixels
+    )
 
 
 def clip_id(split: str, number: int) -> str:
@@ -193,21 +228,26 @@ def clip_id(split: str, number: int) -> str:
 
 
 def encode(frames: np.ndarray) -> bytes:
-    """WebM file of RGB ``frames``, uint8 (frames, height, width, 3): VP9 by one thread, in the fastest way that keeps the texture."""
+    """WebM file of RGB ``frames``, uint8 (frames, height, width, 3): VP9 by one thread, in the fastest way
+    that keeps the texture."""
     file = io.BytesIO()
-    with av.open(file, 'w', format='webm', options={'fflags': '+bitexact'}) as container:      # no date, no random number
+    # no date, no random number
+    with av.open(file, 'w', format='webm', options={'fflags': '+bitexact'}) as container:
         options = {'deadline': 'realtime', 'cpu-used': '8', 'crf': '28', 'b': '0', 'lag-in-frames': '0'}
         stream = container.add_stream('libvpx-vp9', rate=FRAMES_PER_SECOND, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], 'yuv420p'
         stream.codec_context.thread_count = 1
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24'))
+            )
         container.mux(stream.encode())
     return file.getvalue()
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write under a temporary name beside ``file``, then rename: a file of the final name is always complete."""
+    """Write under a temporary name beside ``file``, then rename: a file of the final name is always
+    complete."""
     temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
     try:
         temporary.write_bytes(content)
@@ -218,15 +258,16 @@ def write_atomically(file: Path, content: bytes) -> None:
 
 def write_videos(folder: Path, settings: Settings, clips: list[tuple[str, int]]) -> int:
     """Draw, encode and write ``clips``, (split, number) each, one after the other. Returns how many."""
-    cv2.setNumThreads(1)        # one process a core
+    cv2.setNumThreads(1)  # one process a core
     for clip in clips:
         write_atomically(folder / f'{clip_id(*clip)}.webm', encode(make_clip(settings, *clip)[0]))
     return len(clips)
 
 
 def annotation(template: str) -> dict[str, str | list[str]]:
-    """What a list says of a clip besides its id: a caption, the template (the class), and what stands in its brackets."""
-    placeholder = template[template.index('[') + 1:template.index(']')].replace('something', 'a disc')
+    """What a list says of a clip besides its id: a caption, the template (the class), and what stands in its
+    brackets."""
+    placeholder = template[template.index('[') + 1 : template.index(']')].replace('something', 'a disc')
     caption = re.sub(r'\[.*\]', placeholder, template).lower()
     return {'label': caption, 'template': template, 'placeholders': [placeholder]}
 
@@ -234,12 +275,22 @@ def annotation(template: str) -> dict[str, str | list[str]]:
 def lists(settings: Settings, counts: dict[str, int]) -> dict[str, str]:
     """Name and text of each of ``LISTS``."""
     templates = class_templates()
-    shown = {split: [(clip_id(split, i), templates[class_of(settings, split, i)]) for i in range(count)] for split, count in counts.items()}
+    shown = {
+        split: [(clip_id(split, i), templates[class_of(settings, split, i)]) for i in range(count)]
+        for split, count in counts.items()
+    }
     contents = {'labels': {name: str(label) for label, name in enumerate(sorted(map(class_name, templates)))}}
     for split, clips in shown.items():
-        contents[split] = [{'id': clip} | ({} if split == 'test' else annotation(template)) for clip, template in clips]
-    files = {f'something-something-v2-{name}.json': json.dumps(content, indent=0) for name, content in contents.items()}
-    files['test-answers.csv'] = ''.join(f'{clip};{class_name(template)}\n' for clip, template in shown['test'])
+        contents[split] = [
+            {'id': clip} | ({} if split == 'test' else annotation(template)) for clip, template in clips
+        ]
+    files = {
+        f'something-something-v2-{name}.json': json.dumps(content, indent=0)
+        for name, content in contents.items()
+    }
+    files['test-answers.csv'] = ''.join(
+        f'{clip};{class_name(template)}\n' for clip, template in shown['test']
+    )
     files['objects.csv'] = 'id,frame,x,y,diameter\n' + ''.join(object_rows(settings, counts))
     return files
 
@@ -254,18 +305,31 @@ def object_rows(settings: Settings, counts: dict[str, int]) -> Iterator[str]:
 
 # ---------------------------------------------------------------- the whole set
 
-def generate(out: str | os.PathLike, *, train: int = 1600, val: int = 200, test: int = 400, size: int = 128, frames: int = 16,
-             seed: int = 0, workers: int | None = None) -> Path:
-    """Write the toy set into the folder ``out``, going on where an earlier run was cut off; progress goes to stderr.
+
+def generate(
+    out: str | os.PathLike,
+    *,
+    train: int = 1600,
+    val: int = 200,
+    test: int = 400,
+    size: int = 128,
+    frames: int = 16,
+    seed: int = 0,
+    workers: int | None = None,
+) -> Path:
+    """Write the toy set into the folder ``out``, going on where an earlier run was cut off; progress goes to
+    stderr.
 
     Args:
-        out: a new or empty folder, or one that this function made: its clips of another size, length or seed are replaced.
+        out: a new or empty folder, or one that this function made: its clips of another size, length or seed
+            are replaced.
         train, val, test: clips of each split, 0 to 100000.
         size: height and width in pixels, even, 96 to 1024.
-        frames: length of a clip, 2 to 1000; the disc crosses about half the frame's width in a clip of any length.
+        frames: length of a clip, 2 to 1000; the disc crosses about half the frame's width in a clip of any
+            length.
         seed: 0 or more; every seed draws other clips under the same ids.
-        workers: processes; as many as cores by default. 1 works in this process; more are spawned, so that a script must call this under
-            ``if __name__ == '__main__'``.
+        workers: processes; as many as cores by default. 1 works in this process; more are spawned, so that a
+            script must call this under ``if __name__ == '__main__'``.
 
     Returns:
         The folder.
@@ -278,10 +342,19 @@ def generate(out: str | os.PathLike, *, train: int = 1600, val: int = 200, test:
     """
     counts = {'train': train, 'validation': val, 'test': test}
     workers = core_count() if workers is None else workers
-    check_ranges(train=(train, 0, MAX_CLIPS), val=(val, 0, MAX_CLIPS), test=(test, 0, MAX_CLIPS), size=(size, 96, 1024),
-                 frames=(frames, 2, 1000), seed=(seed, 0, 2 ** 63), workers=(workers, 1, 1024))
+    check_ranges(
+        train=(train, 0, MAX_CLIPS),
+        val=(val, 0, MAX_CLIPS),
+        test=(test, 0, MAX_CLIPS),
+        size=(size, 96, 1024),
+        frames=(frames, 2, 1000),
+        seed=(seed, 0, 2**63),
+        workers=(workers, 1, 1024),
+    )
     if size % 2:
-        raise ValueError(f'size is {size}; give an even number, for the colours of two pixels are stored as one')
+        raise ValueError(
+            f'size is {size}; give an even number, for the colours of two pixels are stored as one'
+        )
     folder, settings = Path(out), Settings(size, frames, seed)
     clips = [(split, number) for split, count in counts.items() for number in range(count)]
     present = claim(folder, settings, {f'{clip_id(*clip)}.webm' for clip in clips})
@@ -306,12 +379,13 @@ def check_ranges(**ranges: tuple[int, int, int]) -> None:
 
 
 def claim(folder: Path, settings: Settings, wanted: set[str]) -> set[str]:
-    """Take ``folder`` over, and remove of an earlier set what is not wanted now. Returns the names of the wanted videos that are there."""
+    """Take ``folder`` over, and remove of an earlier set what is not wanted now. Returns the names of the
+    wanted videos that are there."""
     earlier = settings_of(folder)
     videos = folder / 'videos'
     videos.mkdir(parents=True, exist_ok=True)
     for name in LISTS:
-        (folder / name).unlink(missing_ok=True)     # written last: where they stand, the videos are complete
+        (folder / name).unlink(missing_ok=True)  # written last: where they stand, the videos are complete
     present = set()
     for file in videos.iterdir():
         if earlier == asdict(settings) and file.name in wanted:
@@ -323,19 +397,22 @@ def claim(folder: Path, settings: Settings, wanted: set[str]) -> set[str]:
 
 
 def settings_of(folder: Path) -> dict | None:
-    """The settings that an earlier run left in ``folder``; None if the folder is new or empty; an error if it is someone else's."""
+    """The settings that an earlier run left in ``folder``; None if the folder is new or empty; an error if it
+    is someone else's."""
     if not folder.exists() or folder.is_dir() and not any(folder.iterdir()):
         return None
     try:
         return json.loads((folder / MARKER).read_text(encoding='utf-8'))['settings']
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileExistsError(f'{folder} is there and was not made by toy.py (it holds no {MARKER} with settings); '
-                              'name another folder, or remove this one') from error
+        raise FileExistsError(
+            f'{folder} is there and was not made by toy.py (it holds no {MARKER} with settings); '
+            'name another folder, or remove this one'
+        ) from error
 
 
 def write_all(folder: Path, settings: Settings, clips: list[tuple[str, int]], workers: int) -> Iterator[int]:
     """Write ``clips`` in ``workers`` processes; yields how many after each task."""
-    chunks = [clips[i:i + CHUNK] for i in range(0, len(clips), CHUNK)]
+    chunks = [clips[i : i + CHUNK] for i in range(0, len(clips), CHUNK)]
     if workers == 1 or len(chunks) < 2:
         yield from (write_videos(folder, settings, chunk) for chunk in chunks)
         return
@@ -347,7 +424,9 @@ def write_all(folder: Path, settings: Settings, clips: list[tuple[str, int]], wo
         try:
             yield from (task.result() for task in as_completed(tasks))
         except BrokenProcessPool as error:
-            raise RuntimeError('a worker process died (out of memory?); run again to go on, with fewer workers') from error
+            raise RuntimeError(
+                'a worker process died (out of memory?); run again to go on, with fewer workers'
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -381,15 +460,29 @@ class Progress:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='new folder, or an earlier toy set to go on with or replace')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='new folder, or an earlier toy set to go on with or replace',
+    )
     options = {
-        'train': (1600, 'training clips'), 'val': (200, 'validation clips'), 'test': (400, 'test clips'),
-        'size': (128, 'height and width of a frame in pixels'), 'frames': (16, 'frames of a clip'),
-        'seed': (0, 'another seed draws other clips'), 'workers': (core_count(), 'processes'),
+        'train': (1600, 'training clips'),
+        'val': (200, 'validation clips'),
+        'test': (400, 'test clips'),
+        'size': (128, 'height and width of a frame in pixels'),
+        'frames': (16, 'frames of a clip'),
+        'seed': (0, 'another seed draws other clips'),
+        'workers': (core_count(), 'processes'),
     }
     for name, (default, text) in options.items():
-        parser.add_argument(f'--{name}', type=int, default=default, metavar='N', help=f'{text} (default: %(default)s)')
+        parser.add_argument(
+            f'--{name}', type=int, default=default, metavar='N', help=f'{text} (default: %(default)s)'
+        )
     args = parser.parse_args(argv)
     try:
         with ended_by_signals():
@@ -397,7 +490,10 @@ def main(argv: list[str] | None = None) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         parser.exit(1, f'error: {error}\n')
     except KeyboardInterrupt as error:
-        parser.exit(getattr(error, 'status', 130), f'\nstopped; the same command goes on where it was, in {args.out}\n')
+        parser.exit(
+            getattr(error, 'status', 130),
+            f'\nstopped; the same command goes on where it was, in {args.out}\n',
+        )
     sys.stdout.write(f'{folder}: {args.train} training, {args.val} validation, {args.test} test clips\n')
 
 

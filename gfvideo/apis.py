@@ -1,4 +1,6 @@
-"""Use a trained recognizer from Python: build it from its checkpoint, show it a video, whole or frame by frame."""
+"""Use a trained recognizer from Python: build it from its checkpoint, show it a video, whole or frame by
+frame."""
+
 from __future__ import annotations
 
 import time
@@ -26,35 +28,54 @@ from .models.stream import Stream
 from .registry import MODELS
 from .structures import ClipSample
 
-__all__ = ['Exits', 'StreamedFrame', 'Video', 'build_pipeline', 'frame_names', 'inference_recognizer', 'init_recognizer', 'parse_config',
-           'predict_clip', 'prepare_video', 'stream']
+__all__ = [
+    'Exits',
+    'StreamedFrame',
+    'Video',
+    'build_pipeline',
+    'frame_names',
+    'inference_recognizer',
+    'init_recognizer',
+    'parse_config',
+    'predict_clip',
+    'prepare_video',
+    'stream',
+]
 
 Exits = str | PathLike[str] | Calibration | StepExits | StreamExits
 """A file of ``tools/calibrate.py``, what was read from it, or exits of your own."""
 
-def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoint: str | PathLike[str] | None = None,
-                    device: str | torch.device = 'cpu', cfg_options: dict[str, Any] | None = None,
-                    custom_imports: str | Sequence[str] = ()) -> Recognizer:
+
+def init_recognizer(
+    config: str | PathLike[str] | Config | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    device: str | torch.device = 'cpu',
+    cfg_options: dict[str, Any] | None = None,
+    custom_imports: str | Sequence[str] = (),
+) -> Recognizer:
     """Build a recognizer, ready to predict.
 
     Args:
-        config: a config file or a :class:`Config`; None takes the one that the checkpoint carries. Of a config with stages, the model is
-            that of the last one. A config file is a program and is run; what a checkpoint carries is not, and may name parts that are
-            registered under gfvideo alone.
-        checkpoint: weights to load, read with ``weights_only=True``; None leaves the weights as they are first drawn.
+        config: a config file or a :class:`Config`; None takes the one that the checkpoint carries. Of a
+            config with stages, the model is that of the last one. A config file is a program and is run; what
+            a checkpoint carries is not, and may name parts that are registered under gfvideo alone.
+        checkpoint: weights to load, read with ``weights_only=True``; None leaves the weights as they are
+            first drawn.
         device: where the recognizer lives.
         cfg_options: settings to change, as :func:`~gfvideo.engine.stages.expand_stages` takes them, e.g.
             ``{'model.test_centres': 'random'}``.
-        custom_imports: modules of your own to import first, so that a checkpoint may carry the names of the parts they register.
+        custom_imports: modules of your own to import first, so that a checkpoint may carry the names of the
+            parts they register.
 
     Returns:
-        The recognizer in eval mode. ``recognizer.cfg`` is its config and ``recognizer.dataset_meta`` what the checkpoint says of the
-        dataset it was trained on (``classes``: the names of the classes), an empty dict if it says nothing.
+        The recognizer in eval mode. ``recognizer.cfg`` is its config and ``recognizer.dataset_meta`` what the
+        checkpoint says of the dataset it was trained on (``classes``: the names of the classes), an empty
+        dict if it says nothing.
 
     Raises:
         ValueError: if neither config nor checkpoint is given.
-        ConfigError: if a setting is unknown, or the checkpoint carries no config, one that is more than plain data, or one that names
-            a part that is not registered.
+        ConfigError: if a setting is unknown, or the checkpoint carries no config, one that is more than plain
+            data, or one that names a part that is not registered.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
     if config is None and checkpoint is None:
@@ -66,8 +87,10 @@ def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoi
     cfg = select_stage(expand_stages(cfg, cfg_options), None).cfg
     if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
         where = fspath(checkpoint) if config is None else 'the config'
-        raise ConfigError(f"{where}: model is {cfg.get('model')!r}, not the settings of a recognizer (dict(type=...)); "
-                          'give the config file it was trained with')
+        raise ConfigError(
+            f'{where}: model is {cfg.get("model")!r}, not the settings of a recognizer (dict(type=...)); '
+            'give the config file it was trained with'
+        )
     with _own_scope():
         model = MODELS.build(_model_config(cfg))
     if loaded is not None:
@@ -77,18 +100,23 @@ def init_recognizer(config: str | PathLike[str] | Config | None = None, checkpoi
     return model.to(device).eval()
 
 
-def inference_recognizer(model: Recognizer, video: Video | list[Video], exits: Exits | None = None) -> ClipSample | list[ClipSample]:
-    """Recognize a video, with the test pipeline of the model's config and the predict that ``tools/test.py`` runs.
+def inference_recognizer(
+    model: Recognizer, video: Video | list[Video], exits: Exits | None = None
+) -> ClipSample | list[ClipSample]:
+    """Recognize a video, with the test pipeline of the model's config and the predict that ``tools/test.py``
+    runs.
 
     Args:
         model: of :func:`init_recognizer`.
-        video: a video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB; or a list of such videos.
-        exits: stop at the step after which the clip is sure: a file of ``tools/calibrate.py``, or :class:`~gfvideo.exits.StepExits`.
+        video: a video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB; or a list of such
+            videos.
+        exits: stop at the step after which the clip is sure: a file of ``tools/calibrate.py``, or
+            :class:`~gfvideo.exits.StepExits`.
 
     Returns:
-        The sample with ``step_logits (S+1, C)``, ``logits (C,)`` and, of a recognizer that focuses, ``centres``; with ``exits`` no
-        ``step_logits`` but ``exit``, the step that was the last, and ``centres`` are nan for looks that were not taken. For a list of
-        videos the list of their samples.
+        The sample with ``step_logits (S+1, C)``, ``logits (C,)`` and, of a recognizer that focuses,
+        ``centres``; with ``exits`` no ``step_logits`` but ``exit``, the step that was the last, and
+        ``centres`` are nan for looks that were not taken. For a list of videos the list of their samples.
 
     Raises:
         VideoError: if a video cannot be read.
@@ -98,8 +126,10 @@ def inference_recognizer(model: Recognizer, video: Video | list[Video], exits: E
     """
     pipeline, names = build_pipeline(model.cfg), frame_names(model.cfg)
     given = None if exits is None else _exits_for(model, exits, StepExits)
-    samples = [predict_clip(model, prepare_video(one, pipeline, **names), given)
-               for one in (video if isinstance(video, (list, tuple)) else [video])]
+    samples = [
+        predict_clip(model, prepare_video(one, pipeline, **names), given)
+        for one in (video if isinstance(video, (list, tuple)) else [video])
+    ]
     return samples if isinstance(video, (list, tuple)) else samples[0]
 
 
@@ -113,30 +143,40 @@ def _exits_for(model: Recognizer, exits: Exits, kind: type) -> StepExits | Strea
         exits = exits.pick().exits
     if not isinstance(exits, kind):
         needed, other = ('clips', '') if kind is StepExits else ('streams', ' --stream')
-        raise ValueError(f'{name} holds {type(exits).__name__}, but exits of {needed} are needed: tools/calibrate.py ...{other}')
+        raise ValueError(
+            f'{name} holds {type(exits).__name__}, but exits of {needed} are needed: tools/calibrate.py'
+            f' ...{other}'
+        )
     return exits
 
 
 def build_pipeline(cfg: Config) -> datasets.Pipeline:
-    """The transforms of ``cfg.test_dataloader.dataset.pipeline``: what every video passes before a trained recognizer sees it.
+    """The transforms of ``cfg.test_dataloader.dataset.pipeline``: what every video passes before a trained
+    recognizer sees it.
 
     Raises:
         ConfigError: if the config has none.
     """
     pipeline = cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline')
     if not pipeline:
-        raise ConfigError('the config has no test_dataloader.dataset.pipeline, so how to prepare a video for the recognizer is unknown')
+        raise ConfigError(
+            'the config has no test_dataloader.dataset.pipeline, so how to prepare a video for the recognizer'
+            ' is unknown'
+        )
     with _own_scope():
         return datasets.build_pipeline(pipeline)
 
 
 def frame_names(cfg: Config) -> dict[str, Any]:
-    """``frame_template`` and ``start_index`` of the test dataset, as far as the config names them: how images in folders are called."""
+    """``frame_template`` and ``start_index`` of the test dataset, as far as the config names them: how images
+    in folders are called."""
     dataset = cfg.get('test_dataloader', {}).get('dataset', {})
     return {key: dataset[key] for key in ('frame_template', 'start_index') if dataset.get(key) is not None}
 
 
-def prepare_video(video: Video, pipeline: datasets.Pipeline, frame_template: str = '{:05d}.jpg', start_index: int = 1) -> dict[str, Any]:
+def prepare_video(
+    video: Video, pipeline: datasets.Pipeline, frame_template: str = '{:05d}.jpg', start_index: int = 1
+) -> dict[str, Any]:
     """One video through the test pipeline.
 
     Args:
@@ -145,13 +185,15 @@ def prepare_video(video: Video, pipeline: datasets.Pipeline, frame_template: str
         frame_template, start_index: names and first number of the images of a folder.
 
     Returns:
-        dict(inputs=uint8 ``(T, 3, H, W)`` or ``(V, T, 3, H, W)``, data_samples=:class:`ClipSample` without label).
+        dict(inputs=uint8 ``(T, 3, H, W)`` or ``(V, T, 3, H, W)``, data_samples=:class:`ClipSample` without
+        label).
     """
     return pipeline(describe_video(video, frame_template, start_index))
 
 
 def predict_clip(model: Recognizer, data: dict[str, Any], exits: StepExits | None = None) -> ClipSample:
-    """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one, or by early exit."""
+    """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one, or
+    by early exit."""
     with torch.no_grad():
         if exits is None:
             return model.test_step(pseudo_collate([data]))[0]
@@ -166,7 +208,8 @@ def predict_clip(model: Recognizer, data: dict[str, Any], exits: StepExits | Non
     return sample
 
 
-# ------------------------------------------------------------------------------------------------------------------------- streams
+# ---------------------------------------------------------------------------------------------------- streams
+
 
 class StreamedFrame(NamedTuple):
     """What is known after a frame of a video that is being read.
@@ -181,6 +224,7 @@ class StreamedFrame(NamedTuple):
         decoded: frames that were decoded so far to get here.
         ms: since the video was opened.
     """
+
     index: int
     logits: torch.Tensor
     frame_logits: torch.Tensor
@@ -191,24 +235,36 @@ class StreamedFrame(NamedTuple):
     ms: float
 
 
-def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, every: int | None = None, window: int | None = None,
-           stop: bool = True, timeout: float | None = TIMEOUT) -> Iterator[StreamedFrame]:
-    """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the exit is never decoded.
+def stream(
+    model: Recognizer,
+    source: Source,
+    exits: Exits | None = None,
+    *,
+    every: int | None = None,
+    window: int | None = None,
+    stop: bool = True,
+    timeout: float | None = TIMEOUT,
+) -> Iterator[StreamedFrame]:
+    """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the
+    exit is never decoded.
 
-    A file, a folder or an array is sampled as the test pipeline of the model's config says, so without exits the last answer is that of
-    :func:`inference_recognizer`. Cameras and iterators are read as they come.
+    A file, a folder or an array is sampled as the test pipeline of the model's config says, so without exits
+    the last answer is that of :func:`inference_recognizer`. Cameras and iterators are read as they come.
 
     Args:
         model: of :func:`init_recognizer`, with ``shift='causal'``.
-        source: a video file, a folder of images, frames ``(N, H, W, 3)``; the number of a camera; or any iterable of frames
-            ``(H, W, 3)`` uint8 RGB, which may never end.
-        exits: a file of ``tools/calibrate.py --stream``, or :class:`~gfvideo.exits.StreamExits`; None takes every look at every frame.
-        every: take one frame out of so many; for a file it replaces the sampling of the test pipeline, and reads to the end. The
-            distance of frames should resemble that of training.
-        window: predict from the last so many frames. None: all frames of a sampled video; otherwise as many as a clip of the test
-            pipeline has, so that an endless camera is answered about now. Memory does not grow either way.
+        source: a video file, a folder of images, frames ``(N, H, W, 3)``; the number of a camera; or any
+            iterable of frames ``(H, W, 3)`` uint8 RGB, which may never end.
+        exits: a file of ``tools/calibrate.py --stream``, or :class:`~gfvideo.exits.StreamExits`; None takes
+            every look at every frame.
+        every: take one frame out of so many; for a file it replaces the sampling of the test pipeline, and
+            reads to the end. The distance of frames should resemble that of training.
+        window: predict from the last so many frames. None: all frames of a sampled video; otherwise as many
+            as a clip of the test pipeline has, so that an endless camera is answered about now. Memory does
+            not grow either way.
         stop: False goes on after the exits are sure: an answer a frame for as long as frames come.
-        timeout: longest wait for a frame of a camera, in seconds; None waits for ever. Files and iterators are waited for.
+        timeout: longest wait for a frame of a camera, in seconds; None waits for ever. Files and iterators
+            are waited for.
 
     Yields:
         A :class:`StreamedFrame` a frame; the last one has ``done=True`` if the exits stopped it.
@@ -219,8 +275,8 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
         TimeoutError: if the camera gives no frame for ``timeout`` seconds.
         ConfigError: if the config has no test pipeline.
         ExitsFileError: if the exits belong to another model.
-        ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame, the exits are those of clips,
-            the timeout is not above 0, or a frame is none.
+        ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame,
+            the exits are those of clips, the timeout is not above 0, or a frame is none.
     """
     if every is not None and every < 1:
         raise ValueError(f'every={every} must be at least 1')
@@ -235,18 +291,28 @@ def stream(model: Recognizer, source: Source, exits: Exits | None = None, *, eve
     except ValueError:
         frames.close()
         raise
-    return _read_on(model, reading, frames, opening)              # faults so far show at the call, not at the first frame
+    return _read_on(model, reading, frames, opening)  # faults so far show at the call, not at the first frame
 
 
-def _read_on(model: Recognizer, reading: Stream, frames: FrameSource, opening: float) -> Iterator[StreamedFrame]:
+def _read_on(
+    model: Recognizer, reading: Stream, frames: FrameSource, opening: float
+) -> Iterator[StreamedFrame]:
     began = time.perf_counter() - opening
     with closing(frames):
         for index, data in frames:
-            batch = model.data_preprocessor(pseudo_collate([data]))['inputs']                              # (1, 1, 3, H, W)
+            batch = model.data_preprocessor(pseudo_collate([data]))['inputs']  # (1, 1, 3, H, W)
             answer = reading.read(batch[:, 0])
             looks, done = int(answer.looks[0]), bool(answer.done[0])
-            yield StreamedFrame(index, answer.logits[0], answer.frame_logits[0], looks, answer.centres[0, :looks], done, frames.decoded,
-                                1e3 * (time.perf_counter() - began))
+            yield StreamedFrame(
+                index,
+                answer.logits[0],
+                answer.frame_logits[0],
+                looks,
+                answer.centres[0, :looks],
+                done,
+                frames.decoded,
+                1e3 * (time.perf_counter() - began),
+            )
             if done:
                 return
 

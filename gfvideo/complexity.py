@@ -1,10 +1,12 @@
 """What a model costs: multiply-adds counted while it runs, and time measured.
 
-Every convolution, matrix product and attention that a forward pass really runs is counted, at the shapes it runs with, so whatever a
-module's name or a paper says has no part in the result. Multiply-adds are counted once each (a dot product of length n is n of them);
-the field prints them as "FLOPs". Additions of a bias or a skip connection, normalisation, activations, pooling, softmax, the temporal
-shift, cutting patches and resizing frames count 0.
+Every convolution, matrix product and attention that a forward pass really runs is counted, at the shapes it
+runs with, so whatever a module's name or a paper says has no part in the result. Multiply-adds are counted
+once each (a dot product of length n is n of them); the field prints them as "FLOPs". Additions of a bias or a
+skip connection, normalisation, activations, pooling, softmax, the temporal shift, cutting patches and
+resizing frames count 0.
 """
+
 from __future__ import annotations
 
 import time
@@ -26,11 +28,22 @@ aten = torch.ops.aten
 REST = 'rest'
 
 
-# --------------------------------------------------------------------------------------------- multiply-adds of one operation
+# ----------------------------------------------------------------------------- multiply-adds of one operation
 
-def _convolution(out: Tensor, x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
-                 *rest: Any) -> int:
-    # weight (out, in/groups, ...): a window of it makes one output; transposed (in, out/groups, ...): one input goes through it
+
+def _convolution(
+    out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    *rest: Any,
+) -> int:
+    # weight (out, in/groups, ...): a window of it makes one output; transposed (in, out/groups, ...): one
+    # input goes through it
     return (x if transposed else out).numel() * weight[0].numel()
 
 
@@ -47,7 +60,7 @@ def _summed_batch_product(out: Tensor, bias: Tensor, a: Tensor, b: Tensor) -> in
 
 
 def _attention(out: Any, query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> int:
-    pairs = query.shape[:-1].numel() * key.shape[-2]                     # scores of every query with every key
+    pairs = query.shape[:-1].numel() * key.shape[-2]  # scores of every query with every key
     return pairs * (query.shape[-1] + value.shape[-1])
 
 
@@ -80,17 +93,20 @@ _COSTS: dict[Any, Callable[..., int]] = {
 
 
 class _Meter(TorchDispatchMode):
-    """Adds up the multiply-adds of the operations that run inside, under the name of the part that runs them."""
+    """Adds up the multiply-adds of the operations that run inside, under the name of the part that runs
+    them."""
 
     def __init__(self, running: Sequence[str]):
         super().__init__()
         self.running, self.counts = running, Counter()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         cost = _COSTS.get(func.overloadpacket)
         if cost is None and torch.is_inference_mode_enabled():
-            with self:                                                   # there composed operations arrive whole
+            with self:  # there composed operations arrive whole
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
@@ -102,7 +118,8 @@ class _Meter(TorchDispatchMode):
 
 @contextmanager
 def _announced(parts: Mapping[str, nn.Module]) -> Iterator[list[str]]:
-    """A list whose last element is, at any time in the block, the name of the part of which a module is running."""
+    """A list whose last element is, at any time in the block, the name of the part of which a module is
+    running."""
     running, handles = [REST], []
 
     def leave(*_: Any) -> None:
@@ -113,7 +130,7 @@ def _announced(parts: Mapping[str, nn.Module]) -> Iterator[list[str]]:
 
     try:
         for name, part in parts.items():
-            for module in part.modules():                                # all of them: a part may be entered by another method than forward
+            for module in part.modules():  # all of them: a part may be entered by another method than forward
                 handles.append(module.register_forward_pre_hook(partial(enter, name)))
                 handles.append(module.register_forward_hook(leave, always_call=True))
         yield running
@@ -133,11 +150,14 @@ def _no_shortcuts() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(enabled)
 
 
-def multiply_adds_by_part(function: Callable[..., Any], parts: Mapping[str, nn.Module], *inputs: Any) -> dict[str, int]:
+def multiply_adds_by_part(
+    function: Callable[..., Any], parts: Mapping[str, nn.Module], *inputs: Any
+) -> dict[str, int]:
     """Multiply-adds of ``function(*inputs)`` by the part of the model that ran them.
 
     Args:
-        function: a module or any callable on tensors. It is run once, without gradients, as it is (in training mode if it is in it).
+        function: a module or any callable on tensors. It is run once, without gradients, as it is (in
+            training mode if it is in it).
         parts: modules by name; a module inside two of them counts for the one named last.
         inputs: its arguments.
 
@@ -150,14 +170,16 @@ def multiply_adds_by_part(function: Callable[..., Any], parts: Mapping[str, nn.M
 
 
 def count_multiply_adds(function: Callable[..., Any], *inputs: Any) -> int:
-    """Multiply-adds of ``function(*inputs)``, a module or any callable on tensors; see the top of this page for what counts.
+    """Multiply-adds of ``function(*inputs)``, a module or any callable on tensors; see the top of this page
+    for what counts.
 
     It is run once, without gradients, as it is (in training mode if it is in it).
     """
     return sum(multiply_adds_by_part(function, {}, *inputs).values())
 
 
-# ------------------------------------------------------------------------------------------------------------- recognizers
+# ------------------------------------------------------------------------------------------------ recognizers
+
 
 def recognizer_cost(model: nn.Module, frame_shape: tuple[int, int, int, int]) -> dict[str, Any]:
     """Multiply-adds of a recognizer for one clip (one view), by part and by step, as it would run at test.
@@ -167,11 +189,12 @@ def recognizer_cost(model: nn.Module, frame_shape: tuple[int, int, int, int]) ->
         frame_shape: (T, 3, H, W) of the clip that goes in.
 
     Returns:
-        * ``parts``: multiply-adds of one run of each part. Glance-and-Focus: ``glance`` (the glance encoder), ``policy`` (one choice of
-          centres, 0 where it is not asked), ``focus_step`` (the focus encoder, one step), ``classifier`` (one step; the last, where they
-          differ). Static: ``encoder``, ``classifier``.
+        * ``parts``: multiply-adds of one run of each part. Glance-and-Focus: ``glance`` (the glance encoder),
+          ``policy`` (one choice of centres, 0 where it is not asked), ``focus_step`` (the focus encoder, one
+          step), ``classifier`` (one step; the last, where they differ). Static: ``encoder``, ``classifier``.
         * ``steps``: cumulative multiply-adds after each step 0..S; a static recognizer has one.
-        * ``by_step``: for each step the multiply-adds of every part and of the ``rest``; their sums make ``steps``.
+        * ``by_step``: for each step the multiply-adds of every part and of the ``rest``; their sums make
+          ``steps``.
     """
     like = next(model.parameters())
     frames = torch.zeros(1, *frame_shape, dtype=like.dtype, device=like.device)
@@ -180,11 +203,18 @@ def recognizer_cost(model: nn.Module, frame_shape: tuple[int, int, int, int]) ->
         by_step, state = [], None
         for look in _steps(model):
             kept: list[Any] = []
-            by_step.append(multiply_adds_by_part(lambda before, look=look, kept=kept: kept.append(look(frames, before)), parts, state))
+            by_step.append(
+                multiply_adds_by_part(
+                    lambda before, look=look, kept=kept: kept.append(look(frames, before)), parts, state
+                )
+            )
             state = kept[0]
     steps = list(accumulate(sum(step.values()) for step in by_step))
-    return dict(parts={name: next((step[name] for step in reversed(by_step) if step[name]), 0) for name in parts}, steps=steps,
-                by_step=by_step)
+    return dict(
+        parts={name: next((step[name] for step in reversed(by_step) if step[name]), 0) for name in parts},
+        steps=steps,
+        by_step=by_step,
+    )
 
 
 def latency(model: nn.Module, frames: Tensor, repeats: int = 10, warm_up: int = 2) -> list[float]:
@@ -197,7 +227,8 @@ def latency(model: nn.Module, frames: Tensor, repeats: int = 10, warm_up: int = 
         warm_up: runs before them that are not.
 
     Returns:
-        Milliseconds from the start of a clip to the end of each step 0..S, the median over ``repeats`` of each.
+        Milliseconds from the start of a clip to the end of each step 0..S, the median over ``repeats`` of
+        each.
     """
     if repeats < 1:
         raise ValueError(f'repeats={repeats}; time at least one run')
@@ -226,7 +257,11 @@ def _parts(model: nn.Module) -> dict[str, nn.Module]:
     policies = dict(policy=model.policy)
     if getattr(model, 'frame_policy', None) is not None:
         policies['frame_policy'] = model.frame_policy
-    return dict(glance=model.glance_encoder) | policies | dict(focus_step=model.focus_encoder, classifier=model.classifier)
+    return (
+        dict(glance=model.glance_encoder)
+        | policies
+        | dict(focus_step=model.focus_encoder, classifier=model.classifier)
+    )
 
 
 @contextmanager

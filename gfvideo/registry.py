@@ -1,11 +1,26 @@
-"""The registries of gfvideo: children of mmengine's, scope ``gfvideo``, which import their rooms on first use.
+"""The registries of gfvideo: children of mmengine's, scope ``gfvideo``, which import their rooms on first
+use.
 
-``MODELS.build(dict(type='GlanceFocusRecognizer', ...))`` works from any folder and without an import beforehand.
+``MODELS.build(dict(type='GlanceFocusRecognizer', ...))`` works from any folder and without an import
+beforehand.
 """
+
 from mmengine import registry as root
 
-__all__ = ['DATASETS', 'EVALUATORS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS',
-           'PARAM_SCHEDULERS', 'TRANSFORMS', 'VISUALIZERS']
+__all__ = [
+    'DATASETS',
+    'EVALUATORS',
+    'HOOKS',
+    'LOOPS',
+    'METRICS',
+    'MODELS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
+    'TRANSFORMS',
+    'VISUALIZERS',
+]
 
 
 def _child(name: str, parent: root.Registry, *rooms: str) -> root.Registry:
@@ -21,9 +36,12 @@ HOOKS = _child('hook', root.HOOKS, 'gfvideo.engine')
 LOOPS = _child('loop', root.LOOPS, 'gfvideo.engine')
 OPTIM_WRAPPERS = _child('optim_wrapper', root.OPTIM_WRAPPERS, 'gfvideo.engine')
 VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'gfvideo.visualization')
-# nothing of ours is in these yet; without them mmengine warns that scope 'gfvideo' is not in their trees each time it builds from its own
+# nothing of ours is in these yet; without them mmengine warns that scope 'gfvideo' is not in their trees each
+# time it builds from its own
 OPTIMIZERS = _child('optimizer', root.OPTIMIZERS, 'gfvideo.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'gfvideo.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'gfvideo.engine'
+)
 PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'gfvideo.engine')
 DATA_SAMPLERS = _child('data sampler', root.DATA_SAMPLERS, 'gfvideo.data')
 VISBACKENDS = _child('vis_backend', root.VISBACKENDS, 'gfvideo.visualization')

@@ -1,4 +1,5 @@
 """What passes between the rooms: the sample of one clip, and the state that one look leaves for the next."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,19 +18,22 @@ class ClipSample(BaseDataElement):
 
     Meta information: ``video_id``, ``path``, ``total_frames``, ``frame_indices``, ``frame_size`` (H, W).
 
-    Data: ``gt_label`` (long, scalar); ``step_logits`` (S+1, C) clip logits after every step, of several views the log of their mean
-    softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V views (V, S, T, 2), nan where a frame was not
-    looked at; ``window_sizes`` (S, T, 2) in pixels, of a recognizer that chooses the size of what it cuts.
+    Data: ``gt_label`` (long, scalar); ``step_logits`` (S+1, C) clip logits after every step, of several views
+    the log of their mean softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V
+    views (V, S, T, 2), nan where a frame was not looked at; ``window_sizes`` (S, T, 2) in pixels, of a
+    recognizer that chooses the size of what it cuts.
     """
 
 
 def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``function`` to every tensor inside nested tuples, lists and dicts; anything else stays as it is."""
+    """Apply ``function`` to every tensor inside nested tuples, lists and dicts; anything else stays as it
+    is."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, (tuple, list)):
         items = [map_tensors(item, function) for item in value]
-        return type(value)(*items) if hasattr(value, '_fields') else type(value)(items)           # named tuples take them one by one
+        # named tuples take them one by one
+        return type(value)(*items) if hasattr(value, '_fields') else type(value)(items)
     if isinstance(value, dict):
         return {key: map_tensors(item, function) for key, item in value.items()}
     return value
@@ -41,15 +45,19 @@ class LookState:
 
     Attributes:
         step: number of the look just taken, 0 for the glance.
-        logits: ``(B, T, C)`` per frame, from the evidence of all looks so far; the clip's prediction is their mean over T.
+        logits: ``(B, T, C)`` per frame, from the evidence of all looks so far; the clip's prediction is their
+            mean over T.
         vector: ``(B, T, F)`` pooled features of this look alone.
         feature_map: ``(B, T, D, h, w)`` map of this look that the policy reads.
         evidence: state of the classifier.
         memory: state of the policy, None before its first choice.
         centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance.
-        window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that too.
-        cache: causal caches, one dict per step, of the last frame that took that step; empty for the bidirectional shift.
+        window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that
+            too.
+        cache: causal caches, one dict per step, of the last frame that took that step; empty for the
+            bidirectional shift.
     """
+
     step: int
     logits: Tensor
     vector: Tensor
@@ -61,7 +69,14 @@ class LookState:
     window_sizes: Tensor | None = None
 
     def select(self, rows: Tensor | slice) -> LookState:
-        """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early exit needs no more."""
+        """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early
+        exit needs no more."""
         if isinstance(rows, Tensor) and rows.dtype == torch.bool:
             rows = rows.nonzero().squeeze(1)
-        return replace(self, **{field.name: map_tensors(getattr(self, field.name), lambda x: x[rows]) for field in fields(self)})
+        return replace(
+            self,
+            **{
+                field.name: map_tensors(getattr(self, field.name), lambda x: x[rows])
+                for field in fields(self)
+            },
+        )

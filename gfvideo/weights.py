@@ -1,8 +1,9 @@
 """Files of weights: read without running anything that may hide in them, and found to be whole; fetched once.
 
-The one place that opens such files. What is in them (a checkpoint of a run, an image model, a file of another code
-base) is the matter of who asked, and so are the words in which a fault is told.
+The one place that opens such files. What is in them (a checkpoint of a run, an image model, a file of another
+code base) is the matter of who asked, and so are the words in which a fault is told.
 """
+
 from __future__ import annotations
 
 import os
@@ -17,11 +18,30 @@ from urllib.parse import urlparse
 import torch
 from mmengine.dist import barrier, get_rank
 
-__all__ = ['DamagedFile', 'UnreachableFile', 'UnsafeFile', 'WeightsFileError', 'check_sums', 'fetch', 'first_line', 'is_address',
-           'read_weights_file']
+__all__ = [
+    'DamagedFile',
+    'UnreachableFile',
+    'UnsafeFile',
+    'WeightsFileError',
+    'check_sums',
+    'fetch',
+    'first_line',
+    'is_address',
+    'read_weights_file',
+]
 
-_DAMAGED = (RuntimeError, EOFError, zipfile.BadZipFile, LookupError, ValueError, TypeError, AttributeError, OverflowError,
-            struct.error, zlib.error)
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 class WeightsFileError(ValueError):
@@ -81,8 +101,10 @@ def _read_safetensors(path: Path, map_location: str | torch.device | None) -> di
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise ImportError(f'{path} is a safetensors file, and the package that reads them is not installed: '
-                          'pip install safetensors') from error
+        raise ImportError(
+            f'{path} is a safetensors file, and the package that reads them is not installed: '
+            'pip install safetensors'
+        ) from error
     try:
         return load_file(path, device=str(map_location or 'cpu'))
     except (SafetensorError, *_DAMAGED) as error:
@@ -95,7 +117,7 @@ def check_sums(path: Path) -> None:
     Raises:
         ValueError: naming the part that does not fit its own.
     """
-    if not zipfile.is_zipfile(path):                              # the form of before torch 1.6 has none
+    if not zipfile.is_zipfile(path):  # the form of before torch 1.6 has none
         return
     with zipfile.ZipFile(path) as parts:
         bad = parts.testzip()
@@ -104,7 +126,8 @@ def check_sums(path: Path) -> None:
 
 
 def fetch(url: str) -> Path:
-    """The file at an address, in torch's cache (``torch.hub.get_dir()``); fetched once, by the first process alone.
+    """The file at an address, in torch's cache (``torch.hub.get_dir()``); fetched once, by the first process
+    alone.
 
     Raises:
         UnreachableFile: if the address gives nothing.
@@ -116,7 +139,7 @@ def fetch(url: str) -> Path:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), progress=False)
-    except (OSError, ValueError, RuntimeError) as error:          # urllib's errors are OSErrors
+    except (OSError, ValueError, RuntimeError) as error:  # urllib's errors are OSErrors
         raise UnreachableFile(f'{url} cannot be fetched ({first_line(error)})') from error
     finally:
         if get_rank() == 0:

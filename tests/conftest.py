@@ -1,4 +1,6 @@
-"""Fixtures of all tests: the folder of real data, and a small video that says in its pixels which frame is which."""
+"""Fixtures of all tests: the folder of real data, and a small video that says in its pixels which frame is
+which."""
+
 from __future__ import annotations
 
 import os
@@ -23,7 +25,8 @@ CELL = 16
 
 @pytest.fixture(scope='session')
 def shared() -> Path:
-    """The folder ``shared`` beside the repository, with real clips and weights; tests that need it are skipped without it."""
+    """The folder ``shared`` beside the repository, with real clips and weights; tests that need it are
+    skipped without it."""
     folder = Path(__file__).resolve().parents[2] / 'shared'
     if not (folder / 'data').is_dir():
         pytest.skip(f'real clips are not here ({folder}/data); this test needs them')
@@ -32,10 +35,11 @@ def shared() -> Path:
 
 @pytest.fixture(scope='session')
 def ffmpeg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Path of an ffmpeg program that is the first on PATH from then on, here and for the programs that tests start.
+    """Path of an ffmpeg program that is the first on PATH from then on, here and for the programs that tests
+    start.
 
-    The one that GFVIDEO_TEST_FFMPEG names, else the one of the package imageio-ffmpeg, whatever the machine has; only without both the
-    machine's own.
+    The one that GFVIDEO_TEST_FFMPEG names, else the one of the package imageio-ffmpeg, whatever the machine
+    has; only without both the machine's own.
     """
     program = os.environ.get('GFVIDEO_TEST_FFMPEG') or _packaged_ffmpeg() or shutil.which('ffmpeg')
     if program is None:
@@ -50,6 +54,7 @@ def ffmpeg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _packaged_ffmpeg() -> str | None:
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
+
         return get_ffmpeg_exe()
     except (ImportError, RuntimeError):
         return None
@@ -57,8 +62,8 @@ def _packaged_ffmpeg() -> str | None:
 
 @pytest.fixture
 def free_port() -> str:
-    """A port that nobody listens at. It is none of those that systems hand out by themselves, so that nothing else gets it before it is
-    used, and drawn, so that two test runs at a time hardly ever take the same."""
+    """A port that nobody listens at. It is none of those that systems hand out by themselves, so that nothing
+    else gets it before it is used, and drawn, so that two test runs at a time hardly ever take the same."""
     for port in random.SystemRandom().sample(range(20000, 30000), 100):
         with socket.socket() as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -71,24 +76,34 @@ def free_port() -> str:
 
 
 def painted_frame(number: int, height: int = 48, width: int = 128) -> np.ndarray:
-    """``(H, W, 3)`` uint8: the bits of ``number`` (below 256) as black and white cells on top, a moving coloured bar below."""
+    """``(H, W, 3)`` uint8: the bits of ``number`` (below 256) as black and white cells on top, a moving
+    coloured bar below."""
     frame = np.full((height, width, 3), 96, np.uint8)
     for bit in range(BITS):
-        frame[:CELL, bit * CELL:(bit + 1) * CELL] = 235 if number >> bit & 1 else 16
+        frame[:CELL, bit * CELL : (bit + 1) * CELL] = 235 if number >> bit & 1 else 16
     left = number * 5 % (width - 8)
-    frame[CELL:, left:left + 8] = (200, 40, 90)
+    frame[CELL:, left : left + 8] = (200, 40, 90)
     return frame
 
 
 def read_number(frame: np.ndarray) -> int:
     """The number :func:`painted_frame` painted."""
-    cells = frame[CELL // 4:CELL * 3 // 4, :BITS * CELL].reshape(CELL // 2, BITS, CELL, 3)      # (rows, bits, columns, RGB)
+    # (rows, bits, columns, RGB)
+    cells = frame[CELL // 4 : CELL * 3 // 4, : BITS * CELL].reshape(CELL // 2, BITS, CELL, 3)
     return sum(1 << bit for bit, level in enumerate(cells.mean(axis=(0, 2, 3))) if level > 128)
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray], *, codec: str = 'libx264', rate: int = 25, key_every: int = 12,
-                options: dict[str, str] | None = None, times: Sequence[int] | None = None,
-                container_options: dict[str, str] | None = None) -> Path:
+def write_video(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    *,
+    codec: str = 'libx264',
+    rate: int = 25,
+    key_every: int = 12,
+    options: dict[str, str] | None = None,
+    times: Sequence[int] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
     """Encode RGB ``frames``; ``times`` (in 1/``rate`` s) makes the frame rate variable."""
     with av.open(str(path), 'w', container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
@@ -106,14 +121,18 @@ def write_video(path: Path, frames: Sequence[np.ndarray], *, codec: str = 'libx2
 
 @pytest.fixture(scope='session')
 def painted_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A function ``(count=40, suffix='.mp4', **options of write_video) -> Path`` of videos whose frames say their numbers.
+    """A function ``(count=40, suffix='.mp4', **options of write_video) -> Path`` of videos whose frames say
+    their numbers.
 
-    ``painted_video.read_number(frame)`` reads the number from a frame, ``painted_video.frame(number)`` paints one.
+    ``painted_video.read_number(frame)`` reads the number from a frame, ``painted_video.frame(number)`` paints
+    one.
     """
     folder = tmp_path_factory.mktemp('painted')
     made: dict[tuple, Path] = {}
 
-    def make(count: int = 40, suffix: str = '.mp4', *, height: int = 48, width: int = 128, **options: object) -> Path:
+    def make(
+        count: int = 40, suffix: str = '.mp4', *, height: int = 48, width: int = 128, **options: object
+    ) -> Path:
         key = (count, suffix, height, width, repr(sorted(options.items())))
         if key not in made:
             frames = [painted_frame(number, height, width) for number in range(count)]

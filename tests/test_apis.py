@@ -13,12 +13,29 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from gfvideo.apis import build_pipeline, inference_recognizer, init_recognizer, parse_config, prepare_video, stream
+from gfvideo.apis import (
+    build_pipeline,
+    inference_recognizer,
+    init_recognizer,
+    parse_config,
+    prepare_video,
+    stream,
+)
 from gfvideo.data import streaming
 from gfvideo.data.manifest import ClipRow, write_manifest
 from gfvideo.engine.config_check import ConfigError
 from gfvideo.engine.exiting import describe_model
-from gfvideo.exits import Calibration, ExitsFileError, Setting, StepExits, StreamExits, confidence, run_clips, run_stream, write_exits
+from gfvideo.exits import (
+    Calibration,
+    ExitsFileError,
+    Setting,
+    StepExits,
+    StreamExits,
+    confidence,
+    run_clips,
+    run_stream,
+    write_exits,
+)
 from gfvideo.registry import MODELS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -36,9 +53,26 @@ def dataset(tmp_path_factory, painted_video):
     for number in range(CLIPS):
         frames = rng.integers(0, 255, (LENGTH, 6, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
         painted_video.write(root / 'videos' / f'{number}.mp4', frames)
-        rows.append(ClipRow(id=str(number), path=f'{number}.mp4', kind='video', label=number % 3, frames=LENGTH, height=SIZE[0],
-                            width=SIZE[1]))
-    write_manifest(root, name='tiny', version='1', classes=CLASSES, label_order='given', rows=dict(val=rows), video_root='videos')
+        rows.append(
+            ClipRow(
+                id=str(number),
+                path=f'{number}.mp4',
+                kind='video',
+                label=number % 3,
+                frames=LENGTH,
+                height=SIZE[0],
+                width=SIZE[1],
+            )
+        )
+    write_manifest(
+        root,
+        name='tiny',
+        version='1',
+        classes=CLASSES,
+        label_order='given',
+        rows=dict(val=rows),
+        video_root='videos',
+    )
     return root
 
 
@@ -47,25 +81,55 @@ def encoder():
 
 
 def config(root, **model):
-    pipeline = [dict(type='SampleFrames', frames=4, test_mode=True), dict(type='DecodeFrames'), dict(type='Resize', size=(36, 48)),
-                dict(type='PackClip')]
-    loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                  dataset=dict(type='ClipDataset', root=str(root), split='val', pipeline=pipeline, test_mode=True))
-    return Config(dict(
-        default_scope='gfvideo',
-        model=dict(type='GlanceFocusRecognizer', num_classes=3, glance=encoder(), focus=encoder(), glance_size=16, patch_size=16, steps=2,
-                   policy=dict(type='RecurrentGaussianPolicy', hidden=8), classifier=dict(type='RecurrentClassifier', hidden=16)) | model,
-        test_dataloader=loader, test_cfg=dict(type='TestLoop'), test_evaluator=dict(type='ClipAccuracy')))
+    pipeline = [
+        dict(type='SampleFrames', frames=4, test_mode=True),
+        dict(type='DecodeFrames'),
+        dict(type='Resize', size=(36, 48)),
+        dict(type='PackClip'),
+    ]
+    loader = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='ClipDataset', root=str(root), split='val', pipeline=pipeline, test_mode=True),
+    )
+    return Config(
+        dict(
+            default_scope='gfvideo',
+            model=dict(
+                type='GlanceFocusRecognizer',
+                num_classes=3,
+                glance=encoder(),
+                focus=encoder(),
+                glance_size=16,
+                patch_size=16,
+                steps=2,
+                policy=dict(type='RecurrentGaussianPolicy', hidden=8),
+                classifier=dict(type='RecurrentClassifier', hidden=16),
+            )
+            | model,
+            test_dataloader=loader,
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=dict(type='ClipAccuracy'),
+        )
+    )
 
 
 def save_checkpoint(path, config, **meta):
-    """A checkpoint of drawn weights with the form that a run saves; running statistics are not the initial ones."""
+    """A checkpoint of drawn weights with the form that a run saves; running statistics are not the initial
+    ones."""
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     for name, buffer in model.named_buffers():
         if name.endswith('running_var'):
             buffer.uniform_(0.5, 2)
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=config.pretty_text, dataset_meta=dict(classes=CLASSES)) | meta), path)
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            meta=dict(cfg=config.pretty_text, dataset_meta=dict(classes=CLASSES)) | meta,
+        ),
+        path,
+    )
     return model
 
 
@@ -90,14 +154,19 @@ def test_a_given_config_takes_the_place_of_the_carried_one(dataset, checkpoint):
     assert model.test_centres == 'centre'
     cfg.dump(dataset / 'given.py')
     assert init_recognizer(str(dataset / 'given.py'), checkpoint).test_centres == 'centre'
-    assert init_recognizer(cfg, checkpoint, cfg_options={'model.test_centres': 'sample'}).test_centres == 'sample'
-    assert cfg.model.test_centres == 'centre'                                # the caller's config is left alone
+    assert (
+        init_recognizer(cfg, checkpoint, cfg_options={'model.test_centres': 'sample'}).test_centres
+        == 'sample'
+    )
+    assert cfg.model.test_centres == 'centre'  # the caller's config is left alone
 
 
 def test_of_stages_the_last_one_counts(dataset):
     cfg = config(dataset)
-    cfg.stages = [dict(name='random', model=dict(test_centres='random')),
-                  dict(name='tune', model=dict(test_centres='mean', aux_weight=3.0))]
+    cfg.stages = [
+        dict(name='random', model=dict(test_centres='random')),
+        dict(name='tune', model=dict(test_centres='mean', aux_weight=3.0)),
+    ]
     model = init_recognizer(cfg)
     assert (model.test_centres, model.aux_weight) == ('mean', 3.0)
 
@@ -114,10 +183,16 @@ def test_file_and_array_of_its_frames_give_the_same(dataset, checkpoint):
     with av.open(str(path)) as container:
         frames = np.stack([frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)])
     of_file, of_array, again = inference_recognizer(model, [path, frames, str(path)])
-    assert of_file.video_id == '1' and of_file.total_frames == LENGTH and of_file.frame_size == SIZE and 'gt_label' not in of_file
+    assert (
+        of_file.video_id == '1'
+        and of_file.total_frames == LENGTH
+        and of_file.frame_size == SIZE
+        and 'gt_label' not in of_file
+    )
     assert of_file.step_logits.shape == (3, 3) and of_file.centres.shape == (2, 4, 2)
     torch.testing.assert_close(of_file.step_logits, again.step_logits, rtol=0, atol=0)
-    torch.testing.assert_close(of_file.step_logits, of_array.step_logits, rtol=0, atol=0.05)   # readers may convert colours in another way
+    # readers may convert colours in another way
+    torch.testing.assert_close(of_file.step_logits, of_array.step_logits, rtol=0, atol=0.05)
     assert isinstance(inference_recognizer(model, path).logits, torch.Tensor)
 
 
@@ -126,6 +201,7 @@ def test_batches_and_the_dataset_give_the_same(dataset, checkpoint):
     from mmengine.dataset import pseudo_collate
 
     from gfvideo.registry import DATASETS
+
     model = init_recognizer(checkpoint=checkpoint)
     clips = DATASETS.build(model.cfg.test_dataloader.dataset)
     with torch.no_grad():
@@ -144,7 +220,16 @@ def test_the_tool_dumps_what_the_api_says(dataset, checkpoint, tmp_path):
     spec = importlib.util.spec_from_file_location('test_tool', REPOSITORY / 'tools' / 'test.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    tool.main([str(tmp_path / 'config.py'), str(checkpoint), '--work-dir', str(tmp_path / 'work'), '--dump', str(dump)])
+    tool.main(
+        [
+            str(tmp_path / 'config.py'),
+            str(checkpoint),
+            '--work-dir',
+            str(tmp_path / 'work'),
+            '--dump',
+            str(dump),
+        ]
+    )
     dumped = pickle.loads(dump.read_bytes())
     model = init_recognizer(checkpoint=checkpoint)
     assert [sample['video_id'] for sample in dumped] == [str(number) for number in range(CLIPS)]
@@ -154,7 +239,9 @@ def test_the_tool_dumps_what_the_api_says(dataset, checkpoint, tmp_path):
         torch.testing.assert_close(own.centres, sample['centres'], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('array', [np.zeros((4, 48, 64), np.uint8), np.zeros((4, 48, 64, 3)), np.zeros((0, 48, 64, 3), np.uint8)])
+@pytest.mark.parametrize(
+    'array', [np.zeros((4, 48, 64), np.uint8), np.zeros((4, 48, 64, 3)), np.zeros((0, 48, 64, 3), np.uint8)]
+)
 def test_an_array_that_is_no_video_is_refused(checkpoint, array):
     with pytest.raises(ValueError, match=r'give frames \(N, H, W, 3\) uint8'):
         inference_recognizer(init_recognizer(checkpoint=checkpoint), array)
@@ -175,6 +262,7 @@ def test_what_is_missing_is_named(dataset, checkpoint, tmp_path):
 
 # ---- frame by frame, and with exits
 
+
 def causal_config(root, **model):
     looking_back = encoder() | dict(shift='causal')
     return config(root, glance=looking_back, focus=looking_back, **model)
@@ -189,8 +277,12 @@ def causal(dataset):
 @pytest.fixture(scope='module')
 def video(tmp_path_factory, painted_video):
     """Every frame depends on those before alone, so none is decoded ahead of the one that is asked for."""
-    frames = np.random.default_rng(1).integers(0, 255, (LENGTH, 6, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
-    return painted_video.write(tmp_path_factory.mktemp('stream') / 'clip.mp4', frames, options={'bf': '0', 'tune': 'zerolatency'})
+    frames = (
+        np.random.default_rng(1).integers(0, 255, (LENGTH, 6, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    )
+    return painted_video.write(
+        tmp_path_factory.mktemp('stream') / 'clip.mp4', frames, options={'bf': '0', 'tune': 'zerolatency'}
+    )
 
 
 @pytest.fixture(scope='module')
@@ -202,13 +294,17 @@ def frames(video):
 def normalised(model, video):
     """(1, T, 3, H, W) as the model sees a video."""
     data = prepare_video(video, build_pipeline(model.cfg))
-    return model.data_preprocessor(dict(inputs=[data['inputs']], data_samples=[data['data_samples']]))['inputs']
+    return model.data_preprocessor(dict(inputs=[data['inputs']], data_samples=[data['data_samples']]))[
+        'inputs'
+    ]
 
 
 def calibration(model, exits):
     kind = 'steps' if isinstance(exits, StepExits) else 'stream'
     setting = Setting(exits, 0.5, dict(gmacs=1.0), (1, 0, 0))
-    return Calibration(kind, 'gmacs', (setting,), dict(gmacs=[0.1, 0.2, 0.3]), dict(model=describe_model(model)))
+    return Calibration(
+        kind, 'gmacs', (setting,), dict(gmacs=[0.1, 0.2, 0.3]), dict(model=describe_model(model))
+    )
 
 
 NEVER = (math.inf, math.inf)
@@ -220,7 +316,9 @@ def test_the_last_answer_of_a_stream_is_that_of_the_clip(causal, video):
     answers = list(stream(causal, video))
     assert [answer.index for answer in answers] == clip.frame_indices
     torch.testing.assert_close(answers[-1].logits, clip.logits, rtol=0, atol=1e-5)
-    torch.testing.assert_close(answers[-1].logits, sum(answer.frame_logits for answer in answers) / 4, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        answers[-1].logits, sum(answer.frame_logits for answer in answers) / 4, rtol=0, atol=1e-5
+    )
     for t, answer in enumerate(answers):
         assert answer.looks == 2 and not answer.done
         torch.testing.assert_close(answer.centres, clip.centres[:, t], rtol=0, atol=1e-5)
@@ -230,14 +328,18 @@ def test_the_last_answer_of_a_stream_is_that_of_the_clip(causal, video):
 @pytest.mark.parametrize('given', ['exits', 'calibration', 'file'])
 def test_what_comes_after_the_exit_is_never_decoded(causal, video, tmp_path, given):
     full = list(stream(causal, video))
-    exits = dict(exits=AFTER_FRAME_1, calibration=calibration(causal, AFTER_FRAME_1), file=tmp_path / 'exits.json')[given]
+    exits = dict(
+        exits=AFTER_FRAME_1, calibration=calibration(causal, AFTER_FRAME_1), file=tmp_path / 'exits.json'
+    )[given]
     write_exits(tmp_path / 'exits.json', calibration(causal, AFTER_FRAME_1))
     answers = list(stream(causal, video, exits))
     assert [answer.done for answer in answers] == [False, True]
     for one, other in zip(answers, full):
         torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-6)
-    decoded = [answer.decoded for answer in full]                            # of the frames before a wanted one only what it needs
-    assert [answer.decoded for answer in answers] == decoded[:2] and answers[1].decoded <= answers[1].index + 1
+    decoded = [answer.decoded for answer in full]  # of the frames before a wanted one only what it needs
+    assert [answer.decoded for answer in answers] == decoded[:2] and answers[1].decoded <= answers[
+        1
+    ].index + 1
     assert decoded[1] < decoded[2] < decoded[3] <= LENGTH
 
 
@@ -247,7 +349,7 @@ def test_a_file_is_closed_at_the_exit(causal, frames, monkeypatch):
     assert len(list(stream(causal, frames, AFTER_FRAME_1))) == 2 and closed == [2]
     reading = stream(causal, frames)
     next(reading)
-    reading.close()                                                          # the caller has seen enough
+    reading.close()  # the caller has seen enough
     assert closed == [2, 1]
 
 
@@ -258,7 +360,10 @@ def test_looks_are_skipped_as_the_runtime_skips_them(causal, frames):
     expected = run_stream(causal, inputs, exits)
     answers = list(stream(causal, frames, exits))
     assert [answer.looks for answer in answers] == expected.looks[0].tolist()
-    assert [len(answer.centres) for answer in answers] == [answer.looks for answer in answers] and {0, 1} >= set(expected.looks[0].tolist())
+    assert [len(answer.centres) for answer in answers] == [answer.looks for answer in answers] and {
+        0,
+        1,
+    } >= set(expected.looks[0].tolist())
     for t, answer in enumerate(answers):
         assert answer.centres.isfinite().all()
         torch.testing.assert_close(answer.logits, expected.frame_logits[0, t], rtol=0, atol=1e-5)
@@ -268,16 +373,26 @@ def test_a_stream_that_does_not_stop_goes_on(causal, frames):
     exits = StreamExits((0.0, 0.0), (0.0,))
     assert len(list(stream(causal, frames, exits))) == 1
     answers = list(stream(causal, frames, exits, stop=False))
-    assert len(answers) == 4 and not any(answer.done for answer in answers) and [answer.looks for answer in answers] == [0] * 4
+    assert (
+        len(answers) == 4
+        and not any(answer.done for answer in answers)
+        and [answer.looks for answer in answers] == [0] * 4
+    )
 
 
 def test_a_window_forgets(causal, frames):
     def means(answers, window):
         logits = [answer.frame_logits for answer in answers]
-        return [torch.stack(logits[max(0, t + 1 - window):t + 1]).mean(0) for t in range(len(logits))]
+        return [torch.stack(logits[max(0, t + 1 - window) : t + 1]).mean(0) for t in range(len(logits))]
 
-    for options, window, count in ((dict(window=2), 2, 4), (dict(), LENGTH, 4),           # of a sampled video all frames count
-                                   (dict(every=1), 4, LENGTH), (dict(every=1, window=3), 3, LENGTH), (dict(every=5), 4, 3)):
+    # of a sampled video all frames count
+    for options, window, count in (
+        (dict(window=2), 2, 4),
+        (dict(), LENGTH, 4),
+        (dict(every=1), 4, LENGTH),
+        (dict(every=1, window=3), 3, LENGTH),
+        (dict(every=5), 4, 3),
+    ):
         answers = list(stream(causal, frames, **options))
         assert len(answers) == count
         for answer, mean in zip(answers, means(answers, window)):
@@ -293,9 +408,11 @@ def test_an_endless_generator_is_answered_as_it_comes(causal, frames):
             yield frames[number % LENGTH]
 
     reading = stream(causal, endless(), every=2)
-    assert taken == []                                                       # nothing is read at the call
+    assert taken == []  # nothing is read at the call
     answers = list(itertools.islice(reading, 6))
-    assert [answer.index for answer in answers] == [0, 2, 4, 6, 8, 10] and len(taken) == answers[-1].decoded == 11
+    assert [answer.index for answer in answers] == [0, 2, 4, 6, 8, 10] and len(taken) == answers[
+        -1
+    ].decoded == 11
     for one, other in zip(answers, stream(causal, frames, every=2)):
         torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-6)
     stopped = list(stream(causal, endless(), StreamExits(NEVER, (math.inf,) * 5 + (0.0,))))
@@ -305,7 +422,8 @@ def test_an_endless_generator_is_answered_as_it_comes(causal, frames):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_memory_of_a_long_stream(causal, frames):
-    """Nothing grows with the number of frames: neither objects, nor tensors, nor the memory of the process."""
+    """Nothing grows with the number of frames: neither objects, nor tensors, nor the memory of the
+    process."""
     status = Path('/proc/self/status')
 
     def held():
@@ -324,9 +442,9 @@ def test_memory_of_a_long_stream(causal, frames):
     reading.close()
     print('after frames: objects, bytes of tensors, MiB resident', marks)
     (objects, tensors, resident), (objects_later, tensors_later, resident_later) = marks.values()
-    assert objects_later < objects + 500                   # 8,000 frames later: not one object in 16 frames
+    assert objects_later < objects + 500  # 8,000 frames later: not one object in 16 frames
     assert tensors_later <= tensors + 10_000
-    assert resident_later < resident + 32                  # allocators breathe; frames kept would be 70 MiB
+    assert resident_later < resident + 32  # allocators breathe; frames kept would be 70 MiB
 
 
 def test_streams_that_look_forward_are_refused_at_the_call(checkpoint, dataset, monkeypatch):
@@ -338,12 +456,16 @@ def test_streams_that_look_forward_are_refused_at_the_call(checkpoint, dataset, 
     assert len(closed) == 1
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(every=0), 'every=0 must be at least 1'), (dict(window=0), 'window=0 must be at least 1'),
-    (dict(exits=StepExits((0.5, 0.5))), 'holds StepExits, but exits of streams are needed.*--stream'),
-    (dict(exits=StreamExits((0.5,))), 'exits for 1 focus steps, but the model has 2'),
-    (dict(source=np.zeros((4, 48, 64))), r'give frames \(N, H, W, 3\) uint8'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(every=0), 'every=0 must be at least 1'),
+        (dict(window=0), 'window=0 must be at least 1'),
+        (dict(exits=StepExits((0.5, 0.5))), 'holds StepExits, but exits of streams are needed.*--stream'),
+        (dict(exits=StreamExits((0.5,))), 'exits for 1 focus steps, but the model has 2'),
+        (dict(source=np.zeros((4, 48, 64))), r'give frames \(N, H, W, 3\) uint8'),
+    ],
+)
 def test_what_a_stream_refuses_at_the_call(causal, frames, options, message):
     with pytest.raises(ValueError, match=message):
         stream(causal, **{'source': frames, **options})
@@ -353,7 +475,10 @@ def test_exits_of_another_model_are_refused(causal, checkpoint, frames, tmp_path
     clip_model = init_recognizer(checkpoint=checkpoint)
     write_exits(tmp_path / 'stream.json', calibration(causal, AFTER_FRAME_1))
     changed = init_recognizer(causal_config(tmp_path, test_centres='centre'))
-    with pytest.raises(ExitsFileError, match=r"stream.json was fitted for another model \(test_centres 'mean' there and 'centre' here"):
+    with pytest.raises(
+        ExitsFileError,
+        match=r"stream.json was fitted for another model \(test_centres 'mean' there and 'centre' here",
+    ):
         stream(changed, frames, tmp_path / 'stream.json')
     with pytest.raises(ExitsFileError, match='the calibration was fitted for another model'):
         inference_recognizer(clip_model, frames, calibration(causal, StepExits(NEVER)))
@@ -391,18 +516,45 @@ def test_views_have_no_exits(dataset, checkpoint, frames):
 
 # ---- the config that a checkpoint carries is read, not run
 
+
 def test_finished_configs_come_back_whole():
-    cfg = Config({'a': 1, 'b': dict(type='X', lr=1e-3, nested=[1, (2, 3), [dict(x=None)]], no=False, minus=-0.5, text='it\'s "q"\nnew'),
-                  'inf': float('inf'), 'minus_inf': -float('inf'), 'd': {'w.h': 1, 3: dict(y=())}, 'set': {1, 2}, 'long': 'a b ' * 100,
-                  'empty': {}, 'stages': [dict(name='a'), dict(name='b', deep=dict(er=[]))]})
+    cfg = Config(
+        {
+            'a': 1,
+            'b': dict(
+                type='X',
+                lr=1e-3,
+                nested=[1, (2, 3), [dict(x=None)]],
+                no=False,
+                minus=-0.5,
+                text='it\'s "q"\nnew',
+            ),
+            'inf': float('inf'),
+            'minus_inf': -float('inf'),
+            'd': {'w.h': 1, 3: dict(y=())},
+            'set': {1, 2},
+            'long': 'a b ' * 100,
+            'empty': {},
+            'stages': [dict(name='a'), dict(name='b', deep=dict(er=[]))],
+        }
+    )
     assert parse_config(cfg.pretty_text).to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('text, message', [
-    ('import os', 'more than'), ("a = __import__('os').system('true')", 'no plain value'), ('a = b', 'no plain value'),
-    ('a = dict(**{})', 'no plain value'), ('a = [x for x in (1,)]', 'no plain value'), ('a, b = 1, 2', 'more than'),
-    ('a = -"x"', 'no plain value'), ('a = (', 'not Python'), ('print()', 'more than'),
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('import os', 'more than'),
+        ("a = __import__('os').system('true')", 'no plain value'),
+        ('a = b', 'no plain value'),
+        ('a = dict(**{})', 'no plain value'),
+        ('a = [x for x in (1,)]', 'no plain value'),
+        ('a, b = 1, 2', 'more than'),
+        ('a = -"x"', 'no plain value'),
+        ('a = (', 'not Python'),
+        ('print()', 'more than'),
+    ],
+)
 def test_programs_are_not_run(text, message):
     with pytest.raises(ValueError, match=message):
         parse_config(text)

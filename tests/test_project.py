@@ -1,4 +1,6 @@
-"""What the whole repository keeps to: no trace of a machine, one vocabulary, tools that answer, configs that build, true docs."""
+"""What the whole repository keeps to: no trace of a machine, one vocabulary, tools that answer, configs that
+build, true docs."""
+
 from __future__ import annotations
 
 import ast
@@ -15,17 +17,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-UNTRACKED = re.compile(r'\.git/|\.venv|\.hypothesis/|\.\w+_cache/|work_dirs/|data/|build/|dist/|(?:.*/)?(?:__pycache__|[\w.-]+\.egg-info)/')
+UNTRACKED = re.compile(
+    r'\.git/|\.venv|\.hypothesis/|\.\w+_cache/|work_dirs/|data/|build/|dist/|(?:.*/)?(?:__pycache__|[\w.-]+\.egg-info)/'
+)
 
 
 def project_files() -> list[Path]:
     """The files that are tracked or would be; without git, all but what .gitignore is for."""
     if (ROOT / '.git').exists() and shutil.which('git'):
-        listed = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard', '-z'], cwd=ROOT, capture_output=True,
-                                text=True, timeout=1500)
+        listed = subprocess.run(
+            ['git', 'ls-files', '--cached', '--others', '--exclude-standard', '-z'],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=1500,
+        )
         if listed.returncode == 0:
-            return sorted(ROOT / name for name in set(listed.stdout.split('\0')) if name and (ROOT / name).is_file())
-    return sorted(path for path in ROOT.rglob('*') if path.is_file() and not UNTRACKED.match(path.relative_to(ROOT).as_posix()))
+            return sorted(
+                ROOT / name for name in set(listed.stdout.split('\0')) if name and (ROOT / name).is_file()
+            )
+    return sorted(
+        path
+        for path in ROOT.rglob('*')
+        if path.is_file() and not UNTRACKED.match(path.relative_to(ROOT).as_posix())
+    )
 
 
 def text_of(path: Path) -> str:
@@ -36,48 +51,84 @@ def text_of(path: Path) -> str:
         return ''
 
 
-# ------------------------------------------------------------------------------------------------------------------ nothing of a machine
+# --------------------------------------------------------------------------------------- nothing of a machine
 
 # written in pieces, so that this file does not find itself
 FOLDERS = ('work', 'opt', 'root', 'home', 'tmp', 'mnt', 'Users', 'scratch')
 MACHINE_PATH = re.compile(r'(?<![\w.~}$)*/-])/(?:' + '|'.join(FOLDERS) + r')(?=/\w)')
-HOSTS = (r'pypi\.' + 'org', 'python' + r'hosted\.', r'pytorch\.org/' + 'whl', r'registry\.' + 'npmjs', r'proxy\.' + 'golang',
-         r'crates\.' + r'io\b', r'deb\.' + 'debian', r'archive\.' + 'ubuntu', r'conda\.' + 'anaconda',
-         r'(?:^|[^\d.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\d.])')
+HOSTS = (
+    r'pypi\.' + 'org',
+    'python' + r'hosted\.',
+    r'pytorch\.org/' + 'whl',
+    r'registry\.' + 'npmjs',
+    r'proxy\.' + 'golang',
+    r'crates\.' + r'io\b',
+    r'deb\.' + 'debian',
+    r'archive\.' + 'ubuntu',
+    r'conda\.' + 'anaconda',
+    r'(?:^|[^\d.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\d.])',
+)
 REGISTRY_HOST = re.compile('|'.join(HOSTS))
 
 
 def machine_traces(text: str) -> list[str]:
-    return [f'{number}: {line.strip()[:120]}' for number, line in enumerate(text.splitlines(), 1)
-            if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line)]
+    return [
+        f'{number}: {line.strip()[:120]}'
+        for number, line in enumerate(text.splitlines(), 1)
+        if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line)
+    ]
 
 
 def test_no_machine_paths_and_no_registry_hosts():
-    found = {str(path.relative_to(ROOT)): traces for path in project_files() if (traces := machine_traces(text_of(path)))}
+    found = {
+        str(path.relative_to(ROOT)): traces
+        for path in project_files()
+        if (traces := machine_traces(text_of(path)))
+    }
     assert not found, json.dumps(found, indent=1)
 
 
-@pytest.mark.parametrize(('line', 'caught'), [
-    ('root = ' + '/ho' + 'me/someone/data', True), ('cd ' + '/wo' + 'rk/main', True), ('https://' + 'pypi.' + 'org/simple', True),
-    ('index at ' + '10.' + '1.2.3:80', True), ("root = 'data/sthv2'", False), ('work_dirs/tmp/run', False), ('#!/usr/bin/env bash', False),
-    ('versions 0.10.7 and 5.0.0.93', False), ('--data-root ${ROOT}/home/x', False),
-])
+@pytest.mark.parametrize(
+    ('line', 'caught'),
+    [
+        ('root = ' + '/ho' + 'me/someone/data', True),
+        ('cd ' + '/wo' + 'rk/main', True),
+        ('https://' + 'pypi.' + 'org/simple', True),
+        ('index at ' + '10.' + '1.2.3:80', True),
+        ("root = 'data/sthv2'", False),
+        ('work_dirs/tmp/run', False),
+        ('#!/usr/bin/env bash', False),
+        ('versions 0.10.7 and 5.0.0.93', False),
+        ('--data-root ${ROOT}/home/x', False),
+    ],
+)
 def test_trace_checker(line, caught):
     assert bool(machine_traces(line)) == caught
 
 
-# -------------------------------------------------------------------------------------------------------------------------- one vocabulary
+# --------------------------------------------------------------------------------------------- one vocabulary
 
 SYNONYMS = {  # identifier -> what the project says instead
-    'segment': 'frame', 'segments': 'frames', 'n_segment': 'frames.shape[1]', 'n_segments': 'frames.shape[1]',
-    'num_segment': 'frames.shape[1]', 'num_segments': 'frames.shape[1]', 'num_seg': 'frames.shape[1]', 'num_segs': 'frames.shape[1]',
-    'num_clips': 'num_views', 'n_clips': 'num_views', 'clip_len': 'num_frames', 'clip_length': 'num_frames',
-    'gflops': 'gmacs', 'flops': 'macs',
+    'segment': 'frame',
+    'segments': 'frames',
+    'n_segment': 'frames.shape[1]',
+    'n_segments': 'frames.shape[1]',
+    'num_segment': 'frames.shape[1]',
+    'num_segments': 'frames.shape[1]',
+    'num_seg': 'frames.shape[1]',
+    'num_segs': 'frames.shape[1]',
+    'num_clips': 'num_views',
+    'n_clips': 'num_views',
+    'clip_len': 'num_frames',
+    'clip_length': 'num_frames',
+    'gflops': 'gmacs',
+    'flops': 'macs',
 }
 
 
 def identifiers(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, name) of the variables, arguments, attributes, keywords, functions and classes of a syntax tree; strings are free."""
+    """(line, name) of the variables, arguments, attributes, keywords, functions and classes of a syntax tree;
+    strings are free."""
     for node in ast.walk(tree):
         line = getattr(node, 'lineno', 0)
         for field in ('id', 'arg', 'attr', 'name', 'asname'):
@@ -86,9 +137,12 @@ def identifiers(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def test_one_vocabulary():
-    found = [f'{path.relative_to(ROOT)}:{line} says {name!r}; here it is {SYNONYMS[name]!r}'
-             for path in sorted((ROOT / 'gfvideo').rglob('*.py'))
-             for line, name in identifiers(ast.parse(text_of(path))) if name in SYNONYMS]
+    found = [
+        f'{path.relative_to(ROOT)}:{line} says {name!r}; here it is {SYNONYMS[name]!r}'
+        for path in sorted((ROOT / 'gfvideo').rglob('*.py'))
+        for line, name in identifiers(ast.parse(text_of(path)))
+        if name in SYNONYMS
+    ]
     assert not found, '\n'.join(found)
 
 
@@ -97,7 +151,8 @@ def test_vocabulary_checker():
     assert {name for _, name in identifiers(tree)} & set(SYNONYMS) == {'num_clips', 'num_segs', 'segments'}
 
 
-# ------------------------------------------------------------------------------------------------------------------------- tools, --help
+# ---------------------------------------------------------------------------------------------- tools, --help
+
 
 def runs_as_script(path: Path) -> bool:
     return "__name__ == '__main__'" in text_of(path)
@@ -106,7 +161,8 @@ def runs_as_script(path: Path) -> bool:
 TOOLS = sorted([*(ROOT / 'tools').rglob('*.py'), *filter(runs_as_script, (ROOT / 'data_prep').rglob('*.py'))])
 SHELL_TOOLS = sorted((ROOT / 'tools').rglob('*.sh'))
 
-# all in one process, because importing torch anew for each would take most of a minute; each finds its own folder first on the path
+# all in one process, because importing torch anew for each would take most of a minute; each finds its own
+# folder first on the path
 ASK_FOR_HELP = """
 import contextlib, io, json, runpy, sys, traceback
 answers = {}
@@ -131,8 +187,14 @@ print(json.dumps(answers))
 def help_answers(tmp_path_factory) -> dict[str, list]:
     elsewhere = tmp_path_factory.mktemp('elsewhere')
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    run = subprocess.run([sys.executable, '-c', ASK_FOR_HELP, *map(str, TOOLS)], cwd=elsewhere, env=environment,
-                         capture_output=True, text=True, timeout=1500)
+    run = subprocess.run(
+        [sys.executable, '-c', ASK_FOR_HELP, *map(str, TOOLS)],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
 
@@ -151,7 +213,7 @@ def test_shell_tool_is_sound(tool):
     assert checked.returncode == 0, checked.stderr
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- configs
+# ---------------------------------------------------------------------------------------------------- configs
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 
@@ -159,7 +221,11 @@ CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' n
 def without_pretrained(cfg):
     """A copy of a model config without the weights that would be loaded from elsewhere."""
     if isinstance(cfg, dict):
-        kept = ((key, value) for key, value in cfg.items() if not (key == 'init_cfg' and 'Pretrained' in str(value)))
+        kept = (
+            (key, value)
+            for key, value in cfg.items()
+            if not (key == 'init_cfg' and 'Pretrained' in str(value))
+        )
         return {key: without_pretrained(value) for key, value in kept}
     return [without_pretrained(value) for value in cfg] if isinstance(cfg, list | tuple) else cfg
 
@@ -170,15 +236,16 @@ def test_config_builds(path, tmp_path, monkeypatch):
 
     from gfvideo.engine import expand_stages, load_config
     from gfvideo.registry import MODELS, TRANSFORMS
+
     monkeypatch.chdir(tmp_path)
     cfg = load_config(path)
     built = {}
     for stage in expand_stages(cfg):
         model = without_pretrained(stage.cfg.model.to_dict())
-        if model['num_classes'] is None:                          # that of a prepared dataset
+        if model['num_classes'] is None:  # that of a prepared dataset
             model['num_classes'] = 3
         if json.dumps(model, default=str, sort_keys=True) not in built:
-            with torch.device('meta'):                            # parts and their settings, without drawing weights
+            with torch.device('meta'):  # parts and their settings, without drawing weights
                 built[json.dumps(model, default=str, sort_keys=True)] = MODELS.build(model)
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             for step in stage.cfg.get(loader, {}).get('dataset', {}).get('pipeline', []):
@@ -194,11 +261,16 @@ def test_dataset_config_says_where_its_clips_are_and_how_to_prepare_them(path, m
     from mmengine.config import Config
 
     from gfvideo.registry import TRANSFORMS
+
     variable = re.search(r'\{\{\$(GFVIDEO_\w+):', text_of(path))[1]
     assert [other.stem for other in DATASETS if f'${variable}:' in text_of(other)] == [path.stem]
     monkeypatch.setenv(variable, 'elsewhere/clips')
     cfg = Config.fromfile(path)
-    for loader, split in (('train_dataloader', 'train'), ('val_dataloader', 'val'), ('test_dataloader', None)):
+    for loader, split in (
+        ('train_dataloader', 'train'),
+        ('val_dataloader', 'val'),
+        ('test_dataloader', None),
+    ):
         dataset = cfg[loader].dataset
         assert dataset.root == 'elsewhere/clips' and split in (None, dataset.split)
         if path.stem != 'toy':
@@ -208,7 +280,8 @@ def test_dataset_config_says_where_its_clips_are_and_how_to_prepare_them(path, m
             TRANSFORMS.build(step.to_dict())
 
 
-# ------------------------------------------------------------------------------------------------------------------- packaging and pages
+# ---------------------------------------------------------------------------------------- packaging and pages
+
 
 def setup_cfg() -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
@@ -217,22 +290,40 @@ def setup_cfg() -> configparser.ConfigParser:
 
 
 def names_of(requirements: str) -> set[str]:
-    return {re.match(r'[\w.-]+', line).group().lower() for line in requirements.splitlines() if line and not line.startswith('#')}
+    return {
+        re.match(r'[\w.-]+', line).group().lower()
+        for line in requirements.splitlines()
+        if line and not line.startswith('#')
+    }
 
 
 def test_constraints_pin_every_requirement():
-    pins = dict(line.split('==') for line in text_of(ROOT / 'constraints.txt').splitlines() if line and not line.startswith('#'))
+    pins = dict(
+        line.split('==')
+        for line in text_of(ROOT / 'constraints.txt').splitlines()
+        if line and not line.startswith('#')
+    )
     parser = setup_cfg()
-    asked = names_of(parser['options']['install_requires']).union(*map(names_of, parser['options.extras_require'].values()))
+    asked = names_of(parser['options']['install_requires']).union(
+        *map(names_of, parser['options.extras_require'].values())
+    )
     assert not asked - set(pins), 'constraints.txt pins no version of these'
     assert pins['torch'] == '2.13.0'
 
 
 def test_every_core_requirement_has_its_reason():
-    lines = (ROOT / 'setup.cfg').read_text(encoding='utf-8').split('install_requires =')[1].split('\n[')[0].splitlines()
+    lines = (
+        (ROOT / 'setup.cfg')
+        .read_text(encoding='utf-8')
+        .split('install_requires =')[1]
+        .split('\n[')[0]
+        .splitlines()
+    )
     lines = [line.strip() for line in lines if line.strip()]
     for before, line in zip([''] + lines, lines, strict=False):
-        assert line.startswith('#') or before.startswith('#'), f'{line} stands in setup.cfg without the line that says what it is for'
+        assert line.startswith('#') or before.startswith('#'), (
+            f'{line} stands in setup.cfg without the line that says what it is for'
+        )
 
 
 def code_blocks(page: str, language: str = '') -> list[str]:
@@ -240,7 +331,11 @@ def code_blocks(page: str, language: str = '') -> list[str]:
 
 
 def test_readme_test_command_is_what_ci_runs():
-    in_readme = {line.split('#')[0].strip() for block in code_blocks(text_of(ROOT / 'README.md')) for line in block.splitlines()}
+    in_readme = {
+        line.split('#')[0].strip()
+        for block in code_blocks(text_of(ROOT / 'README.md'))
+        for line in block.splitlines()
+    }
     ci = [line.strip() for line in text_of(ROOT / '.ci' / 'run').splitlines()]
     assert 'make test' in in_readme and 'make test' in ci
 
@@ -253,10 +348,14 @@ def test_links_lead_somewhere(page):
     text = re.sub(r'^```.*?^```', '', text_of(page), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r'\]\(([^)\s]+)\)', text):
         if not re.match(r'[a-z]+:|#', target):
-            assert (page.parent / target.split('#')[0]).exists(), f'{page.name} links to {target}, which is not there'
+            assert (page.parent / target.split('#')[0]).exists(), (
+                f'{page.name} links to {target}, which is not there'
+            )
 
 
-MENTIONED = re.compile(r'(?<![\w/.-])((?:tools|configs|docs|data_prep|gfvideo|tests)/[\w/.-]*\w\.(?:py|sh|md))')
+MENTIONED = re.compile(
+    r'(?<![\w/.-])((?:tools|configs|docs|data_prep|gfvideo|tests)/[\w/.-]*\w\.(?:py|sh|md))'
+)
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,5 @@
 """Files of weights: whole or refused, plain or refused, fetched once or named with the ways round."""
+
 from __future__ import annotations
 
 import functools
@@ -14,11 +15,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfvideo.engine import CheckpointError, ConfigError, check_pretrained, expand_stages, load_checkpoint, load_config
+from gfvideo.engine import (
+    CheckpointError,
+    ConfigError,
+    check_pretrained,
+    expand_stages,
+    load_checkpoint,
+    load_config,
+)
 from gfvideo.models.pretrained import read_state_dict
 from gfvideo.weights import DamagedFile, UnreachableFile, UnsafeFile, fetch, read_weights_file
 
-NOWHERE = 'http://127.0.0.1:9/weights-0123abcd.pth'               # the port of a service that nobody offers
+NOWHERE = 'http://127.0.0.1:9/weights-0123abcd.pth'  # the port of a service that nobody offers
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +53,7 @@ def test_any_cut_is_found(data, tmp_path_factory):
     path = tmp_path_factory.mktemp('cut') / 'x.pth'
     torch.save(dict(state_dict=dict(a=torch.ones(8))), path)
     whole = path.read_bytes()
-    path.write_bytes(whole[:data.draw(st.integers(0, len(whole) - 1))])
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises((DamagedFile, UnsafeFile)):
         read_weights_file(path)
 
@@ -56,7 +64,7 @@ def test_any_other_bytes_are_told(content):
         file.write(content)
         file.flush()
         try:
-            read_weights_file(file.name)                          # a few bytes are a plain pickle of something
+            read_weights_file(file.name)  # a few bytes are a plain pickle of something
         except (DamagedFile, UnsafeFile):
             pass
 
@@ -99,7 +107,9 @@ def test_an_address_is_fetched_once(tmp_path, monkeypatch):
 
     (tmp_path / 'served').mkdir()
     torch.save(dict(a=torch.ones(2)), tmp_path / 'served' / 'w.pth')
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Handler, directory=str(tmp_path / 'served'))) as server:
+    with http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(Handler, directory=str(tmp_path / 'served'))
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f'http://127.0.0.1:{server.server_port}/'
         for _ in range(2):
@@ -116,10 +126,12 @@ def config(tmp_path):
     """Of a training whose data is missing too: what is told first is what was looked at first."""
     path = tmp_path / 'config.py'
     path.write_text(f"""
-backbone = dict(type='ResNet', depth=18, init_cfg=dict(type='Pretrained', checkpoint='{{{{$WEIGHTS_FOR_TESTS:{NOWHERE}}}}}'))
+pretrained = dict(type='Pretrained', checkpoint='{{{{$WEIGHTS_FOR_TESTS:{NOWHERE}}}}}')
+backbone = dict(type='ResNet', depth=18, init_cfg=pretrained)
 model = dict(type='ClipRecognizer', num_classes=3, encoder=dict(type='Encoder', backbone=backbone))
-train_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
-                        dataset=dict(type='ClipDataset', root='nowhere', split='train', pipeline=[dict(type='PackClip')]))
+train_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='ClipDataset', root='nowhere', split='train', pipeline=[dict(type='PackClip')]))
 train_cfg = dict(by_epoch=True, max_epochs=1)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05))
 """)
@@ -131,7 +143,9 @@ def test_weights_that_cannot_be_fetched_are_one_line(config, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         check_pretrained(expand_stages(load_config(config)))
     text = str(caught.value)
-    assert '\n' not in text and text.startswith(f'pretrained weights, model.encoder.backbone.init_cfg: {NOWHERE} cannot be fetched')
+    assert '\n' not in text and text.startswith(
+        f'pretrained weights, model.encoder.backbone.init_cfg: {NOWHERE} cannot be fetched'
+    )
     assert 'environment variable WEIGHTS_FOR_TESTS' in text
     assert text.endswith('--cfg-options model.encoder.backbone.init_cfg=None')
     options = {'model.encoder.backbone.init_cfg': None}
@@ -150,10 +164,20 @@ def test_a_local_file_that_is_missing_is_one_line(config, monkeypatch, tmp_path)
 
 def test_training_tells_it_before_anything_is_built(config, monkeypatch, tmp_path):
     monkeypatch.delenv('WEIGHTS_FOR_TESTS', raising=False)
-    spec = importlib.util.spec_from_file_location('train_tool', Path(__file__).resolve().parents[1] / 'tools' / 'train.py')
+    spec = importlib.util.spec_from_file_location(
+        'train_tool', Path(__file__).resolve().parents[1] / 'tools' / 'train.py'
+    )
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     with pytest.raises(SystemExit, match='ConfigError: pretrained weights'):
         tool.main([str(config), '--work-dir', str(tmp_path / 'work')])
     with pytest.raises(SystemExit, match='no prepared dataset at nowhere'):
-        tool.main([str(config), '--work-dir', str(tmp_path / 'work'), '--cfg-options', 'model.encoder.backbone.init_cfg=None'])
+        tool.main(
+            [
+                str(config),
+                '--work-dir',
+                str(tmp_path / 'work'),
+                '--cfg-options',
+                'model.encoder.backbone.init_cfg=None',
+            ]
+        )

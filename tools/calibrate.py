@@ -1,15 +1,18 @@
 #!/usr/bin/env python
-"""Fit early exits of a checkpoint on held-out clips and write them, with all they depend on, to exits.json beside it.
+"""Fit early exits of a checkpoint on held-out clips and write them, with all they depend on, to exits.json
+beside it.
 
-    python tools/calibrate.py CONFIG CHECKPOINT --split val                       # a sweep; the most accurate setting is chosen
-    python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 0.6          # 0.6 GMACs per clip on average
-    python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 40 --unit ms # 40 ms per clip on this machine, at batch 1
-    python tools/calibrate.py CONFIG CHECKPOINT --split val --accuracy 0.98       # the cheapest setting with 98 %
-    python tools/calibrate.py CONFIG CHECKPOINT --split val --stream              # of a causal recognizer: frame by frame
+    python tools/calibrate.py CONFIG CHECKPOINT --split val  # a sweep; the most accurate setting is chosen
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 0.6  # 0.6 GMACs per clip on average
+    # 40 ms per clip on this machine, at batch 1
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 40 --unit ms
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --accuracy 0.98  # the cheapest setting with 98 %
+    python tools/calibrate.py CONFIG CHECKPOINT --split val --stream  # of a causal recognizer: frame by frame
 
-The split must be one that the network has not learned from, and not the one it is judged on. Where there is only one, fit on a part and
-test on the other: --fold 0/2 here, tools/test.py --exits ... --fold 1/2 there.
+The split must be one that the network has not learned from, and not the one it is judged on. Where there is
+only one, fit on a part and test on the other: --fold 0/2 here, tools/test.py --exits ... --fold 1/2 there.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,24 +26,54 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of it')
-    parser.add_argument('--split', required=True, metavar='NAME', help='split of the prepared dataset to fit on')
+    parser.add_argument(
+        '--split', required=True, metavar='NAME', help='split of the prepared dataset to fit on'
+    )
     parser.add_argument('--fold', metavar='K/N', help='only the K-th of N parts of the split, K from 0')
     target = parser.add_mutually_exclusive_group()
     target.add_argument('--budget', type=float, help='mean cost of a clip, in --unit')
     target.add_argument('--accuracy', type=float, help='accuracy to reach, a fraction')
-    target.add_argument('--sweep', action='store_true', help='choose no setting but the most accurate one (the default)')
-    parser.add_argument('--unit', choices=['gmacs', 'ms'], default='gmacs', help='what budgets are in (default: gmacs)')
-    parser.add_argument('--criterion', choices=['max_prob', 'entropy', 'margin'], default='max_prob', help='confidence (default: max_prob)')
-    parser.add_argument('--stream', action='store_true', help='exits of streams, look by look and frame by frame')
-    parser.add_argument('--levels', choices=['both', 'step', 'frame'], default='both',
-                        help='of streams: allow step-level exits, frame-level exits, or both (default)')
-    parser.add_argument('--out', metavar='FILE', help='default: exits.json (of streams stream_exits.json) beside the checkpoint')
+    target.add_argument(
+        '--sweep', action='store_true', help='choose no setting but the most accurate one (the default)'
+    )
+    parser.add_argument(
+        '--unit', choices=['gmacs', 'ms'], default='gmacs', help='what budgets are in (default: gmacs)'
+    )
+    parser.add_argument(
+        '--criterion',
+        choices=['max_prob', 'entropy', 'margin'],
+        default='max_prob',
+        help='confidence (default: max_prob)',
+    )
+    parser.add_argument(
+        '--stream', action='store_true', help='exits of streams, look by look and frame by frame'
+    )
+    parser.add_argument(
+        '--levels',
+        choices=['both', 'step', 'frame'],
+        default='both',
+        help='of streams: allow step-level exits, frame-level exits, or both (default)',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE',
+        help='default: exits.json (of streams stream_exits.json) beside the checkpoint',
+    )
     parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
     parser.add_argument('--device', help='where to run (default: a GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={}, help='override config values')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        default={},
+        help='override config values',
+    )
     args = parser.parse_args(arguments)
     if args.levels != 'both' and not args.stream:
         parser.error(f'--levels {args.levels} is a choice for --stream; clips have step-level exits alone')
@@ -55,28 +88,54 @@ def calibrate(args: argparse.Namespace) -> Path:
     from gfvideo.engine import describe_model
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.exits import calibrate_steps, calibrate_stream, write_exits
+
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
     if args.stream:
-        model.stream()                                            # says at once why this model cannot
+        model.stream()  # says at once why this model cannot
     split = SplitPredictions(model, args.split, args.fold, args.batch_size)
-    path = Path(args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json'))
-    path.parent.mkdir(parents=True, exist_ok=True)                # now, not after minutes of predicting
+    path = Path(
+        args.out or Path(args.checkpoint).with_name('stream_exits.json' if args.stream else 'exits.json')
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)  # now, not after minutes of predicting
     learned = (model.cfg.get('train_dataloader') or {}).get('dataset') or {}
     if learned.get('split') == args.split:
-        print(f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has learned from, so exits fitted '
-              'on them leave too early.', file=sys.stderr)
+        print(
+            f'WARNING: the config trains on split {args.split!r}. A network is surer of clips that it has'
+            ' learned from, so exits fitted on them leave too early.',
+            file=sys.stderr,
+        )
     if getattr(model, 'test_centres', None) in ('random', 'sample'):
-        print(f'WARNING: test_centres={model.test_centres!r} draws other centres every time, so no later run, and no replay, repeats these '
-              'predictions clip by clip.', file=sys.stderr)
-    machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{device.type}, threads: {torch.get_num_threads()}'
-    source = dict(checkpoint=Path(args.checkpoint).name, config=args.config, model=describe_model(model), data=split.meta,
-                  measured_on=machine)
+        print(
+            f'WARNING: test_centres={model.test_centres!r} draws other centres every time, so no later run,'
+            ' and no replay, repeats these predictions clip by clip.',
+            file=sys.stderr,
+        )
+    machine = (
+        torch.cuda.get_device_name(device)
+        if device.type == 'cuda'
+        else f'{device.type}, threads: {torch.get_num_threads()}'
+    )
+    source = dict(
+        checkpoint=Path(args.checkpoint).name,
+        config=args.config,
+        model=describe_model(model),
+        data=split.meta,
+        measured_on=machine,
+    )
     if args.stream:
         full = split.trace()
         labels, without = split.labels, full.logits
-        result = calibrate_stream(lambda exits: split.trace(exits) if exits.asks else full, labels, split.costs('stream'), model.steps,
-                                  args.unit, args.criterion, dict(source, levels=args.levels), levels=args.levels)
+        result = calibrate_stream(
+            lambda exits: split.trace(exits) if exits.asks else full,
+            labels,
+            split.costs('stream'),
+            model.steps,
+            args.unit,
+            args.criterion,
+            dict(source, levels=args.levels),
+            levels=args.levels,
+        )
         whole = {unit: sum(costs) * full.looks.shape[1] for unit, costs in result.costs.items()}
     else:
         step_logits = split.step_logits()
@@ -87,7 +146,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     try:
         result = result.choose(args.budget, args.accuracy)
     except ValueError:
-        print(report(result, accuracy, whole, len(labels)))       # what there is to choose from
+        print(report(result, accuracy, whole, len(labels)))  # what there is to choose from
         raise
     write_exits(path, result)
     print(report(result, accuracy, whole, len(labels)))
@@ -96,31 +155,48 @@ def calibrate(args: argparse.Namespace) -> Path:
 
 
 def report(result: Any, without: float, whole: dict[str, float], clips: int) -> str:
-    """Lines of text: the sweep, thinned, and the chosen setting; accuracies are those on the clips that were fitted on."""
+    """Lines of text: the sweep, thinned, and the chosen setting; accuracies are those on the clips that were
+    fitted on."""
     name = 'frame' if result.kind == 'stream' else 'step'
     chosen = result.chosen % len(result.sweep)
     shown = sorted({round(i * (len(result.sweep) - 1) / 11) for i in range(12)} | {chosen})
     data = result.source['data']
-    lines = [f'exits of {"streams" if result.kind == "stream" else "clips"}, fitted on {clips} clips of {data.get("name")}, split '
-             f'{data.get("split")!r}' + (f', part {data["fold"]}' if data.get('fold') else ''), '',
-             f'{"GMACs/clip":>12}{"ms/clip":>10}{"top-1 (%)":>11}   clips that leave after {name} 0, 1, ...']
+    lines = [
+        f'exits of {"streams" if result.kind == "stream" else "clips"}, fitted on {clips} clips of'
+        f' {data.get("name")}, split {data.get("split")!r}'
+        + (f', part {data["fold"]}' if data.get('fold') else ''),
+        '',
+        f'{"GMACs/clip":>12}{"ms/clip":>10}{"top-1 (%)":>11}   clips that leave after {name} 0, 1, ...',
+    ]
     for i in shown:
         setting = result.sweep[i]
-        lines.append(f'{setting.costs["gmacs"]:>12.4f}{setting.costs["ms"]:>10.1f}{100 * setting.accuracy:>11.1f}   '
-                     f'{" ".join(map(str, setting.counts))}{"   <- chosen" if i == chosen else ""}')
+        lines.append(
+            f'{setting.costs["gmacs"]:>12.4f}{setting.costs["ms"]:>10.1f}{100 * setting.accuracy:>11.1f}   '
+            f'{" ".join(map(str, setting.counts))}{"   <- chosen" if i == chosen else ""}'
+        )
     lines.append(f'{whole["gmacs"]:>12.4f}{whole["ms"]:>10.1f}{100 * without:>11.1f}   without exits')
-    return '\n'.join([*lines, '', f'ms: {result.source["measured_on"]}, batch 1, the model alone',
-                      'The accuracies are those on the clips that were fitted on; on others expect less (tools/test.py --exits).'])
+    return '\n'.join(
+        [
+            *lines,
+            '',
+            f'ms: {result.source["measured_on"]}, batch 1, the model alone',
+            (
+                'The accuracies are those on the clips that were fitted on; on others expect less'
+                ' (tools/test.py --exits).'
+            ),
+        ]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.engine import tell_faults
+
     with tell_faults():
         try:
             calibrate(args)
-        except ValueError as error:                               # also of what was asked of the search
+        except ValueError as error:  # also of what was asked of the search
             sys.exit(f'{type(error).__name__}: {error}')
 
 

@@ -1,7 +1,10 @@
-"""Import every library that gfvideo uses, print the versions, and say what to do about one that does not load (``make check``).
+"""Import every library that gfvideo uses, print the versions, and say what to do about one that does not load
+(``make check``).
 
-Each library is imported in a process of its own, because one that does not fit the machine may end the process that imports it.
+Each library is imported in a process of its own, because one that does not fit the machine may end the
+process that imports it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +27,9 @@ SYSTEM_PACKAGES = {  # shared library -> the package of Debian and Ubuntu that h
 
 @dataclass(frozen=True)
 class Library:
-    """A module to import, the distribution that brings it, and the extra that asks for it (None: gfvideo cannot do without)."""
+    """A module to import, the distribution that brings it, and the extra that asks for it (None: gfvideo
+    cannot do without)."""
+
     module: str
     distribution: str
     extra: str | None = None
@@ -50,7 +55,9 @@ LIBRARIES = (
 
 def installed_version(distribution: str) -> str | None:
     """The installed version of a distribution, or None; cv2 may come from either of its wheels."""
-    for name in (distribution, 'opencv-python-headless') if distribution == 'opencv-python' else (distribution,):
+    for name in (
+        (distribution, 'opencv-python-headless') if distribution == 'opencv-python' else (distribution,)
+    ):
         try:
             return importlib.metadata.version(name) + (' (headless)' if name != distribution else '')
         except importlib.metadata.PackageNotFoundError:
@@ -60,7 +67,8 @@ def installed_version(distribution: str) -> str | None:
 
 def try_import(modules: Sequence[str]) -> str:
     """Import ``modules`` in one new process; what went wrong in words, '' if nothing did."""
-    command = [sys.executable, '-P', '-c', f'import {", ".join(modules)}']  # -P: what is installed, not what lies in this folder
+    # -P: what is installed, not what lies in this folder
+    command = [sys.executable, '-P', '-c', f'import {", ".join(modules)}']
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
     except subprocess.TimeoutExpired:
@@ -74,27 +82,44 @@ def remedy(library: Library, error: str) -> str:
     """What to do about ``error``, the text of a failed import of ``library``."""
     missing = re.findall(r'(lib[\w+.-]+\.so[.\d]*): cannot open shared object file', error)
     if library.module == 'torchcodec':
-        return ('optional, the other readers do its work; it needs the FFmpeg libraries of the system (apt-get install ffmpeg) '
-                'and the release made for this torch')
+        return (
+            'optional, the other readers do its work; it needs the FFmpeg libraries of the system (apt-get'
+            ' install ffmpeg) and the release made for this torch'
+        )
     if library.module == 'cv2' and missing:  # it names the first that is missing only
-        return ('the system lacks libraries of a screen. On Debian and Ubuntu: apt-get install libgl1 libglib2.0-0 libxcb1; '
-                'or let make clean-venv, make install take opencv-python-headless')
+        return (
+            'the system lacks libraries of a screen. On Debian and Ubuntu: apt-get install libgl1'
+            ' libglib2.0-0 libxcb1; or let make clean-venv, make install take opencv-python-headless'
+        )
     packages = sorted({SYSTEM_PACKAGES[name] for name in missing if name in SYSTEM_PACKAGES})
     if packages:
-        return f'the system lacks {", ".join(missing)}. On Debian and Ubuntu: apt-get install {" ".join(packages)}'
+        return (
+            f'the system lacks {", ".join(missing)}. On Debian and Ubuntu: apt-get install'
+            f' {" ".join(packages)}'
+        )
     if missing:
         return f'the system lacks {", ".join(missing)}; install the package of your system that holds it'
     if 'was ended by SIGILL' in error:
-        return 'this processor lacks instructions that the wheel uses; it needs a newer processor or a build made on this machine'
+        return (
+            'this processor lacks instructions that the wheel uses; it needs a newer processor or a build'
+            ' made on this machine'
+        )
     if f"No module named '{library.module}'" in error:
         return f'not installed here: make install{f" EXTRAS=dev,{library.extra}" if library.extra else ""}'
     if 'torchvision::nms' in error:
-        return 'optional; torchvision does not fit this build of torch: both must come from one index, of releases that belong together'
-    return f'install it anew: {sys.executable} -m pip install --force-reinstall --no-deps -c constraints.txt {library.distribution}'
+        return (
+            'optional; torchvision does not fit this build of torch: both must come from one index, of'
+            ' releases that belong together'
+        )
+    return (
+        f'install it anew: {sys.executable} -m pip install --force-reinstall --no-deps -c constraints.txt'
+        f' {library.distribution}'
+    )
 
 
 def first_words(error: str) -> str:
-    """The line of an error text that says what happened: the missing shared library, or else the last line."""
+    """The line of an error text that says what happened: the missing shared library, or else the last
+    line."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return next((line for line in lines if 'cannot open shared object file' in line), lines[-1])
 
@@ -108,7 +133,10 @@ def report(library: Library, version: str | None, error: str) -> tuple[str, bool
         return f'{head}not installed (optional, extra "{library.extra}")', True
     if version is None and library.module == 'decord' and f"No module named '{library.module}'" in error:
         return f'{head}not installed (no wheel for this system; the other readers do its work)', True
-    said = f'{head}{"does not load" if version else "missing"}\n    {first_words(error)}\n    -> {remedy(library, error)}'
+    said = (
+        f'{head}{"does not load" if version else "missing"}\n    {first_words(error)}\n    ->'
+        f' {remedy(library, error)}'
+    )
     return said, library.extra is not None
 
 
@@ -117,12 +145,16 @@ def check_together(modules: Sequence[str]) -> str:
     error = try_import(modules)
     if not error:
         return ''
-    return (f'  {", ".join(modules)} load one by one, but not in one process\n    {first_words(error)}\n'
-            '    -> an environment that also holds other packages may mix builds: make clean-venv, make install')
+    return (
+        f'  {", ".join(modules)} load one by one, but not in one process\n    {first_words(error)}\n'
+        '    -> an environment that also holds other packages may mix builds: make clean-venv, make install'
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args(arguments)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         errors = list(pool.map(lambda library: try_import([library.module]), LIBRARIES))
@@ -132,13 +164,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line, usable = report(library, installed_version(library.distribution), error)
         good &= usable
         print(line)
-    together = check_together([library.module for library, error in zip(LIBRARIES, errors) if not error and library.extra is None])
+    together = check_together(
+        [library.module for library, error in zip(LIBRARIES, errors) if not error and library.extra is None]
+    )
     if together:
         print(together)
     if all(is_there(name) for name in ('opencv-python', 'opencv-python-headless')):
-        print('  opencv-python and opencv-python-headless are both installed and share one folder: uninstalling one breaks the other.\n'
-              '    -> make clean-venv, make install')
-    print('gfvideo can work here.' if good and not together else 'gfvideo cannot work here before this is mended.')
+        print(
+            '  opencv-python and opencv-python-headless are both installed and share one folder: uninstalling'
+            ' one breaks the other.\n    -> make clean-venv, make install'
+        )
+    print(
+        'gfvideo can work here.'
+        if good and not together
+        else 'gfvideo cannot work here before this is mended.'
+    )
     return 0 if good and not together else 1
 
 

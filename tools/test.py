@@ -2,11 +2,13 @@
 """Test a checkpoint on the test set of a config; of a config with stages, with the settings of the last one.
 
     python tools/test.py CONFIG CHECKPOINT
-    python tools/test.py CONFIG CHECKPOINT --exits exits.json --budget 0.6    # exits early, really; exits.json is of tools/calibrate.py
+    # exits early, really; exits.json is of tools/calibrate.py
+    python tools/test.py CONFIG CHECKPOINT --exits exits.json --budget 0.6
 
-With --exits the clips are tested one by one (--batch-size 1), so that ms is what one clip takes; beside what really happened stands what a
-replay on the predictions of all steps says should have happened.
+With --exits the clips are tested one by one (--batch-size 1), so that ms is what one clip takes; beside what
+really happened stands what a replay on the predictions of all steps says should have happened.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,24 +24,60 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint: a file or an http(s) address')
-    parser.add_argument('--work-dir', help='where the log and test_results.json go (default: work_dir of the config, or '
-                                           './work_dirs/<config name>)')
-    parser.add_argument('--stage', metavar='NAME', help="test with this stage's settings instead of the last one's")
-    parser.add_argument('--dump', metavar='FILE', help='also write the prediction of every clip to this .pkl file')
+    parser.add_argument(
+        '--work-dir',
+        help=(
+            'where the log and test_results.json go (default: work_dir of the config, or '
+            './work_dirs/<config name>)'
+        ),
+    )
+    parser.add_argument(
+        '--stage', metavar='NAME', help="test with this stage's settings instead of the last one's"
+    )
+    parser.add_argument(
+        '--dump', metavar='FILE', help='also write the prediction of every clip to this .pkl file'
+    )
     parser.add_argument('--exits', metavar='FILE', help='exit early, as this file of tools/calibrate.py says')
-    parser.add_argument('--budget', type=float, help='the setting of highest accuracy within this mean cost of a clip (default: the one '
-                                                     'that the file chose)')
-    parser.add_argument('--unit', choices=['gmacs', 'ms'], help='what --budget is in (default: as in the file)')
-    parser.add_argument('--no-replay', action='store_true', help='with --exits: do not run all steps beside, for the replay')
+    parser.add_argument(
+        '--budget',
+        type=float,
+        help=(
+            'the setting of highest accuracy within this mean cost of a clip (default: the one '
+            'that the file chose)'
+        ),
+    )
+    parser.add_argument(
+        '--unit', choices=['gmacs', 'ms'], help='what --budget is in (default: as in the file)'
+    )
+    parser.add_argument(
+        '--no-replay', action='store_true', help='with --exits: do not run all steps beside, for the replay'
+    )
     parser.add_argument('--split', metavar='NAME', help='test on this split of the prepared dataset')
-    parser.add_argument('--fold', metavar='K/N', help='test on the K-th of N parts of the split alone, K from 0')
-    parser.add_argument('--batch-size', type=int, help="clips tested at a time (default: the config's; with --exits 1)")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
-                        help='override config values, e.g. model.test_centres=random')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
+    parser.add_argument(
+        '--fold', metavar='K/N', help='test on the K-th of N parts of the split alone, K from 0'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, help="clips tested at a time (default: the config's; with --exits 1)"
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        default={},
+        help='override config values, e.g. model.test_centres=random',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='given by some launchers')
     args = parser.parse_args(arguments)
     if args.dump is not None and not args.dump.endswith(('.pkl', '.pickle')):
@@ -53,12 +91,20 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def stage_config(args: argparse.Namespace) -> Config:
     """The config to test with, ready for a Runner."""
     from gfvideo.engine import ConfigError, adapt_to_devices, expand_stages, load_config, select_stage
+
     cfg = load_config(args.config)
-    work_dir = args.work_dir or args.cfg_options.get('work_dir') or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
+    work_dir = (
+        args.work_dir
+        or args.cfg_options.get('work_dir')
+        or cfg.get('work_dir')
+        or os.path.join('work_dirs', Path(args.config).stem)
+    )
     cfg = select_stage(expand_stages(cfg, args.cfg_options), args.stage).cfg
     cfg.work_dir, cfg.load_from, cfg.resume = work_dir, None, False
     if cfg.get('test_dataloader') is None:
-        raise ConfigError(f'{args.config} has no test_dataloader; give it test_dataloader, test_cfg and test_evaluator')
+        raise ConfigError(
+            f'{args.config} has no test_dataloader; give it test_dataloader, test_cfg and test_evaluator'
+        )
     if cfg.get('default_scope') is None:
         cfg.default_scope = 'gfvideo'
     loader = cfg.test_dataloader
@@ -71,7 +117,15 @@ def stage_config(args: argparse.Namespace) -> Config:
         metrics = [cfg.test_evaluator] if isinstance(cfg.test_evaluator, dict) else cfg.test_evaluator
         cfg.test_evaluator = [*metrics, dict(type='DumpResults', out_file_path=args.dump)]
     # nothing but the test is built
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg', 'val_evaluator'):
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
         cfg[key] = None
     adapt_to_devices(cfg, args.launcher)
     return cfg
@@ -82,6 +136,7 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     from mmengine.runner import Runner
 
     from gfvideo.engine import Stage, check_stages, init_distributed, load_checkpoint, load_weights
+
     cfg = stage_config(args)
     if args.exits is not None:
         return test_exits(args, cfg)
@@ -99,9 +154,18 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     from mmengine.model import is_model_wrapper
     from mmengine.runner import Runner
 
-    from gfvideo.engine import ExitingRecognizer, Stage, check_exits, check_stages, init_distributed, load_checkpoint, load_weights
+    from gfvideo.engine import (
+        ExitingRecognizer,
+        Stage,
+        check_exits,
+        check_stages,
+        init_distributed,
+        load_checkpoint,
+        load_weights,
+    )
     from gfvideo.engine.exiting import same_clips
     from gfvideo.exits import ExitsFileError, read_exits
+
     calibration = read_exits(args.exits)
     try:
         setting = calibration.pick(budget=args.budget, unit=args.unit)
@@ -111,33 +175,71 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
     metric = dict(type='ExitAccuracy', costs=calibration.costs['gmacs'], stream=calibration.kind == 'stream')
-    cfg.test_evaluator = [metric, *(one for one in cfg.test_evaluator if one['type'] == 'DumpResults')] if args.dump else metric
+    cfg.test_evaluator = (
+        [metric, *(one for one in cfg.test_evaluator if one['type'] == 'DumpResults')]
+        if args.dump
+        else metric
+    )
     runner = Runner.from_cfg(cfg)
     recognizer = runner.model.module if is_model_wrapper(runner.model) else runner.model
     load_weights(recognizer, checkpoint, args.checkpoint)
     check_exits(calibration, recognizer.eval(), args.exits)
-    runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)      # a test needs no wrapper: each process its clips
+    # a test needs no wrapper: each process its clips
+    runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)
     fitted_here = same_clips(calibration, getattr(runner.test_dataloader.dataset, 'metainfo', None) or {})
-    results = finish(args, cfg, runner, checkpoint, runner.test(), exits=dict(
-        file=args.exits, budget=args.budget, unit=args.unit or calibration.unit, fitted_on=calibration.source.get('data'),
-        fitted_accuracy=setting.accuracy, fitted_costs=setting.costs, fitted_on_these_clips=fitted_here,
-        criterion=setting.exits.criterion, temperature=setting.exits.temperature))
+    results = finish(
+        args,
+        cfg,
+        runner,
+        checkpoint,
+        runner.test(),
+        exits=dict(
+            file=args.exits,
+            budget=args.budget,
+            unit=args.unit or calibration.unit,
+            fitted_on=calibration.source.get('data'),
+            fitted_accuracy=setting.accuracy,
+            fitted_costs=setting.costs,
+            fitted_on_these_clips=fitted_here,
+            criterion=setting.exits.criterion,
+            temperature=setting.exits.temperature,
+        ),
+    )
     if fitted_here and is_main_process():
-        print('WARNING: the exits were fitted on clips of this split, so these numbers flatter them; test on another split, or fit on a '
-              'part and test on the other (--fold 0/2 and 1/2)', file=sys.stderr)
+        print(
+            'WARNING: the exits were fitted on clips of this split, so these numbers flatter them; test on'
+            ' another split, or fit on a part and test on the other (--fold 0/2 and 1/2)',
+            file=sys.stderr,
+        )
     return results
 
 
-def finish(args: argparse.Namespace, cfg: Config, runner: Any, checkpoint: dict[str, Any], metrics: dict[str, Any], **more: Any
-           ) -> dict[str, Any]:
+def finish(
+    args: argparse.Namespace,
+    cfg: Config,
+    runner: Any,
+    checkpoint: dict[str, Any],
+    metrics: dict[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
     """Write and print what was tested on what, and the metrics."""
     from mmengine.dist import is_main_process
 
     from gfvideo.engine.checkpoint import plain, write_atomically
+
     dataset = getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}
-    results = plain(dict(config=args.config, checkpoint=args.checkpoint, stage=cfg.get('stage'), seed=checkpoint['meta'].get('seed'),
-                         dataset={key: value for key, value in dataset.items() if key != 'classes'},
-                         clips=len(runner.test_dataloader.dataset), metrics=metrics, **more))
+    results = plain(
+        dict(
+            config=args.config,
+            checkpoint=args.checkpoint,
+            stage=cfg.get('stage'),
+            seed=checkpoint['meta'].get('seed'),
+            dataset={key: value for key, value in dataset.items() if key != 'classes'},
+            clips=len(runner.test_dataloader.dataset),
+            metrics=metrics,
+            **more,
+        )
+    )
     if is_main_process():
         write_atomically(Path(cfg.work_dir) / 'test_results.json', json.dumps(results, indent=1).encode())
         print(table(results))
@@ -149,12 +251,28 @@ def table(results: dict[str, Any]) -> str:
     """Lines of text: what was tested on what, then a metric a line."""
     dataset = results['dataset']
     exits = results.get('exits') or {}
-    asked = 'as chosen in the file' if exits.get('budget') is None else f'budget {exits["budget"]:g} {exits["unit"]}'
-    head = {'checkpoint': results['checkpoint'], 'clips': results['clips'],
-            'exits': f'{exits["file"]}, {asked}; on the clips they were fitted on: {exits["fitted_accuracy"]:.4f} at '
-                     + ', '.join(f'{cost:.4g} {unit}' for unit, cost in exits['fitted_costs'].items()) if exits else None,
-            **{key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')}}
-    metrics = {name: f'{value:.4f}' if isinstance(value, float) else value for name, value in results['metrics'].items()}
+    asked = (
+        'as chosen in the file'
+        if exits.get('budget') is None
+        else f'budget {exits["budget"]:g} {exits["unit"]}'
+    )
+    head = {
+        'checkpoint': results['checkpoint'],
+        'clips': results['clips'],
+        'exits': (
+            f'{exits["file"]}, {asked}; on the clips they were fitted on: {exits["fitted_accuracy"]:.4f} at '
+            + ', '.join(f'{cost:.4g} {unit}' for unit, cost in exits['fitted_costs'].items())
+            if exits
+            else None
+        ),
+        **{
+            key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')
+        },
+    }
+    metrics = {
+        name: f'{value:.4f}' if isinstance(value, float) else value
+        for name, value in results['metrics'].items()
+    }
     width = max(map(len, [*head, *metrics])) + 2
     lines = [f'{key:<{width}}{value}' for key, value in head.items() if value is not None]
     return '\n'.join([*lines, '', *(f'{name:<{width}}{value}' for name, value in metrics.items())])
@@ -162,8 +280,9 @@ def table(results: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.engine import tell_faults
+
     with tell_faults():
         test(args)
 

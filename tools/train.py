@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Train a config: all its stages in order, or one of them."""
+
 from __future__ import annotations
 
 import argparse
@@ -16,22 +17,56 @@ ROOT = Path(__file__).resolve().parents[1]
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go, each stage in a folder of its name (default: work_dir of the '
-                                           'config, or ./work_dirs/<config name>)')
-    parser.add_argument('--stage', metavar='NAME', help='train this stage alone, from the finished stage before it')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
-                        help='go on where the run was cut off: finished stages are left out; with a PATH, from that checkpoint')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (bfloat16), on CPU or GPU')
+    parser.add_argument(
+        '--work-dir',
+        help=(
+            'where logs and checkpoints go, each stage in a folder of its name (default: work_dir of the '
+            'config, or ./work_dirs/<config name>)'
+        ),
+    )
+    parser.add_argument(
+        '--stage', metavar='NAME', help='train this stage alone, from the finished stage before it'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help=(
+            'go on where the run was cut off: finished stages are left out; with a PATH, from that checkpoint'
+        ),
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision (bfloat16), on CPU or GPU'
+    )
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale learning rates by the real batch size over auto_scale_lr.base_batch_size; a stage that trains '
-                             'the policy keeps its own')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help=(
+            'scale learning rates by the real batch size over auto_scale_lr.base_batch_size; a stage that'
+            ' trains the policy keeps its own'
+        ),
+    )
     parser.add_argument('--seed', type=int, help='random seed (default: that of the config)')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
-                        help='override config values, e.g. model.num_classes=3, in every stage; stages.STAGE.KEY=VALUE, with the name of a '
-                             'stage or its number from 0, in that one')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='what started the processes')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        default={},
+        help=(
+            'override config values, e.g. model.num_classes=3, in every stage; stages.STAGE.KEY=VALUE, with'
+            ' the name of a stage or its number from 0, in that one'
+        ),
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='given by some launchers')
     args = parser.parse_args(arguments)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -41,6 +76,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     """Set in a stage's config, in place, what the flags say."""
     from gfvideo.engine import adapt_to_devices, scale_rates
+
     if args.amp:
         cfg.merge_from_dict({'optim_wrapper.type': 'AutocastOptimWrapper'})
     if args.no_validate:
@@ -54,7 +90,16 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    from gfvideo.engine import check_pretrained, check_stages, expand_stages, init_distributed, load_config, run_stages, select_stage
+    from gfvideo.engine import (
+        check_pretrained,
+        check_stages,
+        expand_stages,
+        init_distributed,
+        load_config,
+        run_stages,
+        select_stage,
+    )
+
     cfg = load_config(args.config)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     stages = expand_stages(cfg, args.cfg_options)
@@ -66,7 +111,7 @@ def train(args: argparse.Namespace) -> None:
     check_pretrained(stages)
     check_stages(stages)
     resume = args.resume
-    if resume is None and stages[0].cfg.get('resume'):            # mmengine's own way of asking for it
+    if resume is None and stages[0].cfg.get('resume'):  # mmengine's own way of asking for it
         resume = stages[0].cfg.get('load_from') or 'auto'
     run_stages(stages, args.stage, resume)
 
@@ -91,9 +136,12 @@ def command() -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.engine import tell_faults
-    with tell_faults(resuming(sys.argv[1:] if arguments is None else [str(argument) for argument in arguments])):
+
+    with tell_faults(
+        resuming(sys.argv[1:] if arguments is None else [str(argument) for argument in arguments])
+    ):
         train(args)
 
 

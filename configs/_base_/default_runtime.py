@@ -10,9 +10,16 @@ default_hooks = dict(
     sync_buffers=dict(type='SyncBuffersHook'),
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='top1', rule='greater'))
+    checkpoint=dict(
+        type='SafeCheckpointHook', interval=1, max_keep_ckpts=3, save_best='top1', rule='greater'
+    ),
+)
 
-env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
 randomness = dict(seed=0, deterministic=False)
 
 log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)

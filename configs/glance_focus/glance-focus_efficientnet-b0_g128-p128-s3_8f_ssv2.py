@@ -1,3 +1,7 @@
-_base_ = ['../_base_/models/glance_focus_efficientnet_b0.py', '../_base_/datasets/something_something_v2.py',
-          '../_base_/schedules/three_stages_sgd_mobile.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/glance_focus_efficientnet_b0.py',
+    '../_base_/datasets/something_something_v2.py',
+    '../_base_/schedules/three_stages_sgd_mobile.py',
+    '../_base_/default_runtime.py',
+]
 train_cfg = dict(max_epochs=30)

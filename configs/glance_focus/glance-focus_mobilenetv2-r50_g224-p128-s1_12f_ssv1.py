@@ -1,6 +1,11 @@
 """Costs about what AdaFocus prints for 8+12 frames with patches of 128."""
-_base_ = ['../_base_/models/glance_focus_mobilenetv2_r50.py', '../_base_/datasets/something_something_v1.py',
-          '../_base_/schedules/three_stages_sgd.py', '../_base_/default_runtime.py']
+
+_base_ = [
+    '../_base_/models/glance_focus_mobilenetv2_r50.py',
+    '../_base_/datasets/something_something_v1.py',
+    '../_base_/schedules/three_stages_sgd.py',
+    '../_base_/default_runtime.py',
+]
 _frames = dict(type='SampleFrames', frames=12, strategy='segment')
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))
 val_dataloader = dict(dataset=dict(pipeline=[dict(_frames, test_mode=True), *_base_.test_pipeline[1:]]))

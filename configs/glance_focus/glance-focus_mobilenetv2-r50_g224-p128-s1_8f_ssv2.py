@@ -1,2 +1,6 @@
-_base_ = ['../_base_/models/glance_focus_mobilenetv2_r50.py', '../_base_/datasets/something_something_v2.py',
-          '../_base_/schedules/three_stages_sgd.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/glance_focus_mobilenetv2_r50.py',
+    '../_base_/datasets/something_something_v2.py',
+    '../_base_/schedules/three_stages_sgd.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,5 +1,9 @@
-_base_ = ['../_base_/models/glance_focus_mobilenetv2_r50.py', '../_base_/datasets/something_something_v1.py',
-          '../_base_/schedules/three_stages_sgd.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/glance_focus_mobilenetv2_r50.py',
+    '../_base_/datasets/something_something_v1.py',
+    '../_base_/schedules/three_stages_sgd.py',
+    '../_base_/default_runtime.py',
+]
 model = dict(patch_size=96)
 _frames = dict(type='SampleFrames', frames=16, strategy='segment')
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))

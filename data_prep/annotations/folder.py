@@ -1,14 +1,17 @@
-"""Sets without an annotation of their own form: class folders, lists of ``path label``, CSV files with columns.
+"""Sets without an annotation of their own form: class folders, lists of ``path label``, CSV files with
+columns.
 
-    train/jumping jacks/17.mp4                   class folders, below folders named as splits or not: read_folders
-    17.mp4 3                                     a list in one of the forms of gfvideo.data.manifest.LIST_FORMS: read_listing(..., form=...)
-    path,label,split                             a CSV with a header, columns in any order: read_listing(..., form='csv')
+    train/jumping jacks/17.mp4    class folders, below folders named as splits or not: read_folders
+    17.mp4 3                      a list in a form of gfvideo.data.manifest.LIST_FORMS: read_listing
+    path,label,split              a CSV with a header, columns in any order: read_listing
     clips/17.mp4,jumping jacks,train
 
-Labels are numbers from 0, or names; which of the two, the first row says and the others must follow. In a list, names may hold spaces where
-a class list is given. Classes are numbered as in the class list if there is one (``category.txt``, ``classes.txt`` or ``classInd.txt``
-beside the lists is taken by itself); else names are sorted, and numbers are their own names.
+Labels are numbers from 0, or names; which of the two, the first row says and the others must follow. In a
+list, names may hold spaces where a class list is given. Classes are numbered as in the class list if there is
+one (``category.txt``, ``classes.txt`` or ``classInd.txt`` beside the lists is taken by itself); else names
+are sorted, and numbers are their own names.
 """
+
 from __future__ import annotations
 
 import re
@@ -59,12 +62,14 @@ class FolderClip(Listed):
     Attributes:
         kind: ``'video'`` or ``'frames'``; None if the list does not say it.
     """
+
     kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row as written. ``label`` is text, '' for none."""
+
     line: int
     split: str
     path: str
@@ -72,13 +77,16 @@ class Row:
     kind: str | None
 
 
-# ------------------------------------------------------------------------------------------------------------------- class folders
+# ---------------------------------------------------------------------------------------------- class folders
+
 
 def read_folders(found: Found, split: str | None = None) -> Listing:
-    """The clips of ``<split>/<class>/<clip>``, or of ``<class>/<clip>`` with the name of their split; videos or folders of images.
+    """The clips of ``<split>/<class>/<clip>``, or of ``<class>/<clip>`` with the name of their split; videos
+    or folders of images.
 
     Args:
-        split: ``'train'``, ``'val'`` or ``'test'`` if the class folders are not below folders named as splits.
+        split: ``'train'``, ``'val'`` or ``'test'`` if the class folders are not below folders named as
+            splits.
 
     Returns:
         Clips sorted by path, with the path as id; classes are the names of the folders, sorted.
@@ -87,16 +95,29 @@ def read_folders(found: Found, split: str | None = None) -> Listing:
         AnnotationError: naming a path that does not fit, and what is expected.
     """
     _check_split(split)
-    paths = sorted((path, kind) for kind in ('video', 'frames') for paths in found.named(kind).values() for path in paths)
+    paths = sorted(
+        (path, kind) for kind in ('video', 'frames') for paths in found.named(kind).values() for path in paths
+    )
     holding = {str(parent) for path, _ in paths for parent in PurePosixPath(path).parents}
     stray = [path for path, kind in paths if kind == 'frames' and path in holding]
-    rows = [(*_place_in_tree(path, split), path, kind) for path, kind in paths if kind == 'video' or path not in holding]
+    rows = [
+        (*_place_in_tree(path, split), path, kind)
+        for path, kind in paths
+        if kind == 'video' or path not in holding
+    ]
     if not rows:
-        raise AnnotationError('the folder of videos holds no video and no folder of images; name the folder that holds the class folders')
+        raise AnnotationError(
+            'the folder of videos holds no video and no folder of images; name the folder that holds the'
+            ' class folders'
+        )
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     numbers = {name: number for number, name in enumerate(classes)}
     clips = [FolderClip(home, path, numbers[name], path, 1, kind) for home, name, path, kind in rows]
-    warnings = [f'{len(stray)} folders hold images beside their clips; the images are not used: {some(stray)}'] if stray else []
+    warnings = (
+        [f'{len(stray)} folders hold images beside their clips; the images are not used: {some(stray)}']
+        if stray
+        else []
+    )
     warnings += leaked(((clip.split, _without_split(clip.id, split)) for clip in clips), 'clips')
     warnings += check_classes(classes, clips)
     return Listing(classes, 'sorted', clips, count_splits(clip.split for clip in clips), warnings=warnings)
@@ -112,12 +133,20 @@ def _place_in_tree(path: str, split: str | None) -> tuple[str, str]:
     parts = path.split('/')
     if split is not None:
         if len(parts) != 2:
-            raise MisplacedError(f'{path}: does not stand at <class>/<clip>; move it, or give no split if the folders are named as splits')
+            raise MisplacedError(
+                f'{path}: does not stand at <class>/<clip>; move it, or give no split if the folders are'
+                ' named as splits'
+            )
         return split, parts[0]
     if len(parts) != 3:
-        raise MisplacedError(f'{path}: does not stand at <split>/<class>/<clip>; move it, or give the split if all are at <class>/<clip>')
+        raise MisplacedError(
+            f'{path}: does not stand at <split>/<class>/<clip>; move it, or give the split if all are at'
+            ' <class>/<clip>'
+        )
     if parts[0].lower() not in SPLIT_WORDS:
-        raise AnnotationError(f'{path}: {parts[0]!r} is no name of a split; name the folder {", ".join(SPLIT_WORDS)}')
+        raise AnnotationError(
+            f'{path}: {parts[0]!r} is no name of a split; name the folder {", ".join(SPLIT_WORDS)}'
+        )
     return SPLIT_WORDS[parts[0].lower()], parts[1]
 
 
@@ -125,22 +154,31 @@ def _without_split(path: str, split: str | None) -> str:
     return path if split is not None else path.partition('/')[2]
 
 
-# ------------------------------------------------------------------------------------------------------------------- lists and CSV
+# ---------------------------------------------------------------------------------------------- lists and CSV
 
-def read_listing(annotations: Path | Mapping[str, Path], form: str, *, classes: Path | Sequence[str] | None = None,
-                 split: str | None = None) -> Listing:
+
+def read_listing(
+    annotations: Path | Mapping[str, Path],
+    form: str,
+    *,
+    classes: Path | Sequence[str] | None = None,
+    split: str | None = None,
+) -> Listing:
     """Read lists of paths with labels.
 
     Args:
-        annotations: a folder with a file per split (``train.txt``, ``val.csv``, ``train_videofolder.txt``, …); or split -> file; or one
-            file, whose clips belong to ``split`` or, for a CSV, to the split that its column says.
+        annotations: a folder with a file per split (``train.txt``, ``val.csv``, ``train_videofolder.txt``,
+            …); or split -> file; or one file, whose clips belong to ``split`` or, for a CSV, to the split
+            that its column says.
         form: ``'csv'`` (columns path,label[,split]) or a form of ``LIST_FORMS``.
-        classes: class names in label order, or the file that lists them (one a line; JSON as ``gfvideo.data.manifest.read_classes`` reads).
+        classes: class names in label order, or the file that lists them (one a line; JSON as
+            ``gfvideo.data.manifest.read_classes`` reads).
         split: the split of the one file ``annotations``.
 
     Returns:
-        Clips of type :class:`FolderClip` whose ids are the paths as listed. ``label_order`` is the name of the class list, ``'given'``,
-        ``'sorted'`` (names without a class list) or ``'numbers'`` (numbers without one). Test rows of a CSV may lack a label.
+        Clips of type :class:`FolderClip` whose ids are the paths as listed. ``label_order`` is the name of
+        the class list, ``'given'``, ``'sorted'`` (names without a class list) or ``'numbers'`` (numbers
+        without one). Test rows of a CSV may lack a label.
 
     Raises:
         AnnotationError: naming file, line, value and remedy.
@@ -174,16 +212,25 @@ def _files(annotations: Path | Mapping[str, Path], split: str | None) -> list[tu
                 raise AnnotationError(f'{file}: there is no such file; correct the path')
         return list(annotations.items())
     stems = {home: [stem for stem, of in SPLIT_WORDS.items() if of == home] for home in SPLITS}
-    found = [(home, find_file(annotations, [name.format(stem) for stem in of for name in LIST_NAMES], required=False))
-             for home, of in stems.items()]
+    found = [
+        (
+            home,
+            find_file(annotations, [name.format(stem) for stem in of for name in LIST_NAMES], required=False),
+        )
+        for home, of in stems.items()
+    ]
     files = [(home, file) for home, file in found if file is not None]
     if not files:
-        raise AnnotationError(f'{annotations}: holds no list such as {", ".join(name.format("train") for name in LIST_NAMES)}; name the '
-                              'folder that does, or the files')
+        raise AnnotationError(
+            f'{annotations}: holds no list such as {", ".join(name.format("train") for name in LIST_NAMES)};'
+            ' name the folder that does, or the files'
+        )
     return files
 
 
-def _known_classes(annotations: Path | Mapping[str, Path], classes: Path | Sequence[str] | None) -> tuple[tuple[str, ...] | None, str]:
+def _known_classes(
+    annotations: Path | Mapping[str, Path], classes: Path | Sequence[str] | None
+) -> tuple[tuple[str, ...] | None, str]:
     """``(class names or None, where their order comes from)``."""
     if classes is None and isinstance(annotations, Path) and annotations.is_dir():
         classes = find_file(annotations, CLASS_LISTS, required=False)
@@ -191,7 +238,9 @@ def _known_classes(annotations: Path | Mapping[str, Path], classes: Path | Seque
         return None, ''
     if not isinstance(classes, Path):
         if not classes or isinstance(classes, str) or len(set(classes)) < len(classes):
-            raise ValueError(f'classes is {classes!r}; give the names, each once, or the path of the file that lists them')
+            raise ValueError(
+                f'classes is {classes!r}; give the names, each once, or the path of the file that lists them'
+            )
         return tuple(classes), 'given'
     if classes.suffix != '.json':
         return read_class_list(classes), classes.name
@@ -212,7 +261,9 @@ def _rows(file: Path, form: str, split: str | None, classes: Sequence[str] | Non
     for row in rows:
         earlier = lines.setdefault((row.split, row.path), row.line)
         if earlier != row.line:
-            raise AnnotationError(f'{file}:{row.line}: {row.path!r} stands on line {earlier} already; remove one')
+            raise AnnotationError(
+                f'{file}:{row.line}: {row.path!r} stands on line {earlier} already; remove one'
+            )
     return rows
 
 
@@ -222,30 +273,43 @@ def _csv_rows(file: Path, split: str | None) -> Iterator[Row]:
     at = columns_of(file, line, header, COLUMNS[:2] if split else COLUMNS, COLUMNS)
     for line, fields in rows:
         if len(fields) != len(header):
-            raise AnnotationError(f'{file}:{line}: the row has {len(fields)} fields, the header {len(header)}: {",".join(fields)!r}; quote '
-                                  'fields that hold a comma')
+            raise AnnotationError(
+                f'{file}:{line}: the row has {len(fields)} fields, the header {len(header)}:'
+                f' {",".join(fields)!r}; quote fields that hold a comma'
+            )
         home = SPLIT_WORDS.get(fields[at['split']].lower()) if 'split' in at else split
         if home is None or split not in (None, home):
             expected = ' or '.join(repr(word) for word, of in SPLIT_WORDS.items() if split in (None, of))
-            raise AnnotationError(f'{file}:{line}: split is {fields[at["split"]]!r}, expected {expected}; correct the row or move it')
+            raise AnnotationError(
+                f'{file}:{line}: split is {fields[at["split"]]!r}, expected {expected}; correct the row or'
+                ' move it'
+            )
         path, label = fields[at['path']], fields[at['label']]
         if not path:
             raise AnnotationError(f'{file}:{line}: the path is empty; give every clip its path')
         if not label and home != 'test':
-            raise AnnotationError(f'{file}:{line}: {path!r} in split {home!r} has no label; only test rows may lack it')
+            raise AnnotationError(
+                f'{file}:{line}: {path!r} in split {home!r} has no label; only test rows may lack it'
+            )
         yield Row(line, home, path, label, None)
 
 
 def _list_rows(file: Path, form: str, split: str, classes: Sequence[str] | None) -> Iterator[Row]:
-    """The rows of a list. The form's own parser reads lines that end in a number, so a name at the end is put aside first."""
-    tail_of: Callable[[str], str] = _last_word if classes is None else partial(_class_at_end, frozenset(classes))
+    """The rows of a list. The form's own parser reads lines that end in a number, so a name at the end is put
+    aside first."""
+    tail_of: Callable[[str], str] = (
+        _last_word if classes is None else partial(_class_at_end, frozenset(classes))
+    )
     for line, text in text_lines(file):
         tail = tail_of(text)
         try:
             row = LIST_FORMS[form](f'{file}:{line}', f'{text.removesuffix(tail)}0' if tail else text)
         except ValueError as error:
-            raise AnnotationError(f'{file}:{line}: {text!r} is no line of the form {form!r} ({_bare(error, file, line)}); correct the '
-                                  'line, name the form it has, or give the class list if labels are names with spaces') from error
+            raise AnnotationError(
+                f'{file}:{line}: {text!r} is no line of the form {form!r} ({_bare(error, file, line)});'
+                ' correct the line, name the form it has, or give the class list if labels are names with'
+                ' spaces'
+            ) from error
         yield Row(line, split, row.path, tail, 'frames' if form in FRAME_FORMS else 'video')
 
 
@@ -258,12 +322,14 @@ def _last_word(text: str) -> str:
 
 
 def _class_at_end(classes: frozenset[str], text: str) -> str:
-    """The longest class name that the line ends in, after a space or comma; the last word if there is none."""
+    """The longest class name that the line ends in, after a space or comma; the last word if there is
+    none."""
     starts = (match.end() for match in re.finditer(r'[\s,]', text))
     return next((text[start:] for start in starts if text[start:] in classes), _last_word(text))
 
 
-# ------------------------------------------------------------------------------------------------------------------------- labels
+# ----------------------------------------------------------------------------------------------------- labels
+
 
 def _labels_are_numbers(rows: Sequence[tuple[Path, Row]], classes: Sequence[str] | None) -> bool:
     first = next((row.label for _, row in rows if row.label), '')
@@ -275,48 +341,62 @@ def _numbers_as_names(rows: Sequence[tuple[Path, Row]]) -> tuple[str, ...]:
     numbers = {_number(file, row): (file, row) for file, row in rows if row.label}
     if 0 not in numbers:
         file, row = numbers[min(numbers)]
-        raise AnnotationError(f'{file}:{row.line}: {row.label!r} is the least label and no clip has the label 0; labels count from 0: '
-                              'subtract the least, or give the class list')
+        raise AnnotationError(
+            f'{file}:{row.line}: {row.label!r} is the least label and no clip has the label 0; labels count'
+            ' from 0: subtract the least, or give the class list'
+        )
     if max(numbers) >= 10 * len(rows) + 1000:
         file, row = numbers[max(numbers)]
-        raise AnnotationError(f'{file}:{row.line}: the label is {row.label!r} in a list of {len(rows)} clips; correct it, or give the '
-                              'class list')
+        raise AnnotationError(
+            f'{file}:{row.line}: the label is {row.label!r} in a list of {len(rows)} clips; correct it, or'
+            ' give the class list'
+        )
     return tuple(str(number) for number in range(max(numbers) + 1))
 
 
 def _number(file: Path, row: Row) -> int:
     number = whole_number(row.label)
     if number is None:
-        raise AnnotationError(f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, but the first label is a number; use '
-                              'numbers from 0 throughout, or names')
+        raise AnnotationError(
+            f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, but the first label is a number;'
+            ' use numbers from 0 throughout, or names'
+        )
     return number
 
 
-def _numbered(rows: Sequence[tuple[Path, Row]], classes: Sequence[str], by_number: bool) -> Iterator[FolderClip]:
+def _numbered(
+    rows: Sequence[tuple[Path, Row]], classes: Sequence[str], by_number: bool
+) -> Iterator[FolderClip]:
     numbers = {name: number for number, name in enumerate(classes)}
     for file, row in rows:
         label = None
         if row.label and by_number:
             label = _number(file, row)
             if label >= len(classes):
-                raise AnnotationError(f'{file}:{row.line}: the label of {row.path!r} is {label}, outside 0..{len(classes) - 1} '
-                                      f'({len(classes)} classes); labels count from 0')
+                raise AnnotationError(
+                    f'{file}:{row.line}: the label of {row.path!r} is {label}, outside 0..{len(classes) - 1} '
+                    f'({len(classes)} classes); labels count from 0'
+                )
         elif row.label:
             label = numbers.get(row.label)
             if label is None:
-                raise AnnotationError(f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, none of the {len(classes)} classes; '
-                                      'correct it or the class list')
+                raise AnnotationError(
+                    f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, none of the'
+                    f' {len(classes)} classes; correct it or the class list'
+                )
         yield FolderClip(row.split, row.path, label, str(file), row.line, row.kind)
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- match
+# ------------------------------------------------------------------------------------------------------ match
+
 
 def match(listing: Listing, found: Found) -> Iterator[Indexed]:
     """Give every clip the file or folder that its listed path means; in the order of the listing.
 
-    That is the one with the very path below the folder of videos; else the one whose path ends in the whole listed path, or which the
-    listed path ends in (an absolute path, or one with more folders); else the same without suffixes, as lists may leave them out or name
-    files before they were transcoded. A file that several listed paths would take in this loose way is given to none of them.
+    That is the one with the very path below the folder of videos; else the one whose path ends in the whole
+    listed path, or which the listed path ends in (an absolute path, or one with more folders); else the same
+    without suffixes, as lists may leave them out or name files before they were transcoded. A file that
+    several listed paths would take in this loose way is given to none of them.
     """
     results = [(clip, *_match_path(clip, listing, found)) for clip in listing.clips]
     claims: dict[str, set[str]] = {}
@@ -326,8 +406,12 @@ def match(listing: Listing, found: Found) -> Iterator[Indexed]:
     for clip, result, exact in results:
         claimed = claims.get(result.path, ())
         if len(claimed) > 1 and not exact:
-            result = ambiguous(clip, f'{result.path} would be the file of {some(sorted(claimed))}; list the paths as they are below the '
-                                     'folder of videos', result.kind)
+            result = ambiguous(
+                clip,
+                f'{result.path} would be the file of {some(sorted(claimed))}; list the paths as they are'
+                ' below the folder of videos',
+                result.kind,
+            )
         yield result
 
 
@@ -340,11 +424,20 @@ def _match_path(clip: FolderClip, listing: Listing, found: Found) -> tuple[Index
         paths = sorted({path for name in (base.name, base.stem) for path in named.get(name, ())})
         if wanted in paths:
             return Indexed(clip.split, clip.id, clip.label, wanted, kind), True
-        loose = [path for path in paths if _is_tail(wanted, path)] or [path for path in paths if _is_tail(*map(_bare_path, (wanted, path)))]
+        loose = [path for path in paths if _is_tail(wanted, path)] or [
+            path for path in paths if _is_tail(*map(_bare_path, (wanted, path)))
+        ]
         if loose:
             return given(clip, loose, kind, class_of(listing, clip)), False
-    return missing(clip, f'no file or folder {wanted!r} is there; get the file, or name the folder that the listed paths start from',
-                   clip.kind or 'video'), False
+    return (
+        missing(
+            clip,
+            f'no file or folder {wanted!r} is there; get the file, or name the folder that the listed paths'
+            ' start from',
+            clip.kind or 'video',
+        ),
+        False,
+    )
 
 
 def _is_tail(one: str, other: str) -> bool:
@@ -353,5 +446,6 @@ def _is_tail(one: str, other: str) -> bool:
 
 
 def _bare_path(path: str) -> str:
-    """The path without the suffix of its file; a suffix is short and begins with a letter, so that ``take.01`` has none."""
+    """The path without the suffix of its file; a suffix is short and begins with a letter, so that
+    ``take.01`` has none."""
     return re.sub(r'\.[A-Za-z][A-Za-z0-9]{1,4}$', '', path)

@@ -1,10 +1,13 @@
-"""Unpack archives as they are downloaded: tar in any compression, zip, files split in parts, zips that hold parts.
+"""Unpack archives as they are downloaded: tar in any compression, zip, files split in parts, zips that hold
+parts.
 
-Members are read one after the other and written under temporary names first, so that a file with its final name is whole. A member whose
-name leads out of the folder stops the run before anything is written for it; links and devices are passed over and counted; members whose
-name the file system cannot hold are named. Nothing is written that would leave the disk without room: a zip says beforehand how much it
-needs, of other archives each member is compared with what is free.
+Members are read one after the other and written under temporary names first, so that a file with its final
+name is whole. A member whose name leads out of the folder stops the run before anything is written for it;
+links and devices are passed over and counted; members whose name the file system cannot hold are named.
+Nothing is written that would leave the disk without room: a zip says beforehand how much it needs, of other
+archives each member is compared with what is free.
 """
+
 from __future__ import annotations
 
 import bz2
@@ -32,19 +35,35 @@ from data_prep.common.scanning import LeftOut, is_archive, note_suffix
 __all__ = ['ArchiveError', 'Unpacked', 'Volume', 'find_volumes', 'unpack']
 
 PART = re.compile(r'(?P<stem>.+?)(?:-|\.part|\.)(?P<number>\d{2,3}|[a-z]{2})')
-DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}          # by what a stream begins with
+# by what a stream begins with
+DECOMPRESSORS = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ': lzma.open}
 BLOCK = 2**20
-SPARE = 64 * 2**20                                                    # bytes that are left free
-LONGEST_HEADER = 2**20                                                # of a member's name and its like, which tarfile keeps in memory
-UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError, struct.error, UnicodeDecodeError,
-              OverflowError)                                          # what the modules of Python throw at damaged archives
-UNNAMEABLE = {errno.ENAMETOOLONG: 'the name is longer than the file system allows', errno.EILSEQ: 'the file system takes no such name',
-              errno.EINVAL: 'the file system takes no such name', errno.ENOTDIR: 'a file stands where the name needs a folder',
-              errno.EEXIST: 'a file stands where the name needs a folder', errno.EISDIR: 'a folder has that name already'}
+SPARE = 64 * 2**20  # bytes that are left free
+LONGEST_HEADER = 2**20  # of a member's name and its like, which tarfile keeps in memory
+UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    UnicodeDecodeError,
+    OverflowError,
+)  # what the modules of Python throw at damaged archives
+UNNAMEABLE = {
+    errno.ENAMETOOLONG: 'the name is longer than the file system allows',
+    errno.EILSEQ: 'the file system takes no such name',
+    errno.EINVAL: 'the file system takes no such name',
+    errno.ENOTDIR: 'a file stands where the name needs a folder',
+    errno.EEXIST: 'a file stands where the name needs a folder',
+    errno.EISDIR: 'a folder has that name already',
+}
 
 
 class ArchiveError(ValueError):
-    """An archive is cut off, damaged, incomplete or not to be trusted; the message names it, the member and the remedy."""
+    """An archive is cut off, damaged, incomplete or not to be trusted; the message names it, the member and
+    the remedy."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,7 @@ class Volume:
         name: for messages and for the folder it is unpacked in.
         parts: (file, member): the file, and the member of it if the part stands in a zip.
     """
+
     name: str
     parts: tuple[tuple[str, str | None], ...]
 
@@ -63,7 +83,10 @@ class Volume:
 
     def key(self) -> str:
         """Changes when a file of it changes."""
-        return ' '.join(f'{os.path.basename(file)}:{os.stat(file).st_size}:{os.stat(file).st_mtime_ns}' for file, _ in self.parts)
+        return ' '.join(
+            f'{os.path.basename(file)}:{os.stat(file).st_size}:{os.stat(file).st_mtime_ns}'
+            for file, _ in self.parts
+        )
 
 
 @dataclass(frozen=True)
@@ -71,10 +94,12 @@ class Unpacked:
     """What came out of a volume.
 
     Attributes:
-        written, there, passed_over: how many files are new, were there already, are no clips (links, devices, other kinds of files).
+        written, there, passed_over: how many files are new, were there already, are no clips (links, devices,
+            other kinds of files).
         refused: (member, why) of those that can have no file of their name.
         left_out: of the files passed over, those that are not hidden, by suffix.
     """
+
     written: int = 0
     there: int = 0
     passed_over: int = 0
@@ -95,7 +120,9 @@ class _Checked(io.RawIOBase):
 
     def __init__(self, stream: io.BufferedReader):
         start = stream.peek(6)
-        self._stream = next((opener(stream) for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), stream)
+        self._stream = next(
+            (opener(stream) for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), stream
+        )
 
     def readable(self) -> bool:
         return True
@@ -104,10 +131,10 @@ class _Checked(io.RawIOBase):
         try:
             data = self._stream.read(len(buffer))
         except (zlib.error, lzma.LZMAError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:                          # of the disk
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk
                 raise
             raise _Corrupt(error) from error
-        buffer[:len(data)] = data
+        buffer[: len(data)] = data
         return len(data)
 
 
@@ -129,7 +156,7 @@ class _Chain(io.RawIOBase):
                 self._current = opener()
             data = self._current.read(len(buffer))
             if data:
-                buffer[:len(data)] = data
+                buffer[: len(data)] = data
                 return len(data)
             self._current.close()
             self._current = None
@@ -162,10 +189,14 @@ def find_volumes(files: Sequence[Path]) -> list[Volume]:
             volumes.append(Volume(_stem(file.name), ((str(file), None),)))
     for stem, numbered in parts.items():
         if stem.lower().endswith('.zip'):
-            raise ArchiveError(f'{stem}: parts of a zip are not read one after the other; join them first: '
-                               f'cat {os.path.basename(stem)}.* > {os.path.basename(stem)}')
+            raise ArchiveError(
+                f'{stem}: parts of a zip are not read one after the other; join them first: '
+                f'cat {os.path.basename(stem)}.* > {os.path.basename(stem)}'
+            )
         _check_numbers(stem, sorted(numbered))
-        volumes.append(Volume(_stem(os.path.basename(stem)), tuple(numbered[number] for number in sorted(numbered))))
+        volumes.append(
+            Volume(_stem(os.path.basename(stem)), tuple(numbered[number] for number in sorted(numbered)))
+        )
     volumes.sort(key=lambda volume: volume.parts)
     return _with_distinct_names(volumes)
 
@@ -178,10 +209,18 @@ def _parts_inside(file: Path) -> list[str]:
     """Members of a zip that are parts of an archive; none if it holds the clips themselves."""
     try:
         with zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if not name.endswith('/') and not PurePosixPath(name).name.startswith('.')]
+            names = [
+                name
+                for name in archive.namelist()
+                if not name.endswith('/') and not PurePosixPath(name).name.startswith('.')
+            ]
     except (*UNREADABLE, OSError) as error:
         raise ArchiveError(f'{file}: not a whole zip ({error}); download it again') from error
-    of_parts = [name for name in names if is_archive(PurePosixPath(name).name) and not _is_whole_name(PurePosixPath(name).name)]
+    of_parts = [
+        name
+        for name in names
+        if is_archive(PurePosixPath(name).name) and not _is_whole_name(PurePosixPath(name).name)
+    ]
     return of_parts if len(of_parts) == len(names) else []
 
 
@@ -191,14 +230,23 @@ def _stem(name: str) -> str:
 
 def _check_numbers(stem: str, numbers: list[str]) -> None:
     """Parts count 00, 01, … or aa, ab, …; a gap means that a download is missing."""
+
     def value(number: str) -> int:
-        return int(number) if number.isdigit() else sum((ord(c) - 97) * 26 ** i for i, c in enumerate(reversed(number)))
+        return (
+            int(number)
+            if number.isdigit()
+            else sum((ord(c) - 97) * 26**i for i, c in enumerate(reversed(number)))
+        )
 
     if value(numbers[0]) not in (0, 1):
-        raise ArchiveError(f'{stem}: the first part found is {numbers[0]}; the parts before it are missing, download them')
+        raise ArchiveError(
+            f'{stem}: the first part found is {numbers[0]}; the parts before it are missing, download them'
+        )
     for one, other in zip(numbers, numbers[1:]):
         if value(other) != value(one) + 1:
-            raise ArchiveError(f'{stem}: part {other} follows part {one}; those between them are missing, download them')
+            raise ArchiveError(
+                f'{stem}: part {other} follows part {one}; those between them are missing, download them'
+            )
 
 
 def _with_distinct_names(volumes: list[Volume]) -> list[Volume]:
@@ -207,13 +255,22 @@ def _with_distinct_names(volumes: list[Volume]) -> list[Volume]:
     result = []
     for volume in volumes:
         folder = os.path.basename(os.path.dirname(volume.parts[0][0]))
-        result.append(Volume(f'{folder}/{volume.name}', volume.parts) if names.count(volume.name) > 1 else volume)
+        result.append(
+            Volume(f'{folder}/{volume.name}', volume.parts) if names.count(volume.name) > 1 else volume
+        )
     return result
 
 
 # ---- unpacking
 
-def unpack(volume: Volume, folder: Path, temporary: Path, largest: int, wanted: Callable[[str], bool] = lambda name: True) -> Unpacked:
+
+def unpack(
+    volume: Volume,
+    folder: Path,
+    temporary: Path,
+    largest: int,
+    wanted: Callable[[str], bool] = lambda name: True,
+) -> Unpacked:
     """Write the members of ``volume`` into ``folder``; those that stand there whole are left.
 
     Args:
@@ -240,8 +297,10 @@ def unpack(volume: Volume, folder: Path, temporary: Path, largest: int, wanted: 
                 continue
             parts = _safe(volume, name)
             if size > largest:
-                raise ArchiveError(f'{volume.name}: member {name!r} has {size} bytes, more than the {largest} allowed; raise --max-member '
-                                   'if that is right')
+                raise ArchiveError(
+                    f'{volume.name}: member {name!r} has {size} bytes, more than the {largest} allowed; raise'
+                    ' --max-member if that is right'
+                )
             target = folder.joinpath(*parts)
             why = spellings.clash(parts) or _unnameable(target)
             if why is not None:
@@ -253,11 +312,15 @@ def unpack(volume: Volume, folder: Path, temporary: Path, largest: int, wanted: 
                 counts['written'] += 1
     except _Corrupt as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise ArchiveError(f'{volume.name}: damaged after {count} members ({error}); download it again: what was unpacked is removed, for '
-                           'nobody knows which of it is right') from error
+        raise ArchiveError(
+            f'{volume.name}: damaged after {count} members ({error}); download it again: what was unpacked is'
+            ' removed, for nobody knows which of it is right'
+        ) from error
     except UNREADABLE as error:
-        raise ArchiveError(f'{volume.name}: damaged or cut off after {count} members ({error}); download it again: what was unpacked '
-                           'stays') from error
+        raise ArchiveError(
+            f'{volume.name}: damaged or cut off after {count} members ({error}); download it again: what was'
+            ' unpacked stays'
+        ) from error
     if not count:
         raise ArchiveError(f'{volume.name}: holds nothing; is it an archive?')
     return Unpacked(**counts, refused=tuple(refused), left_out=left_out)
@@ -272,24 +335,32 @@ def _check_room(volume: Volume, folder: Path, disk: Path, wanted: Callable[[str]
     """Of a zip, whose table tells all sizes beforehand."""
     if not _is_zip(volume):
         return
-    sizes = [size for name, size, opener in _members(volume)
-             if opener is not None and wanted(_last(name)) and not _has_size(folder.joinpath(*_safe(volume, name)), size)]
+    sizes = [
+        size
+        for name, size, opener in _members(volume)
+        if opener is not None
+        and wanted(_last(name))
+        and not _has_size(folder.joinpath(*_safe(volume, name)), size)
+    ]
     _demand(volume, f'{len(sizes)} files to be unpacked', sum(sizes), disk)
 
 
 def _has_size(file: Path, size: int) -> bool:
     try:
         return file.is_file() and file.stat().st_size == size
-    except OSError:                                                  # a name that no file can have
+    except OSError:  # a name that no file can have
         return False
 
 
 def _demand(volume: Volume, what: str, size: int, disk: Path) -> None:
     free = shutil.disk_usage(disk).free
     if size + SPARE > free:
-        raise ArchiveError(f'{volume.name}: {what} would take {_amount(size)}, and {_amount(free)} are free in {disk}, of which '
-                           f'{_amount(SPARE)} are kept; make room there and run the same command again (what is unpacked stays), or '
-                           'name an --out on a larger disk. If the archive should not be as large as that, do not trust it')
+        raise ArchiveError(
+            f'{volume.name}: {what} would take {_amount(size)}, and {_amount(free)} are free in {disk}, of'
+            f' which {_amount(SPARE)} are kept; make room there and run the same command again (what is'
+            ' unpacked stays), or name an --out on a larger disk. If the archive should not be as large as'
+            ' that, do not trust it'
+        )
 
 
 def _amount(size: int) -> str:
@@ -308,7 +379,7 @@ def _unnameable(target: Path) -> str | None:
         if error.errno not in UNNAMEABLE:
             raise
         return UNNAMEABLE[error.errno]
-    except ValueError as error:                                      # a NUL, or letters that the system's encoding lacks
+    except ValueError as error:  # a NUL, or letters that the system's encoding lacks
         return f'the file system takes no such name ({error})'
     return None
 
@@ -320,7 +391,8 @@ class _Spellings:
         self._first: dict[str, str] | None = {} if _folds_case(folder) else None
 
     def clash(self, parts: Sequence[str]) -> str | None:
-        """Why the member cannot have its name, if an earlier one has it, or its folder's, in another spelling."""
+        """Why the member cannot have its name, if an earlier one has it, or its folder's, in another
+        spelling."""
         for end in range(1, len(parts) + 1) if self._first is not None else ():
             name = '/'.join(parts[:end])
             first = self._first.setdefault(unicodedata.normalize('NFC', name).casefold(), name)
@@ -339,7 +411,8 @@ def _folds_case(folder: Path) -> bool:
 
 
 class _Header(tarfile.TarInfo):
-    """Of a member. By itself, tarfile takes a damaged header, or the end of the file instead of one, for the end of the archive."""
+    """Of a member. By itself, tarfile takes a damaged header, or the end of the file instead of one, for the
+    end of the archive."""
 
     @classmethod
     def frombuf(cls, *args: object) -> tarfile.TarInfo:
@@ -352,7 +425,7 @@ class _Header(tarfile.TarInfo):
     def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:                                # the mark at its end
+        except tarfile.EOFHeaderError:  # the mark at its end
             raise
         except tarfile.InvalidHeaderError as error:
             raise _Corrupt(f'{error} where a member should begin') from error
@@ -365,16 +438,29 @@ def _members(volume: Volume) -> Iterator[tuple[str, int, Callable[[], BinaryIO] 
     if _is_zip(volume):
         with zipfile.ZipFile(volume.parts[0][0]) as archive:
             for info in archive.infolist():
-                plain = not info.is_dir() and (info.external_attr >> 28) in (0, 0o10)        # the high bits are Unix's kind of file
+                # the high bits are Unix's kind of file
+                plain = not info.is_dir() and (info.external_attr >> 28) in (0, 0o10)
                 if not info.is_dir():
-                    yield info.filename, info.file_size, (lambda info=info: archive.open(info)) if plain else None
+                    yield (
+                        info.filename,
+                        info.file_size,
+                        (lambda info=info: archive.open(info)) if plain else None,
+                    )
         return
-    with volume.open() as stream, _Checked(stream) as data, tarfile.open(fileobj=data, mode='r|', tarinfo=_Header) as archive:
+    with (
+        volume.open() as stream,
+        _Checked(stream) as data,
+        tarfile.open(fileobj=data, mode='r|', tarinfo=_Header) as archive,
+    ):
         while (info := archive.next()) is not None:
-            archive.members.clear()                                   # it would keep millions of them
+            archive.members.clear()  # it would keep millions of them
             if not info.isdir():
-                yield info.name, info.size, (lambda info=info: archive.extractfile(info)) if info.isreg() else None
-        while data.read(BLOCK):                                       # the checksum stands at the end
+                yield (
+                    info.name,
+                    info.size,
+                    (lambda info=info: archive.extractfile(info)) if info.isreg() else None,
+                )
+        while data.read(BLOCK):  # the checksum stands at the end
             pass
 
 
@@ -386,20 +472,29 @@ def _is_zip(volume: Volume) -> bool:
 def _safe(volume: Volume, name: str) -> tuple[str, ...]:
     path = PurePosixPath(name.replace('\\', '/'))
     if path.is_absolute() or '..' in path.parts or re.match(r'[A-Za-z]:', name):
-        raise ArchiveError(f'{volume.name}: member {name!r} leads out of the folder it is unpacked in; this is no archive of the dataset, '
-                           'do not trust it')
+        raise ArchiveError(
+            f'{volume.name}: member {name!r} leads out of the folder it is unpacked in; this is no archive of'
+            ' the dataset, do not trust it'
+        )
     return path.parts
 
 
-def _write(volume: Volume, name: str, size: int, opener: Callable[[], BinaryIO], target: Path, temporary: Path) -> None:
+def _write(
+    volume: Volume, name: str, size: int, opener: Callable[[], BinaryIO], target: Path, temporary: Path
+) -> None:
     _demand(volume, f'member {name!r}', size, temporary.parent)
     left = size
     with opener() as source, temporary.open('wb') as out:
         while block := source.read(min(BLOCK, left + 1)):
             left -= len(block)
             if left < 0:
-                raise ArchiveError(f'{volume.name}: member {name!r} is larger than the {size} bytes it claims; do not trust it')
+                raise ArchiveError(
+                    f'{volume.name}: member {name!r} is larger than the {size} bytes it claims; do not'
+                    ' trust it'
+                )
             out.write(block)
     if left:
-        raise ArchiveError(f'{volume.name}: member {name!r} ends {left} bytes early; download the archive again')
+        raise ArchiveError(
+            f'{volume.name}: member {name!r} ends {left} bytes early; download the archive again'
+        )
     os.replace(temporary, target)

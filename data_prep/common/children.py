@@ -1,4 +1,5 @@
 """Run a program with a time limit; nothing it starts outlives the limit, or the process that waits for it."""
+
 from __future__ import annotations
 
 import ctypes
@@ -14,16 +15,19 @@ from functools import cache
 
 __all__ = ['KILLED', 'TRIES', 'Finished', 'die_with_parent', 'end_group', 'run_child', 'start_child']
 
-ORPHAN = 'test "$PPID" = "$0" || exit 1; exec "$@"'                   # the parent may end before anyone asks to be told
-PR_SET_PDEATHSIG = 1                                                  # linux/prctl.h
+ORPHAN = 'test "$PPID" = "$0" || exit 1; exec "$@"'  # the parent may end before anyone asks to be told
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 KEPT_STDERR = 4000
-KILLED = tuple(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))      # a cluster ends all of a job's
-TRIES = 3                                                             # of a program that something else kills: who is short of memory, say
+# a cluster ends all of a job's
+KILLED = tuple(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+TRIES = 3  # of a program that something else kills: who is short of memory, say
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a program ended: its exit status (None: at the time limit) and the end of what it wrote to stderr."""
+    """How a program ended: its exit status (None: at the time limit) and the end of what it wrote to
+    stderr."""
+
     status: int | None
     stderr: str
 
@@ -61,23 +65,29 @@ def die_with_parent(parent: int | None = None) -> None:
 
 
 def start_child(argv: Sequence[str], **pipes: int) -> subprocess.Popen:
-    """Start a program at the head of a process group of its own, which ends with this process. No shell reads words of ``argv``.
+    """Start a program at the head of a process group of its own, which ends with this process. No shell reads
+    words of ``argv``.
 
-    setpriv asks for that end where it can: the memory of this process then need not be copied for a function between fork and exec, which
-    takes longer than the start of a program.
+    setpriv asks for that end where it can: the memory of this process then need not be copied for a function
+    between fork and exec, which takes longer than the start of a program.
     """
     if _PRCTL is None:
         return subprocess.Popen(list(argv), start_new_session=True, **pipes)
     wrapper = _setpriv()
     if wrapper:
-        return subprocess.Popen([*wrapper, '/bin/sh', '-c', ORPHAN, str(os.getpid()), *argv], start_new_session=True, **pipes)
+        return subprocess.Popen(
+            [*wrapper, '/bin/sh', '-c', ORPHAN, str(os.getpid()), *argv], start_new_session=True, **pipes
+        )
     parent = os.getpid()
-    return subprocess.Popen(list(argv), start_new_session=True, preexec_fn=lambda: die_with_parent(parent), **pipes)
+    return subprocess.Popen(
+        list(argv), start_new_session=True, preexec_fn=lambda: die_with_parent(parent), **pipes
+    )
 
 
 @cache
 def _setpriv() -> tuple[str, ...]:
-    """The words before a command line with which setpriv (util-linux) runs it; none if it is not there or cannot."""
+    """The words before a command line with which setpriv (util-linux) runs it; none if it is not there or
+    cannot."""
     path = shutil.which('setpriv')
     if path is None:
         return ()
@@ -95,14 +105,15 @@ def end_group(child: subprocess.Popen) -> None:
     child.wait()
     for pipe in (child.stdin, child.stdout, child.stderr):
         if pipe is not None:
-            with suppress(BrokenPipeError):                           # it ended before it read all that was written
+            with suppress(BrokenPipeError):  # it ended before it read all that was written
                 pipe.close()
 
 
 def run_child(argv: Sequence[str], time_limit: float) -> Finished:
     """Run a program to its end, at most ``time_limit`` seconds; then its whole process group is killed.
 
-    One that is killed from outside is run again, :data:`TRIES` times in all: that says nothing about what it worked on.
+    One that is killed from outside is run again, :data:`TRIES` times in all: that says nothing about what it
+    worked on.
     """
     for _ in range(TRIES):
         finished = _run_once(argv, time_limit)

@@ -1,4 +1,5 @@
 """The command line that the preparation scripts share."""
+
 from __future__ import annotations
 
 import argparse
@@ -37,7 +38,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=26, width=min(120, int(os.environ.get('COLUMNS', 120))))
 
 
-def parser(description: str, *, annotations: str, max_failed: float, to: str | None = 'video') -> argparse.ArgumentParser:
+def parser(
+    description: str, *, annotations: str, max_failed: float, to: str | None = 'video'
+) -> argparse.ArgumentParser:
     """The flags of every script.
 
     Args:
@@ -47,36 +50,129 @@ def parser(description: str, *, annotations: str, max_failed: float, to: str | N
         to: default of ``--to``; None: the script decides.
     """
     flags = argparse.ArgumentParser(description=description, formatter_class=_Help)
-    flags.add_argument('--videos', type=Path, nargs='+', required=True, metavar='PATH',
-                       help='folder of the videos or of the folders of frames, or the archives as downloaded; never changed')
-    flags.add_argument('--also', type=_suffixes, default=(), metavar='SUFFIX,…',
-                       help=f'suffixes of files to take for videos beside {" ".join(VIDEOS)}, e.g. .gif,.ogv; "none": files without one')
+    flags.add_argument(
+        '--videos',
+        type=Path,
+        nargs='+',
+        required=True,
+        metavar='PATH',
+        help='folder of the videos or of the folders of frames, or the archives as downloaded; never changed',
+    )
+    flags.add_argument(
+        '--also',
+        type=_suffixes,
+        default=(),
+        metavar='SUFFIX,…',
+        help=(
+            f'suffixes of files to take for videos beside {" ".join(VIDEOS)}, e.g. .gif,.ogv; "none": files'
+            ' without one'
+        ),
+    )
     flags.add_argument('--annotations', type=Path, metavar='DIR', help=annotations)
-    flags.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the prepared dataset goes')
+    flags.add_argument(
+        '--out', type=Path, required=True, metavar='DIR', help='where the prepared dataset goes'
+    )
     flags.add_argument('--name', help='name of the dataset (default: the name of the folder --out)')
-    flags.add_argument('--steps', type=_steps, default=STEPS, metavar='STEP,…',
-                       help='of unpack,index,verify,transcode,frames,lists,stats (default: all); one that is done before is not repeated')
-    flags.add_argument('--to', choices=('video', 'frames', 'original'), default=to,
-                       help='transcode to small videos with dense key frames, write JPEG frames, or keep the files'
-                            + (f' (default: {to})' if to else ''))
+    flags.add_argument(
+        '--steps',
+        type=_steps,
+        default=STEPS,
+        metavar='STEP,…',
+        help=(
+            'of unpack,index,verify,transcode,frames,lists,stats (default: all); one that is done before is'
+            ' not repeated'
+        ),
+    )
+    flags.add_argument(
+        '--to',
+        choices=('video', 'frames', 'original'),
+        default=to,
+        help='transcode to small videos with dense key frames, write JPEG frames, or keep the files'
+        + (f' (default: {to})' if to else ''),
+    )
     encoding = flags.add_argument_group('encoding')
-    encoding.add_argument('--short-side', type=int, default=256, metavar='PIXELS', help='never enlarged; 0: keep (default: %(default)s)')
-    encoding.add_argument('--gop', type=int, default=8, metavar='FRAMES', help='from key frame to key frame (default: %(default)s)')
-    encoding.add_argument('--all-intra', action='store_true', help='only key frames, as --gop 1: fastest to read, 1.5 times the bytes')
-    encoding.add_argument('--crf', type=int, default=20, help='constant rate factor of x264, less is better (default: %(default)s)')
-    encoding.add_argument('--quality', type=int, default=2, help='of JPEG, 2 (best) to 31 (default: %(default)s)')
-    encoding.add_argument('--ffmpeg', metavar='PROGRAM', help='default: the one on PATH, else that of the package imageio-ffmpeg')
+    encoding.add_argument(
+        '--short-side',
+        type=int,
+        default=256,
+        metavar='PIXELS',
+        help='never enlarged; 0: keep (default: %(default)s)',
+    )
+    encoding.add_argument(
+        '--gop',
+        type=int,
+        default=8,
+        metavar='FRAMES',
+        help='from key frame to key frame (default: %(default)s)',
+    )
+    encoding.add_argument(
+        '--all-intra',
+        action='store_true',
+        help='only key frames, as --gop 1: fastest to read, 1.5 times the bytes',
+    )
+    encoding.add_argument(
+        '--crf',
+        type=int,
+        default=20,
+        help='constant rate factor of x264, less is better (default: %(default)s)',
+    )
+    encoding.add_argument(
+        '--quality', type=int, default=2, help='of JPEG, 2 (best) to 31 (default: %(default)s)'
+    )
+    encoding.add_argument(
+        '--ffmpeg',
+        metavar='PROGRAM',
+        help='default: the one on PATH, else that of the package imageio-ffmpeg',
+    )
     spreading = flags.add_argument_group('spreading')
-    spreading.add_argument('--workers', type=int, default=_cores(), metavar='N', help='processes (default: one per core, %(default)s)')
-    spreading.add_argument('--dask', metavar='ADDRESS', help='of a Dask scheduler; its workers do the work instead')
-    spreading.add_argument('--shard', type=_shard, metavar='I/N',
-                           help='do share I (from 0) of N; without the flag the variables of a Slurm array job are read')
+    spreading.add_argument(
+        '--workers',
+        type=int,
+        default=_cores(),
+        metavar='N',
+        help='processes (default: one per core, %(default)s)',
+    )
+    spreading.add_argument(
+        '--dask', metavar='ADDRESS', help='of a Dask scheduler; its workers do the work instead'
+    )
+    spreading.add_argument(
+        '--shard',
+        type=_shard,
+        metavar='I/N',
+        help='do share I (from 0) of N; without the flag the variables of a Slurm array job are read',
+    )
     limits = flags.add_argument_group('limits')
-    limits.add_argument('--time-limit', type=float, default=600.0, metavar='S', help='seconds for one clip (default: %(default)g)')
-    limits.add_argument('--min-frames', type=int, default=1, metavar='N', help='shorter clips are left out (default: %(default)s)')
-    limits.add_argument('--max-failed', type=float, default=max_failed, metavar='SHARE',
-                        help=f'exit with status {TOO_MANY_FAILED} if more of the listed clips cannot be used (default: %(default)s)')
-    limits.add_argument('--max-member', type=float, default=4.0, metavar='GIB', help='largest file in an archive (default: %(default)g)')
+    limits.add_argument(
+        '--time-limit',
+        type=float,
+        default=600.0,
+        metavar='S',
+        help='seconds for one clip (default: %(default)g)',
+    )
+    limits.add_argument(
+        '--min-frames',
+        type=int,
+        default=1,
+        metavar='N',
+        help='shorter clips are left out (default: %(default)s)',
+    )
+    limits.add_argument(
+        '--max-failed',
+        type=float,
+        default=max_failed,
+        metavar='SHARE',
+        help=(
+            f'exit with status {TOO_MANY_FAILED} if more of the listed clips cannot be used (default:'
+            ' %(default)s)'
+        ),
+    )
+    limits.add_argument(
+        '--max-member',
+        type=float,
+        default=4.0,
+        metavar='GIB',
+        help='largest file in an archive (default: %(default)g)',
+    )
     return flags
 
 
@@ -88,16 +184,23 @@ def _steps(text: str) -> tuple[str, ...]:
     names = [ENCODE_NAMES.get(name.strip(), name.strip()) for name in text.split(',')]
     unknown = [name for name in names if name not in STEPS]
     if unknown:
-        raise argparse.ArgumentTypeError(f'{unknown[0]!r} is no step; choose of unpack, index, verify, transcode, frames, lists, stats')
+        raise argparse.ArgumentTypeError(
+            f'{unknown[0]!r} is no step; choose of unpack, index, verify, transcode, frames, lists, stats'
+        )
     return tuple(step for step in STEPS if step in names)
 
 
 def _suffixes(text: str) -> tuple[str, ...]:
     """Sorted, in lower case and with the dot, '' for 'none'."""
     names = [name.strip().lower() for name in text.split(',')]
-    wrong = next((name for name in names if not re.fullmatch(r'\.?\w+', name) or f'.{name.lstrip(".")}' in IMAGES), None)
+    wrong = next(
+        (name for name in names if not re.fullmatch(r'\.?\w+', name) or f'.{name.lstrip(".")}' in IMAGES),
+        None,
+    )
     if wrong is not None:
-        raise argparse.ArgumentTypeError(f'{wrong!r} is no suffix of videos; give some as .gif,.ogv, or none for files without suffix')
+        raise argparse.ArgumentTypeError(
+            f'{wrong!r} is no suffix of videos; give some as .gif,.ogv, or none for files without suffix'
+        )
     return tuple(sorted({'' if name == 'none' else f'.{name.lstrip(".")}' for name in names}))
 
 
@@ -114,16 +217,30 @@ def shard_of_slurm(environment: dict[str, str] | os._Environ = os.environ) -> tu
         return 0, 1
     task = int(environment['SLURM_ARRAY_TASK_ID'])
     first = int(environment.get('SLURM_ARRAY_TASK_MIN', 0))
-    count = int(environment.get('SLURM_ARRAY_TASK_COUNT', int(environment.get('SLURM_ARRAY_TASK_MAX', task)) - first + 1))
+    count = int(
+        environment.get(
+            'SLURM_ARRAY_TASK_COUNT', int(environment.get('SLURM_ARRAY_TASK_MAX', task)) - first + 1
+        )
+    )
     step = int(environment.get('SLURM_ARRAY_TASK_STEP', 1))
     number = (task - first) // step
     if not 0 <= number < count:
-        raise PreparationError(f'SLURM_ARRAY_TASK_ID is {task}, outside the array of {count} tasks from {first}; give --shard I/N')
+        raise PreparationError(
+            f'SLURM_ARRAY_TASK_ID is {task}, outside the array of {count} tasks from {first}; give'
+            ' --shard I/N'
+        )
     return number, count
 
 
-def prepare_with(flags: argparse.ArgumentParser, args: argparse.Namespace, *, version: str, read: Callable[[Found], Listing],
-                 match: Callable[[Listing, Found], Iterator[Indexed]], deciding: Sequence[str] = ()) -> int:
+def prepare_with(
+    flags: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    *,
+    version: str,
+    read: Callable[[Found], Listing],
+    match: Callable[[Listing, Found], Iterator[Indexed]],
+    deciding: Sequence[str] = (),
+) -> int:
     """Check the flags, prepare, and say how it ended.
 
     Args:
@@ -138,14 +255,32 @@ def prepare_with(flags: argparse.ArgumentParser, args: argparse.Namespace, *, ve
     if shard[1] > 1:
         logger.info('doing shard %d of %d', *shard)
     plan = Preparation(
-        name=args.name or args.out.resolve().name, version=version, videos=tuple(args.videos), out=args.out, read=read, match=match,
-        to=args.to, encoding=encoding, ffmpeg=args.ffmpeg, steps=args.steps, spread=Spread(args.workers, args.dask), shard=shard,
-        time_limit=args.time_limit, min_frames=args.min_frames, max_failed=args.max_failed, also=args.also,
+        name=args.name or args.out.resolve().name,
+        version=version,
+        videos=tuple(args.videos),
+        out=args.out,
+        read=read,
+        match=match,
+        to=args.to,
+        encoding=encoding,
+        ffmpeg=args.ffmpeg,
+        steps=args.steps,
+        spread=Spread(args.workers, args.dask),
+        shard=shard,
+        time_limit=args.time_limit,
+        min_frames=args.min_frames,
+        max_failed=args.max_failed,
+        also=args.also,
         largest_member=int(args.max_member * 2**30),
-        arguments=_arguments(args, encoding, deciding))
+        arguments=_arguments(args, encoding, deciding),
+    )
     failed = prepare(plan)
     if failed > args.max_failed:
-        logger.error('%.1f %% of the listed clips cannot be used, more than --max-failed %g', 100 * failed, args.max_failed)
+        logger.error(
+            '%.1f %% of the listed clips cannot be used, more than --max-failed %g',
+            100 * failed,
+            args.max_failed,
+        )
         return TOO_MANY_FAILED
     return 0
 
@@ -153,12 +288,24 @@ def prepare_with(flags: argparse.ArgumentParser, args: argparse.Namespace, *, ve
 def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[str]) -> dict:
     """What the outcome depends on, beside the inputs; nothing of the machine."""
     own = {name: str(value) if isinstance(value := getattr(args, name), Path) else value for name in deciding}
-    how = {'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
-           'frames': {'short_side': encoding.short_side, 'quality': encoding.quality}, 'original': {}}[args.to]
+    how = {
+        'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
+        'frames': {'short_side': encoding.short_side, 'quality': encoding.quality},
+        'original': {},
+    }[args.to]
     own |= {'also': args.also} if args.also else {}
-    return {'gfvideo': gfvideo.__version__, 'av': av.__version__,
-            'arguments': {**own, 'videos': [str(path) for path in args.videos], 'annotations': args.annotations and str(args.annotations),
-                          'to': args.to, 'min_frames': args.min_frames, **how}}
+    return {
+        'gfvideo': gfvideo.__version__,
+        'av': av.__version__,
+        'arguments': {
+            **own,
+            'videos': [str(path) for path in args.videos],
+            'annotations': args.annotations and str(args.annotations),
+            'to': args.to,
+            'min_frames': args.min_frames,
+            **how,
+        },
+    }
 
 
 def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -166,14 +313,20 @@ def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         if not path.exists():
             flags.error(f'--videos: {path} is not there')
         if path.is_file() and not is_archive(path.name):
-            flags.error(f'--videos: {path} is neither a folder nor an archive (zip, tar, tar.gz, or parts x-00, x-01, …)')
+            flags.error(
+                f'--videos: {path} is neither a folder nor an archive (zip, tar, tar.gz, or parts x-00,'
+                ' x-01, …)'
+            )
     if args.annotations is not None and not args.annotations.exists():
         flags.error(f'--annotations: {args.annotations} is not there')
     if args.out.exists() and not args.out.is_dir():
         flags.error(f'--out: {args.out} is a file; name a folder')
     for name, least in (('workers', 1), ('min_frames', 1), ('time_limit', 1e-3), ('max_member', 1e-6)):
         if getattr(args, name) < least:
-            flags.error(f'--{name.replace("_", "-")} is {getattr(args, name)}; give {"1 or more" if least == 1 else "more than 0"}')
+            flags.error(
+                f'--{name.replace("_", "-")} is {getattr(args, name)}; give'
+                f' {"1 or more" if least == 1 else "more than 0"}'
+            )
     if not 0 <= args.max_failed <= 1:
         flags.error(f'--max-failed is {args.max_failed}; give a share from 0 to 1')
     try:
@@ -183,8 +336,11 @@ def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a script's ``main``: log to stderr; an error that a user can mend is one line, not a traceback. Returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S', stream=sys.stderr)
+    """Run a script's ``main``: log to stderr; an error that a user can mend is one line, not a traceback.
+    Returns the exit status."""
+    logging.basicConfig(
+        level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S', stream=sys.stderr
+    )
     try:
         with ended_by_signals():
             return main(argv)

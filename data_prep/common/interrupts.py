@@ -28,8 +28,8 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """The first signal raises :class:`Interrupted` in the main thread; from then on this process, which cleans up
-    and ends, ignores them. What is ignored from the start, under ``nohup`` say, stays so."""
+    """The first signal raises :class:`Interrupted` in the main thread; from then on this process, which
+    cleans up and ends, ignores them. What is ignored from the start, under ``nohup`` say, stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -55,8 +55,8 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def held_from_children() -> Iterator[None]:
-    """Processes started meanwhile never get SIGINT and SIGHUP, which a terminal sends to all: their parent ends
-    them, and one that still imports could but print where it was. This process gets them afterwards."""
+    """Processes started meanwhile never get SIGINT and SIGHUP, which a terminal sends to all: their parent
+    ends them, and one that still imports could but print where it was. This process gets them afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
     try:
         yield

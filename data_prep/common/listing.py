@@ -1,9 +1,11 @@
 """What an annotation lists, what stands in the folder of videos, and which file belongs to which listed clip.
 
-The readers of ``data_prep.annotations`` turn an annotation into a :class:`Listing`; someone scans the folder of videos into a
-:class:`Found`; each reader's ``match`` gives every listed clip its file, or the reason why it has none. Nothing is dropped on the way:
-there is one :class:`Indexed` for every clip of the listing, in the annotation's order.
+The readers of ``data_prep.annotations`` turn an annotation into a :class:`Listing`; someone scans the folder
+of videos into a :class:`Found`; each reader's ``match`` gives every listed clip its file, or the reason why
+it has none. Nothing is dropped on the way: there is one :class:`Indexed` for every clip of the listing, in
+the annotation's order.
 """
+
 from __future__ import annotations
 
 import csv
@@ -15,15 +17,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ['SPLITS', 'SPLIT_WORDS', 'AnnotationError', 'Extra', 'Found', 'Indexed', 'Listed', 'Listing',
-           'MisplacedError', 'ambiguous', 'check_classes', 'check_counts', 'class_of', 'columns_of',
-           'count_splits', 'csv_rows', 'decoded_lines', 'extra', 'find_file', 'given', 'leaked',
-           'match_names', 'missing', 'narrowed', 'read_class_list', 'some', 'spelling', 'text_lines',
-           'unquoted', 'whole_number']
+__all__ = [
+    'SPLITS',
+    'SPLIT_WORDS',
+    'AnnotationError',
+    'Extra',
+    'Found',
+    'Indexed',
+    'Listed',
+    'Listing',
+    'MisplacedError',
+    'ambiguous',
+    'check_classes',
+    'check_counts',
+    'class_of',
+    'columns_of',
+    'count_splits',
+    'csv_rows',
+    'decoded_lines',
+    'extra',
+    'find_file',
+    'given',
+    'leaked',
+    'match_names',
+    'missing',
+    'narrowed',
+    'read_class_list',
+    'some',
+    'spelling',
+    'text_lines',
+    'unquoted',
+    'whole_number',
+]
 
 SPLITS = ('train', 'val', 'test')
-SPLIT_WORDS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validate': 'val', 'validation': 'val',
-               'test': 'test', 'testing': 'test'}
+SPLIT_WORDS = {
+    'train': 'train',
+    'training': 'train',
+    'val': 'val',
+    'valid': 'val',
+    'validate': 'val',
+    'validation': 'val',
+    'test': 'test',
+    'testing': 'test',
+}
 SHOWN = 5
 
 
@@ -45,6 +82,7 @@ class Listed:
         label: class number, or None where the annotation tells none (test splits).
         file, line: where it is listed.
     """
+
     split: str
     id: str
     label: int | None
@@ -63,12 +101,14 @@ class Listing:
 
     Attributes:
         classes: class names in label order.
-        label_order: where that order comes from: ``'sorted'``, ``'file'``, ``'numbers'`` or the name of the file with the numbers.
+        label_order: where that order comes from: ``'sorted'``, ``'file'``, ``'numbers'`` or the name of the
+            file with the numbers.
         clips: in the annotation's order.
         official: split -> rows that the annotation lists.
         expected: split -> rows published for this version; empty where nothing is published.
         warnings: what a user should know: counts not met, clips in several splits, rows that repeat.
     """
+
     classes: tuple[str, ...]
     label_order: str
     clips: Sequence[Listed]
@@ -85,6 +125,7 @@ class Found:
         videos: file name without suffix -> sorted paths relative to the folder, with ``/``.
         folders: name of a folder that holds images -> sorted paths of such folders.
     """
+
     videos: Mapping[str, Sequence[str]]
     folders: Mapping[str, Sequence[str]]
 
@@ -103,6 +144,7 @@ class Indexed:
         reason: ``'missing'`` or ``'ambiguous'`` when ``path`` is None.
         detail: a sentence: which names were looked for or which files compete, and the remedy.
     """
+
     split: str
     id: str
     label: int | None
@@ -112,7 +154,8 @@ class Indexed:
     detail: str = ''
 
 
-# ------------------------------------------------------------------------------------------------------------------- reading text
+# ----------------------------------------------------------------------------------------------- reading text
+
 
 def decoded_lines(file: Path) -> Iterator[str]:
     """Every line without its end (LF or CRLF) and without a byte order mark.
@@ -125,10 +168,14 @@ def decoded_lines(file: Path) -> Iterator[str]:
             try:
                 text = line.decode('utf-8-sig' if number == 1 else 'utf-8')
             except UnicodeDecodeError as error:
-                raise AnnotationError(f'{file}:{number}: not UTF-8 text ({error.reason}, byte {error.object[error.start]:#04x}); save the '
-                                      'file as UTF-8') from error
+                raise AnnotationError(
+                    f'{file}:{number}: not UTF-8 text ({error.reason}, byte'
+                    f' {error.object[error.start]:#04x}); save the file as UTF-8'
+                ) from error
             if '\0' in text:
-                raise AnnotationError(f'{file}:{number}: holds a NUL byte, so it is no UTF-8 text; save the file as UTF-8')
+                raise AnnotationError(
+                    f'{file}:{number}: holds a NUL byte, so it is no UTF-8 text; save the file as UTF-8'
+                )
             yield text.removesuffix('\n').removesuffix('\r')
 
 
@@ -144,24 +191,31 @@ def csv_rows(file: Path, delimiter: str = ',') -> Iterator[tuple[int, list[str]]
     """``(line number, stripped fields)`` of the rows of a CSV, header included, blank rows left out.
 
     Raises:
-        AnnotationError: at the first row with a wrong quote, a line break within quotes, or bytes that are no UTF-8 text.
+        AnnotationError: at the first row with a wrong quote, a line break within quotes, or bytes that are no
+            UTF-8 text.
     """
     table = csv.reader(decoded_lines(file), delimiter=delimiter, strict=True, skipinitialspace=True)
     line = 1
     try:
         for row in table:
             if table.line_num != line:
-                raise AnnotationError(f'{file}:{line}: a quote opens on this line and closes on line {table.line_num}; close it where it '
-                                      'opens, or double a quote that belongs to the text')
+                raise AnnotationError(
+                    f'{file}:{line}: a quote opens on this line and closes on line {table.line_num}; close it'
+                    ' where it opens, or double a quote that belongs to the text'
+                )
             fields = [text.strip() for text in row]
             if any(fields):
                 yield line, fields
             line += 1
     except csv.Error as error:
-        raise AnnotationError(f'{file}:{line}: not CSV ({error}); quote a field as "text", and double quotes inside it') from error
+        raise AnnotationError(
+            f'{file}:{line}: not CSV ({error}); quote a field as "text", and double quotes inside it'
+        ) from error
 
 
-def columns_of(file: Path, line: int, header: Sequence[str], needed: Sequence[str], known: Sequence[str]) -> dict[str, int]:
+def columns_of(
+    file: Path, line: int, header: Sequence[str], needed: Sequence[str], known: Sequence[str]
+) -> dict[str, int]:
     """Column name -> position, for the ``known`` columns of a CSV's header; ``needed`` ones must be there.
 
     Raises:
@@ -170,8 +224,10 @@ def columns_of(file: Path, line: int, header: Sequence[str], needed: Sequence[st
     names = [name.lower() for name in header]
     absent = [name for name in needed if name not in names]
     if absent:
-        raise AnnotationError(f'{file}:{line}: the header is {",".join(header)!r}, without {", ".join(absent)}; the first row names the '
-                              f'columns {",".join(known)}')
+        raise AnnotationError(
+            f'{file}:{line}: the header is {",".join(header)!r}, without {", ".join(absent)}; the first row'
+            f' names the columns {",".join(known)}'
+        )
     twice = [name for name in known if names.count(name) > 1]
     if twice:
         raise AnnotationError(f'{file}:{line}: the header names the column {twice[0]!r} twice; remove one')
@@ -184,22 +240,28 @@ def whole_number(text: str) -> int | None:
 
 
 def find_file(folder: Path, names: Sequence[str], required: bool = True) -> Path | None:
-    """The one of ``names`` (relative, with ``/``, upper and lower case distinct) that is a file in ``folder``.
+    """The one of ``names`` (relative, with ``/``, upper and lower case distinct) that is a file in
+    ``folder``.
 
     Raises:
         AnnotationError: if several differing ones are there; if none is and one is required.
     """
     there = [folder / name for name in dict.fromkeys(names) if _is_file(folder / name)]
     if not there and required:
-        raise AnnotationError(f'{folder}: holds none of {", ".join(dict.fromkeys(names))}; name the folder that does')
+        raise AnnotationError(
+            f'{folder}: holds none of {", ".join(dict.fromkeys(names))}; name the folder that does'
+        )
     if len({file.read_bytes() for file in there} if len(there) > 1 else there) > 1:
-        raise AnnotationError(f'{folder}: holds {", ".join(file.relative_to(folder).as_posix() for file in there)}, which differ; keep the '
-                              'one that is meant')
+        raise AnnotationError(
+            f'{folder}: holds {", ".join(file.relative_to(folder).as_posix() for file in there)}, which'
+            ' differ; keep the one that is meant'
+        )
     return there[0] if there else None
 
 
 def _is_file(file: Path) -> bool:
-    return file.is_file() and file.name in os.listdir(file.parent)           # some file systems take any case for the same name
+    # some file systems take any case for the same name
+    return file.is_file() and file.name in os.listdir(file.parent)
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
@@ -214,7 +276,9 @@ def read_class_list(file: Path) -> tuple[str, ...]:
         if not name:
             raise AnnotationError(f'{file}:{line}: the class name is {text!r}; give every class a name')
         if name in names:
-            raise AnnotationError(f'{file}:{line}: class {name!r} stands on line {names[name]} already; remove one')
+            raise AnnotationError(
+                f'{file}:{line}: class {name!r} stands on line {names[name]} already; remove one'
+            )
         names[name] = line
     if not names:
         raise AnnotationError(f'{file}:1: lists no class; give one class name per line')
@@ -226,7 +290,8 @@ def unquoted(text: str) -> str:
     return text[1:-1].replace('""', '"').strip() if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
-# --------------------------------------------------------------------------------------------------------------- checks of a listing
+# ---------------------------------------------------------------------------------------- checks of a listing
+
 
 def count_splits(splits: Iterable[str]) -> dict[str, int]:
     """Split -> how often it occurs, in the order train, val, test."""
@@ -258,55 +323,81 @@ def leaked(names: Iterable[tuple[str, str]], what: str) -> list[str]:
         return []
     pairs = Counter(' and '.join(split for split in SPLITS if split in splits) for splits in shared.values())
     counts = ', '.join(f'{count} in {pair}' for pair, count in pairs.items())
-    return [f'{len(shared)} {what} stand in more than one split ({counts}), e.g. {some(sorted(shared))}; results on such a split look too '
-            'good']
+    return [
+        f'{len(shared)} {what} stand in more than one split ({counts}), e.g. {some(sorted(shared))}; results'
+        ' on such a split look too good'
+    ]
 
 
-def check_counts(official: Mapping[str, int], expected: Mapping[str, int], classes: int, expected_classes: int | None) -> list[str]:
+def check_counts(
+    official: Mapping[str, int], expected: Mapping[str, int], classes: int, expected_classes: int | None
+) -> list[str]:
     """A warning for each split whose rows, and for the classes whose number, differ from what is published.
 
     Splits that the annotation lacks are not compared.
     """
-    warnings = [f'{split}: the annotation lists {official[split]:,} clips, {count:,} are published; this copy is not the published one'
-                for split, count in expected.items() if official.get(split, count) != count]
+    warnings = [
+        f'{split}: the annotation lists {official[split]:,} clips, {count:,} are published; this copy is not'
+        ' the published one'
+        for split, count in expected.items()
+        if official.get(split, count) != count
+    ]
     if expected_classes not in (None, classes):
-        warnings.append(f'the annotation has {classes} classes, {expected_classes} are published; class numbers differ from those of '
-                        'others')
+        warnings.append(
+            f'the annotation has {classes} classes, {expected_classes} are published; class numbers differ'
+            ' from those of others'
+        )
     return warnings
 
 
 def check_classes(classes: Sequence[str], clips: Iterable[Listed]) -> list[str]:
-    """Warnings: classes that differ in spelling alone; classes without a training clip, if there is a training split."""
+    """Warnings: classes that differ in spelling alone; classes without a training clip, if there is a
+    training split."""
     spelled: dict[str, list[str]] = {}
     for name in classes:
         spelled.setdefault(spelling(name), []).append(name)
-    warnings = [f'the classes {", ".join(map(repr, names))} differ in spelling alone; if they are one class, write it one way'
-                for names in spelled.values() if len(names) > 1]
+    warnings = [
+        f'the classes {", ".join(map(repr, names))} differ in spelling alone; if they are one class, write it'
+        ' one way'
+        for names in spelled.values()
+        if len(names) > 1
+    ]
     trained = {clip.label for clip in clips if clip.split == 'train'}
     untrained = [name for number, name in enumerate(classes) if number not in trained]
     if trained and untrained:
-        warnings.append(f'{len(untrained)} of {len(classes)} classes have no training clip: {some(untrained)}')
+        warnings.append(
+            f'{len(untrained)} of {len(classes)} classes have no training clip: {some(untrained)}'
+        )
     return warnings
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- match
+# ------------------------------------------------------------------------------------------------------ match
+
 
 def spelling(name: str) -> str:
-    """Lower-case letters and digits alone: class folders spell ``passing American football (in game)`` in many ways."""
+    """Lower-case letters and digits alone: class folders spell ``passing American football (in game)`` in
+    many ways."""
     lower = unicodedata.normalize('NFC', name).lower()
     return ''.join(char for char in lower if char.isalnum()) or lower
 
 
 def narrowed(paths: Sequence[str], split: str, class_name: str | None) -> Sequence[str]:
-    """Of several files with a clip's name: those below a folder named as its split, then those below one that spells its class.
+    """Of several files with a clip's name: those below a folder named as its split, then those below one that
+    spells its class.
 
     Each preference counts only if some file meets it; one path is left when the choice is clear.
     """
     if len(paths) > 1:
-        paths = [path for path in paths if any(SPLIT_WORDS.get(name.lower()) == split for name in path.split('/')[:-1])] or paths
+        paths = [
+            path
+            for path in paths
+            if any(SPLIT_WORDS.get(name.lower()) == split for name in path.split('/')[:-1])
+        ] or paths
     if len(paths) > 1 and class_name is not None:
         wanted = spelling(class_name)
-        paths = [path for path in paths if any(spelling(name) == wanted for name in path.split('/')[:-1])] or paths
+        paths = [
+            path for path in paths if any(spelling(name) == wanted for name in path.split('/')[:-1])
+        ] or paths
     return paths
 
 
@@ -320,8 +411,12 @@ def given(clip: Listed, paths: Sequence[str], kind: str, class_name: str | None)
     paths = narrowed(paths, clip.split, class_name)
     if len(paths) == 1:
         return Indexed(clip.split, clip.id, clip.label, paths[0], kind)
-    return ambiguous(clip, f'several files have the name: {some(paths)}; keep one, or put it below a folder named as its split or class',
-                     kind)
+    return ambiguous(
+        clip,
+        f'several files have the name: {some(paths)}; keep one, or put it below a folder named as its split'
+        ' or class',
+        kind,
+    )
 
 
 def ambiguous(clip: Listed, detail: str, kind: str = 'video') -> Indexed:
@@ -337,28 +432,43 @@ def match_names(listing: Listing, found: Found, kinds: Sequence[str]) -> Iterato
     """Match every clip with the file or folder named as its id, at any depth.
 
     Args:
-        kinds: ``'video'`` and ``'frames'`` in order of preference: the second is looked for only if there is none of the first.
+        kinds: ``'video'`` and ``'frames'`` in order of preference: the second is looked for only if there is
+            none of the first.
     """
-    looked_for = ' and '.join('no video {0}.*' if kind == 'video' else 'no folder of images {0}' for kind in kinds)
+    looked_for = ' and '.join(
+        'no video {0}.*' if kind == 'video' else 'no folder of images {0}' for kind in kinds
+    )
     for clip in listing.clips:
         kind = next((kind for kind in kinds if clip.id in found.named(kind)), None)
         if kind is None:
-            yield missing(clip, f'{looked_for.format(clip.id)} is there; get the file, or name the folder that holds it', kinds[0])
+            yield missing(
+                clip,
+                f'{looked_for.format(clip.id)} is there; get the file, or name the folder that holds it',
+                kinds[0],
+            )
         else:
             yield given(clip, found.named(kind)[clip.id], kind, class_of(listing, clip))
 
 
 class Extra(NamedTuple):
     """Files that no clip of the annotation was given."""
+
     count: int
     first: tuple[str, ...]
 
 
 def extra(found: Found, indexed: Iterable[Indexed]) -> Extra:
-    """How many of the found files and folders of images belong to no clip, and the first five of them, sorted.
+    """How many of the found files and folders of images belong to no clip, and the first five of them,
+    sorted.
 
     Files that compete for an ambiguous clip belong to none.
     """
     used = {clip.path for clip in indexed}
-    unused = sorted(path for named in (found.videos, found.folders) for paths in named.values() for path in paths if path not in used)
+    unused = sorted(
+        path
+        for named in (found.videos, found.folders)
+        for paths in named.values()
+        for path in paths
+        if path not in used
+    )
     return Extra(len(unused), tuple(unused[:SHOWN]))

@@ -1,4 +1,5 @@
 """The clips of a prepared dataset in the forms that other tools read."""
+
 from __future__ import annotations
 
 import json
@@ -34,10 +35,11 @@ def _forms(kind: str) -> dict[str, tuple[Callable[[ClipRow], str], bool]]:
 
 
 def write_all(folder: Path, manifest: Manifest, rows: Mapping[str, Sequence[ClipRow]]) -> None:
-    """Write ``<form>_<split>.txt`` for every form that can say these clips, and ``category.txt``, the class names in label order.
+    """Write ``<form>_<split>.txt`` for every form that can say these clips, and ``category.txt``, the class
+    names in label order.
 
-    Rows without a label are in the manifest alone. A form whose lines cannot hold a path (a space, a line break) is left out with a
-    warning, for a list with clips missing would pass for a whole one.
+    Rows without a label are in the manifest alone. A form whose lines cannot hold a path (a space, a line
+    break) is left out with a warning, for a list with clips missing would pass for a whole one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {'category.txt'}
@@ -47,11 +49,13 @@ def write_all(folder: Path, manifest: Manifest, rows: Mapping[str, Sequence[Clip
         for form, (line, spaces) in _forms(labelled[0].kind if labelled else 'video').items():
             fault = next((row.path for row in labelled if not _can_say(row.path, spaces)), None)
             if fault is not None:
-                logger.warning('lists/%s_%s.txt is not written: its form cannot hold the path %r', form, split, fault)
+                logger.warning(
+                    'lists/%s_%s.txt is not written: its form cannot hold the path %r', form, split, fault
+                )
             elif labelled:
                 wanted.add(f'{form}_{split}.txt')
                 write_atomically(folder / f'{form}_{split}.txt', _lines(labelled, line))
-    for file in folder.glob('*.txt'):                                # of an earlier run with other arguments
+    for file in folder.glob('*.txt'):  # of an earlier run with other arguments
         if file.name not in wanted:
             file.unlink()
 

@@ -1,8 +1,10 @@
 """What was done to each clip, kept so that a killed run loses at most the clips in flight.
 
-Every process that works appends to a file of its own, one JSON object a line, in one write; nobody rewrites another's lines. When a step is
-done its files are merged into one, in the order of the clips, so that the same inputs leave the same bytes.
+Every process that works appends to a file of its own, one JSON object a line, in one write; nobody rewrites
+another's lines. When a step is done its files are merged into one, in the order of the clips, so that the
+same inputs leave the same bytes.
 """
+
 from __future__ import annotations
 
 import json
@@ -47,7 +49,7 @@ class Recorder:
         finally:
             os.close(descriptor)
         if written != len(line):
-            self._file = self._new_file()                            # nothing may follow the torn line
+            self._file = self._new_file()  # nothing may follow the torn line
             raise OSError(28, 'No space left on device', str(self._folder))
 
 
@@ -74,12 +76,15 @@ def iter_records(folder: Path) -> Iterator[Record]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob('*.jsonl')) + sorted(folder.rglob('*.part'), key=lambda file: file.stat().st_mtime_ns)
+    return sorted(folder.rglob('*.jsonl')) + sorted(
+        folder.rglob('*.part'), key=lambda file: file.stat().st_mtime_ns
+    )
 
 
 def merge_records(folder: Path, name: str, order: Iterable[str]) -> None:
-    """Merge the records of a step into ``folder/name.jsonl``: the last one of each path in ``order``, in that order."""
-    places: dict[int, int] = {}                                      # hash of the path -> where its last record stands in all_lines
+    """Merge the records of a step into ``folder/name.jsonl``: the last one of each path in ``order``, in that
+    order."""
+    places: dict[int, int] = {}  # hash of the path -> where its last record stands in all_lines
     folder.mkdir(parents=True, exist_ok=True)
     files = _files(folder)
     with tempfile.TemporaryFile(dir=folder) as all_lines:
@@ -91,7 +96,9 @@ def merge_records(folder: Path, name: str, order: Iterable[str]) -> None:
             all_lines.seek(place)
             return all_lines.readline()
 
-        write_atomically(folder / f'{name}.jsonl', (line_at(places[hash(path)]) for path in order if hash(path) in places))
+        write_atomically(
+            folder / f'{name}.jsonl', (line_at(places[hash(path)]) for path in order if hash(path) in places)
+        )
     for file in files:
         if file != folder / f'{name}.jsonl':
             file.unlink()
@@ -108,6 +115,8 @@ def source_key(path: str, kind: str) -> str:
     if kind == 'frames':
         with os.scandir(path) as entries:
             stats = [entry.stat() for entry in entries if entry.is_file()]
-        return f'{len(stats)}-{sum(s.st_size for s in stats)}-{max((s.st_mtime_ns for s in stats), default=0)}'
+        return (
+            f'{len(stats)}-{sum(s.st_size for s in stats)}-{max((s.st_mtime_ns for s in stats), default=0)}'
+        )
     stat = os.stat(path)
     return f'{stat.st_size}-{stat.st_mtime_ns}'

@@ -1,4 +1,5 @@
 """What stands in the folder of videos: files by their names, folders of images, archives."""
+
 from __future__ import annotations
 
 import logging
@@ -15,9 +16,34 @@ __all__ = ['LeftOut', 'Scan', 'is_archive', 'is_frame', 'note_suffix', 'scan', '
 
 VIDEOS = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp')
 IMAGES = ('.jpg', '.jpeg', '.png')
-LISTS = ('.txt', '.csv', '.json', '.jsonl', '.md', '.html', '.xml', '.yaml', '.yml', '.pdf', '.log', '.db', '.ini', '.py', '.sh', '.md5',
-         '.sha1', '.sha256', '.srt', '.vtt', '.wav', '.mp3')         # what stands beside clips and is none
-ARCHIVE = re.compile(r'.+\.(zip|tar|tgz|tar\.(gz|bz2|xz))|.+-\d\d|.+\.(tar|tgz|tar\.gz|zip)\.(part)?(\d{2,3}|[a-z]{2})', re.IGNORECASE)
+LISTS = (
+    '.txt',
+    '.csv',
+    '.json',
+    '.jsonl',
+    '.md',
+    '.html',
+    '.xml',
+    '.yaml',
+    '.yml',
+    '.pdf',
+    '.log',
+    '.db',
+    '.ini',
+    '.py',
+    '.sh',
+    '.md5',
+    '.sha1',
+    '.sha256',
+    '.srt',
+    '.vtt',
+    '.wav',
+    '.mp3',
+)  # what stands beside clips and is none
+ARCHIVE = re.compile(
+    r'.+\.(zip|tar|tgz|tar\.(gz|bz2|xz))|.+-\d\d|.+\.(tar|tgz|tar\.gz|zip)\.(part)?(\d{2,3}|[a-z]{2})',
+    re.IGNORECASE,
+)
 
 
 LeftOut = dict[str, list]
@@ -31,17 +57,21 @@ def note_suffix(left_out: LeftOut, path: str) -> None:
 
 
 def tell_left_out(left_out: LeftOut) -> tuple[int, str]:
-    """(level of logging, sentence) about files that are left out: how many with which suffix, the first of each, what to do."""
+    """(level of logging, sentence) about files that are left out: how many with which suffix, the first of
+    each, what to do."""
     counted = sorted(left_out.items(), key=lambda item: (item[0] in LISTS, -item[1][0], item[0]))
     said = ', '.join(f'{count} {suffix or "without suffix"} ({first})' for suffix, (count, first) in counted)
     clips = [suffix or 'none' for suffix, _ in counted if suffix not in LISTS]
     remedy = f'; if these are videos, take them with --also {",".join(clips)}' if clips else ''
-    return logging.WARNING if clips else logging.INFO, f'left out, for their suffix is none of a video: {said}{remedy}'
+    return (
+        logging.WARNING if clips else logging.INFO
+    ), f'left out, for their suffix is none of a video: {said}{remedy}'
 
 
 @dataclass
 class Scan:
     """Paths below ``root``, with ``/``, sorted; and the files whose suffix is none of a clip, by suffix."""
+
     root: Path
     found: Found
     archives: list[str] = field(default_factory=list)
@@ -63,7 +93,8 @@ def is_frame(name: str) -> bool:
 
 
 def scan(root: Path, also: Collection[str] = ()) -> Scan:
-    """Look through ``root`` and all below it, links included; hidden files, thumbnails and the like do not count.
+    """Look through ``root`` and all below it, links included; hidden files, thumbnails and the like do not
+    count.
 
     A folder is one of frames if it holds an image whose name ends in digits.
 
@@ -122,5 +153,5 @@ def walk(root: str) -> Iterator[tuple[str, list[str]]]:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:                                                  # a link to itself
+    except OSError:  # a link to itself
         return False

@@ -1,8 +1,10 @@
 """Run a function on many items in worker processes, here or in a cluster, with few in flight at a time.
 
-Everything stands behind :class:`concurrent.futures.Executor`. A worker that dies takes its pool along; the pool is made again, and what
-was in flight is tried again one at a time, so that the item which kills workers is found and the others are done.
+Everything stands behind :class:`concurrent.futures.Executor`. A worker that dies takes its pool along; the
+pool is made again, and what was in flight is tried again one at a time, so that the item which kills workers
+is found and the others are done.
 """
+
 from __future__ import annotations
 
 import os
@@ -28,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class StopRun(RuntimeError):
-    """Something that no other clip will fare better with: a full disk, a folder that cannot be written. The message says what to do."""
+    """Something that no other clip will fare better with: a full disk, a folder that cannot be written. The
+    message says what to do."""
 
     def __reduce__(self) -> tuple:
         return type(self), self.args
@@ -54,6 +57,7 @@ class Spread:
         workers: processes on this machine.
         dask: address of a Dask scheduler, in whose workers it is done instead; they must see the same paths.
     """
+
     workers: int = 1
     dask: str | None = None
 
@@ -62,7 +66,12 @@ class Spread:
         if self.dask is not None:
             yield from self._dask_executor()
             return
-        pool = _Pool(self.workers, mp_context=get_context('spawn'), initializer=_prepare_worker, initargs=(os.getpid(),))
+        pool = _Pool(
+            self.workers,
+            mp_context=get_context('spawn'),
+            initializer=_prepare_worker,
+            initargs=(os.getpid(),),
+        )
         try:
             yield pool
         except BaseException:
@@ -79,7 +88,7 @@ class Spread:
             client = Client(self.dask, timeout='30s')
         except (OSError, ValueError) as error:
             raise StopRun(f'--dask: no scheduler answers at {self.dask} ({error})') from error
-        client.run(exec, f'import sys; sys.path.insert(0, {str(ROOT)!r})')                     # where the workers find data_prep
+        client.run(exec, f'import sys; sys.path.insert(0, {str(ROOT)!r})')  # where the workers find data_prep
         with client, client.get_executor(pure=False, retries=0) as executor:
             yield executor
 
@@ -100,7 +109,8 @@ def _prepare_worker(parent: int) -> None:
 
 
 def _end_pool(pool: ProcessPoolExecutor) -> None:
-    """End workers in the middle of what they do; they leave at most temporary files, which the next run removes."""
+    """End workers in the middle of what they do; they leave at most temporary files, which the next run
+    removes."""
     workers = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)
     for worker in workers:
@@ -109,8 +119,13 @@ def _end_pool(pool: ProcessPoolExecutor) -> None:
         worker.join()
 
 
-def run_all(spread: Spread, function: Callable[[Sequence[Item]], Result], items: Iterable[Item], chunk: int,
-            dead: Callable[[Item], Result]) -> Iterator[Result]:
+def run_all(
+    spread: Spread,
+    function: Callable[[Sequence[Item]], Result],
+    items: Iterable[Item],
+    chunk: int,
+    dead: Callable[[Item], Result],
+) -> Iterator[Result]:
     """Results of ``function(items)`` on chunks, in the order in which they are done.
 
     Args:
@@ -128,18 +143,23 @@ def run_all(spread: Spread, function: Callable[[Sequence[Item]], Result], items:
             return
 
 
-def _until_broken(spread: Spread, function: Callable[[Sequence[Item]], Result], chunks: Iterator[list[Item]],
-                  suspects: list[Item]) -> Generator[Result, None, bool]:
-    """Keep the executor busy to the end of ``chunks`` (returns False), or until it breaks (True); then ``suspects`` holds what was lost."""
+def _until_broken(
+    spread: Spread,
+    function: Callable[[Sequence[Item]], Result],
+    chunks: Iterator[list[Item]],
+    suspects: list[Item],
+) -> Generator[Result, None, bool]:
+    """Keep the executor busy to the end of ``chunks`` (returns False), or until it breaks (True); then
+    ``suspects`` holds what was lost."""
     in_flight: dict[Future, list[Item]] = {}
     with spread.executor() as executor:
         window = 2 * spread.width(executor)
         try:
             while True:
                 for part in islice(chunks, window - len(in_flight)):
-                    suspects.extend(part)                            # until it is known to have been taken
+                    suspects.extend(part)  # until it is known to have been taken
                     in_flight[executor.submit(function, part)] = part
-                    del suspects[-len(part):]
+                    del suspects[-len(part) :]
                 if not in_flight:
                     return False
                 for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
@@ -154,8 +174,12 @@ def _until_broken(spread: Spread, function: Callable[[Sequence[Item]], Result], 
             return True
 
 
-def _one_by_one(spread: Spread, function: Callable[[Sequence[Item]], Result], suspects: Sequence[Item],
-                dead: Callable[[Item], Result]) -> Iterator[Result]:
+def _one_by_one(
+    spread: Spread,
+    function: Callable[[Sequence[Item]], Result],
+    suspects: Sequence[Item],
+    dead: Callable[[Item], Result],
+) -> Iterator[Result]:
     waiting, tries = deque(suspects), 0
     while waiting:
         with spread.executor() as executor:

@@ -1,4 +1,5 @@
 """A page about a prepared dataset: clips a class, lengths, sizes, rates, and what failed."""
+
 from __future__ import annotations
 
 import html
@@ -15,9 +16,14 @@ from gfvideo.data.manifest import Manifest, read_manifest, read_rows, write_atom
 
 __all__ = ['collect', 'write']
 
-STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .8rem .2rem 0;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}code{color:#666}figure{margin:1rem 0}svg{max-width:100%;height:auto}"""
+STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
+ padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:.6rem 0}
+td,th{padding:.2rem .8rem .2rem 0;text-align:right;border-bottom:1px
+ solid #ddd}
+td:first-child,th:first-child{text-align:left}
+code{color:#666}
+figure{margin:1rem 0}svg{max-width:100%;height:auto}"""
 SHOWN_CLASSES = 10
 
 
@@ -25,7 +31,8 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
     """Numbers of the page.
 
     Returns:
-        for every split: clips present and listed, clips a class, frames (least, quartiles, most); of all: counts of sizes, rates, codecs,
+        for every split: clips present and listed, clips a class, frames (least, quartiles, most); of all:
+            counts of sizes, rates, codecs,
         failures by split and reason.
     """
     splits, sizes = {}, Counter()
@@ -35,18 +42,32 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
             classes[row.label] += 1
             frames.append(row.frames or 0)
             sizes[f'{row.width}x{row.height}'] += 1
-        splits[split] = {'present': info.present, 'official': info.official, 'labelled': info.present - classes[None],
-                         'frames': [int(value) for value in np.percentile(frames, (0, 25, 50, 75, 100))],
-                         'clips_per_class': [classes[number] for number in range(len(manifest.classes))]}
+        splits[split] = {
+            'present': info.present,
+            'official': info.official,
+            'labelled': info.present - classes[None],
+            'frames': [int(value) for value in np.percentile(frames, (0, 25, 50, 75, 100))],
+            'clips_per_class': [classes[number] for number in range(len(manifest.classes))],
+        }
     rates, codecs = Counter(), Counter()
     for record in sources:
         if record['reason'] is None:
             rates[f'{record["rate"]:g}'] += 1
             codecs[record['codec'] or 'images'] += 1
     reasons = Counter((record['split'], record['reason']) for record in failed)
-    return {'name': manifest.name, 'version': manifest.version, 'hash': manifest.hash, 'splits': splits, 'sizes': _most_common(sizes),
-            'source_rates': _most_common(rates), 'source_codecs': _most_common(codecs),
-            'failed': [{'split': split, 'reason': reason, 'clips': count} for (split, reason), count in sorted(reasons.items())]}
+    return {
+        'name': manifest.name,
+        'version': manifest.version,
+        'hash': manifest.hash,
+        'splits': splits,
+        'sizes': _most_common(sizes),
+        'source_rates': _most_common(rates),
+        'source_codecs': _most_common(codecs),
+        'failed': [
+            {'split': split, 'reason': reason, 'clips': count}
+            for (split, reason), count in sorted(reasons.items())
+        ],
+    }
 
 
 def _most_common(counts: Counter) -> dict[str, int]:
@@ -58,7 +79,9 @@ def write(folder: Path, sources: Callable[[], Iterable[Record]]) -> Path:
     manifest = read_manifest(folder)
     failed = folder / 'failed.jsonl'
     numbers = collect(manifest, read_lines(failed) if failed.is_file() else (), sources())
-    write_atomically(folder / 'stats.json', [json.dumps(numbers, indent=1, ensure_ascii=False).encode(), b'\n'])
+    write_atomically(
+        folder / 'stats.json', [json.dumps(numbers, indent=1, ensure_ascii=False).encode(), b'\n']
+    )
     write_atomically(folder / 'stats.html', [_page(manifest, numbers).encode()])
     return folder / 'stats.html'
 
@@ -66,18 +89,38 @@ def write(folder: Path, sources: Callable[[], Iterable[Record]]) -> Path:
 def _page(manifest: Manifest, numbers: dict) -> str:
     splits = numbers['splits']
     overview = [('split', 'clips', 'listed', 'share', 'frames: least', '25 %', 'median', '75 %', 'most')]
-    overview += [(split, info['present'], info['official'], _share(info), *info['frames']) for split, info in splits.items()]
-    parts = [f'<h1>{html.escape(manifest.name)}</h1><p>version {html.escape(manifest.version)}, {len(manifest.classes)} classes in the '
-             f'order of “{html.escape(manifest.label_order)}”, hash <code>{manifest.hash}</code></p>',
-             _table(overview), f'<figure>{_charts(manifest, numbers)}</figure>', '<h2>Failed</h2>']
-    failed = [('split', 'reason', 'clips')] + [(row['split'], row['reason'], row['clips']) for row in numbers['failed']]
+    overview += [
+        (split, info['present'], info['official'], _share(info), *info['frames'])
+        for split, info in splits.items()
+    ]
+    parts = [
+        (
+            f'<h1>{html.escape(manifest.name)}</h1><p>version {html.escape(manifest.version)},'
+            f' {len(manifest.classes)} classes in the order of “{html.escape(manifest.label_order)}”, hash'
+            f' <code>{manifest.hash}</code></p>'
+        ),
+        _table(overview),
+        f'<figure>{_charts(manifest, numbers)}</figure>',
+        '<h2>Failed</h2>',
+    ]
+    failed = [('split', 'reason', 'clips')] + [
+        (row['split'], row['reason'], row['clips']) for row in numbers['failed']
+    ]
     parts.append(_table(failed) if len(failed) > 1 else '<p>Every listed clip can be used.</p>')
-    parts += [f'<h2>{title}</h2>{_table([(head, "clips"), *_first(numbers[key])])}' for title, key, head in (
-        ('Sizes', 'sizes', 'width x height'), ('Frames per second of the sources', 'source_rates', 'rate'),
-        ('Codecs of the sources', 'source_codecs', 'codec'))]
+    parts += [
+        f'<h2>{title}</h2>{_table([(head, "clips"), *_first(numbers[key])])}'
+        for title, key, head in (
+            ('Sizes', 'sizes', 'width x height'),
+            ('Frames per second of the sources', 'source_rates', 'rate'),
+            ('Codecs of the sources', 'source_codecs', 'codec'),
+        )
+    ]
     parts.append(_classes(manifest, splits))
-    return (f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{html.escape(manifest.name)}</title><style>{STYLE}</style>'
-            f'{"".join(parts)}</html>\n')
+    return (
+        '<!DOCTYPE html><html lang="en"><meta'
+        f' charset="utf-8"><title>{html.escape(manifest.name)}</title><style>{STYLE}</style>'
+        f'{"".join(parts)}</html>\n'
+    )
 
 
 def _share(info: dict) -> str:
@@ -86,7 +129,11 @@ def _share(info: dict) -> str:
 
 def _first(counts: dict[str, int], most: int = 12) -> list[tuple[str, int]]:
     rows = list(counts.items())
-    return rows if len(rows) <= most else [*rows[:most], (f'{len(rows) - most} others', sum(count for _, count in rows[most:]))]
+    return (
+        rows
+        if len(rows) <= most
+        else [*rows[:most], (f'{len(rows) - most} others', sum(count for _, count in rows[most:]))]
+    )
 
 
 def _table(rows: Sequence[Sequence[object]]) -> str:
@@ -103,10 +150,15 @@ def _text(value: object) -> str:
 def _classes(manifest: Manifest, splits: dict) -> str:
     """The largest and the smallest classes of the first split."""
     split, info = next(iter(splits.items()))
-    order = sorted(range(len(manifest.classes)), key=lambda number: (-info['clips_per_class'][number], number))
+    order = sorted(
+        range(len(manifest.classes)), key=lambda number: (-info['clips_per_class'][number], number)
+    )
     few = order if len(order) <= 2 * SHOWN_CLASSES else [*order[:SHOWN_CLASSES], *order[-SHOWN_CLASSES:]]
     rows = [('class', 'number', *splits)]
-    rows += [(manifest.classes[number], number, *(each['clips_per_class'][number] for each in splits.values())) for number in few]
+    rows += [
+        (manifest.classes[number], number, *(each['clips_per_class'][number] for each in splits.values()))
+        for number in few
+    ]
     title = 'Classes' if len(few) == len(order) else f'Largest and smallest classes of {split}'
     return f'<h2>{html.escape(title)}</h2>{_table(rows)}'
 
@@ -114,9 +166,13 @@ def _classes(manifest: Manifest, splits: dict) -> str:
 def _charts(manifest: Manifest, numbers: dict) -> str:
     """Clips a class, sorted, and the lengths of all clips, as SVG that is the same in every run."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot
-    with matplotlib.rc_context({'svg.hashsalt': manifest.hash, 'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False}):
+
+    with matplotlib.rc_context(
+        {'svg.hashsalt': manifest.hash, 'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False}
+    ):
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 2.8), layout='constrained')
         for split, info in numbers['splits'].items():
             left.plot(sorted(info['clips_per_class'], reverse=True), label=split, drawstyle='steps-post')
@@ -128,4 +184,4 @@ def _charts(manifest: Manifest, numbers: dict) -> str:
         text = io.StringIO()
         figure.savefig(text, format='svg', metadata={'Date': None, 'Creator': None})
         pyplot.close(figure)
-    return text.getvalue()[text.getvalue().index('<svg'):]
+    return text.getvalue()[text.getvalue().index('<svg') :]

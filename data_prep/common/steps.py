@@ -1,4 +1,6 @@
-"""The work on single clips: verify, transcode, frames. Each runs in a worker process and keeps a record of every clip it did."""
+"""The work on single clips: verify, transcode, frames. Each runs in a worker process and keeps a record of
+every clip it did."""
+
 from __future__ import annotations
 
 import atexit
@@ -27,13 +29,15 @@ __all__ = ['AGAIN', 'Clip', 'EncodeJob', 'VerifyJob', 'no_room', 'output_of']
 AGAIN = ('timeout', 'killed', 'unreadable', 'missing')
 """Reasons that may pass: these clips are tried again by the next run even if the file did not change."""
 
-INTERRUPTED = 255                                                     # ffmpeg's status when it ends because of SIGINT or SIGTERM
+INTERRUPTED = 255  # ffmpeg's status when it ends because of SIGINT or SIGTERM
 NO_ROOM = ('No space left on device', 'Disk quota exceeded', 'File too large')
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One source: its path below the folder of videos, and where its encoded form goes below the folder of those, without suffix."""
+    """One source: its path below the folder of videos, and where its encoded form goes below the folder of
+    those, without suffix."""
+
     path: str
     kind: str
     target: str
@@ -43,8 +47,10 @@ class Clip:
 def no_room(error: OSError) -> StopRun | None:
     """The error that ends the run, if nothing can be written any more."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-        return StopRun(f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command again: it goes on '
-                       'where it stopped')
+        return StopRun(
+            f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command'
+            ' again: it goes on where it stopped'
+        )
     return None
 
 
@@ -77,6 +83,7 @@ class VerifyJob:
         records: folder of this step's records.
         time_limit: seconds a clip.
     """
+
     root: Path
     records: Path
     time_limit: float
@@ -92,7 +99,12 @@ class VerifyJob:
             key = self.key(clip)
             verdict = _checker(get_ident())(str(self.root / clip.path), clip.kind, self.time_limit)
         except OSError as error:
-            key, verdict = '', Verdict.bad('missing' if isinstance(error, FileNotFoundError) else 'unreadable', error.strerror)
+            key, verdict = (
+                '',
+                Verdict.bad(
+                    'missing' if isinstance(error, FileNotFoundError) else 'unreadable', error.strerror
+                ),
+            )
         return self.note(clip, key, verdict)
 
     def note(self, clip: Clip, key: str, verdict: Verdict) -> str:
@@ -100,7 +112,13 @@ class VerifyJob:
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
-        return Counter([self.note(clip, '', Verdict.bad('killed', f'the worker that decoded it was killed {TRIES} times'))])
+        return Counter(
+            [
+                self.note(
+                    clip, '', Verdict.bad('killed', f'the worker that decoded it was killed {TRIES} times')
+                )
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,7 @@ class EncodeJob:
         records: folder of this step's records.
         time_limit: seconds a clip.
     """
+
     to: str
     root: Path
     outputs: Path
@@ -141,7 +160,8 @@ class EncodeJob:
         return write(self.ffmpeg, source, target)
 
     def is_done(self, clip: Clip, record: Record) -> bool:
-        """Whether the record speaks of this source encoded in this way, and the output stands there as it was written."""
+        """Whether the record speaks of this source encoded in this way, and the output stands there as it was
+        written."""
         target = self.outputs / output_of(clip.target, self.to)
         try:
             if self.to == 'frames':
@@ -169,9 +189,13 @@ class EncodeJob:
                 _put(temporary, target)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                return self.note(clip, key, Verdict.bad('unreadable', 'its name is too long to get the suffix .mp4'), 0)
-            raise no_room(error) or StopRun(f'{error.filename}: {error.strerror}; see to it that --out can be written, and run the same '
-                                            'command again') from error
+                return self.note(
+                    clip, key, Verdict.bad('unreadable', 'its name is too long to get the suffix .mp4'), 0
+                )
+            raise no_room(error) or StopRun(
+                f'{error.filename}: {error.strerror}; see to it that --out can be written, and run the same '
+                'command again'
+            ) from error
         finally:
             _remove(temporary)
         return self.note(clip, key, verdict, size)
@@ -181,7 +205,13 @@ class EncodeJob:
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
-        return Counter([self.note(clip, '', Verdict.bad('killed', f'the worker that encoded it was killed {TRIES} times'), 0)])
+        return Counter(
+            [
+                self.note(
+                    clip, '', Verdict.bad('killed', f'the worker that encoded it was killed {TRIES} times'), 0
+                )
+            ]
+        )
 
     def _write(self, clip: Clip, temporary: Path) -> tuple[Verdict, int]:
         self.temporary.mkdir(parents=True, exist_ok=True)
@@ -200,22 +230,33 @@ class EncodeJob:
         if finished.status == INTERRUPTED and not finished.stderr:
             return Verdict.bad('killed', 'ffmpeg was interrupted by a signal'), 0
         if finished.status or finished.stderr:
-            said = ' '.join(finished.stderr.replace(source, Path(source).name).replace(str(temporary), 'OUT').split())
-            said = re.sub(r' @ 0x[0-9a-f]+', '', said)               # addresses, which differ from run to run
-            return Verdict.bad('decode_error', f'ffmpeg ended with status {finished.status}: {said[-240:]}'), 0
+            said = ' '.join(
+                finished.stderr.replace(source, Path(source).name).replace(str(temporary), 'OUT').split()
+            )
+            said = re.sub(r' @ 0x[0-9a-f]+', '', said)  # addresses, which differ from run to run
+            return (
+                Verdict.bad('decode_error', f'ffmpeg ended with status {finished.status}: {said[-240:]}'),
+                0,
+            )
         return self._inspect(clip, temporary)
 
     def _inspect(self, clip: Clip, temporary: Path) -> tuple[Verdict, int]:
         """Whether every frame of the source is in the output, and its size."""
         verdict, size = _frames_written(temporary) if self.to == 'frames' else _video_written(temporary)
         if verdict.reason is None and verdict.frames != clip.verdict.frames:
-            return Verdict.bad('decode_error', f'{verdict.frames} of {clip.verdict.frames} frames were encoded'), 0
+            return (
+                Verdict.bad('decode_error', f'{verdict.frames} of {clip.verdict.frames} frames were encoded'),
+                0,
+            )
         return verdict, size
 
 
 def _printf(template: str) -> str:
     """'img_{:05d}.jpg' -> 'img_%05d.jpg'."""
-    return ''.join(text.replace('%', '%%') + ('' if form is None else f'%{form}') for text, _, form, _ in Formatter().parse(template))
+    return ''.join(
+        text.replace('%', '%%') + ('' if form is None else f'%{form}')
+        for text, _, form, _ in Formatter().parse(template)
+    )
 
 
 def output_of(target: str, to: str) -> str:
@@ -226,23 +267,37 @@ def output_of(target: str, to: str) -> str:
 def _video_written(file: Path) -> tuple[Verdict, int]:
     """What the packets say; nothing is decoded, for it comes from our own encoder, which reported no error.
 
-    The table of contents counts frames that the edit list hides; the index does not, and no reader would show them.
+    The table of contents counts frames that the edit list hides; the index does not, and no reader would show
+    them.
     """
     from gfvideo.data.video_index import VideoError, index_packets, open_stream, packets_of
+
     try:
         container, stream = open_stream(str(file), 'pyav')
     except VideoError as error:
-        return Verdict.bad('decode_error', f'what was encoded cannot be read: {error}'.replace(str(file), 'OUT')), 0
+        return (
+            Verdict.bad(
+                'decode_error', f'what was encoded cannot be read: {error}'.replace(str(file), 'OUT')
+            ),
+            0,
+        )
     with container:
         index = index_packets(packets_of(container, stream), container, stream)
         if index.doubt:
-            return Verdict.bad('decode_error', f'what was encoded cannot be read frame by frame: {index.doubt}'), 0
+            return (
+                Verdict.bad('decode_error', f'what was encoded cannot be read frame by frame: {index.doubt}'),
+                0,
+            )
         context, rate = stream.codec_context, round(float(stream.average_rate or 0), 3)
-        return Verdict(len(index.times), context.height, context.width, rate, 0, stream.codec.canonical_name), file.stat().st_size
+        return (
+            Verdict(len(index.times), context.height, context.width, rate, 0, stream.codec.canonical_name),
+            file.stat().st_size,
+        )
 
 
 def _frames_written(folder: Path) -> tuple[Verdict, int]:
     import cv2
+
     names = sorted(os.listdir(folder))
     if not names:
         return Verdict.bad('decode_error', 'no frame was written'), 0
@@ -259,7 +314,7 @@ def _sizes(folder: Path) -> tuple[int, int]:
 
 def _put(temporary: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if temporary.is_dir() and target.is_dir():                       # of an earlier run with other arguments
+    if temporary.is_dir() and target.is_dir():  # of an earlier run with other arguments
         shutil.rmtree(target)
     os.replace(temporary, target)
 

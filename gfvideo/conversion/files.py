@@ -1,4 +1,5 @@
 """Read checkpoints of other code bases, safely."""
+
 from __future__ import annotations
 
 import warnings
@@ -23,8 +24,8 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
 
     Args:
         path: a file written by ``torch.save``, or a ``.safetensors`` file.
-        trust_pickle: load a file that holds more than tensors and plain values. Such a file can run any program while it is loaded,
-            so a warning says which one is, and what it holds.
+        trust_pickle: load a file that holds more than tensors and plain values. Such a file can run any
+            program while it is loaded, so a warning says which one is, and what it holds.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,16 +38,25 @@ def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, An
         content = read_weights_file(path)
     except UnsafeFile as error:
         if not trust_pickle:
-            raise ConversionError(f'{path} holds more than tensors and plain values ({error}), and loading it may run a program '
-                                  'hidden in it. If you trust where it comes from, say so with --trust-pickle') from error
-        warnings.warn(f'{path} is unpickled whole, as --trust-pickle asks: it holds more than tensors and plain values '
-                      f'({error}) and can run any program while it is loaded', stacklevel=2)
+            raise ConversionError(
+                f'{path} holds more than tensors and plain values ({error}), and loading it may run a program'
+                ' hidden in it. If you trust where it comes from, say so with --trust-pickle'
+            ) from error
+        warnings.warn(
+            f'{path} is unpickled whole, as --trust-pickle asks: it holds more than tensors and plain values '
+            f'({error}) and can run any program while it is loaded',
+            stacklevel=2,
+        )
         content = torch.load(path, map_location='cpu', weights_only=False)
     except DamagedFile as error:
-        raise ConversionError(f'{path} is damaged, or was not written by torch.save ({error}); is it the '
-                              'right file, and was it downloaded whole?') from error
+        raise ConversionError(
+            f'{path} is damaged, or was not written by torch.save ({error}); is it the '
+            'right file, and was it downloaded whole?'
+        ) from error
     if not isinstance(content, Mapping):
-        raise ConversionError(f'{path} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
+        raise ConversionError(
+            f'{path} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?'
+        )
     return dict(content)
 
 
@@ -62,7 +72,8 @@ def require(weights: Mapping[str, Any], names: Iterable[str], of: str) -> None:
 
 
 def state_dict_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a file's dict: under ``state_dict``, ``model`` or ``model_state``, or the dict itself; without ``module.`` in front.
+    """The weights in a file's dict: under ``state_dict``, ``model`` or ``model_state``, or the dict itself;
+    without ``module.`` in front.
 
     Raises:
         ConversionError: if there are none.
@@ -72,6 +83,8 @@ def state_dict_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
             content = content[key]
             break
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ConversionError(f'no weights found: the file holds {sorted(map(str, content))[:10]}; its weights are expected under '
-                              'state_dict, model or model_state, or at the top')
+        raise ConversionError(
+            f'no weights found: the file holds {sorted(map(str, content))[:10]}; its weights are expected'
+            ' under state_dict, model or model_state, or at the top'
+        )
     return {name.removeprefix('module.'): value for name, value in content.items()}

@@ -1,4 +1,5 @@
 """From a file of another code base to a checkpoint of ours, and back."""
+
 from __future__ import annotations
 
 import hashlib
@@ -24,8 +25,18 @@ from .files import ConversionError, read_published, require, state_dict_in
 from .gfnet import convert_gfnet
 from .tsm import encoder_from_tsm, from_mmaction2_names, to_mmaction2_names, to_tsm_names
 
-__all__ = ['FORMS', 'TARGETS', 'Converted', 'Options', 'convert_file', 'export_encoder', 'recognise_form', 'save_converted',
-           'save_exported', 'summary']
+__all__ = [
+    'FORMS',
+    'TARGETS',
+    'Converted',
+    'Options',
+    'convert_file',
+    'export_encoder',
+    'recognise_form',
+    'save_converted',
+    'save_exported',
+    'summary',
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Options:
         classes: names of the classes, in the order of the labels.
         trust_pickle: load files that hold more than tensors and plain values.
     """
+
     arch: str | None = None
     steps: int | None = None
     patch_size: int | None = None
@@ -53,6 +65,7 @@ class Options:
 @dataclass
 class Converted:
     """A converted model: its form, config, weights and what should be known of it."""
+
     form: str
     model: dict[str, Any]
     weights: dict[str, Tensor]
@@ -61,39 +74,65 @@ class Converted:
     classes: Sequence[str] | None = None
 
 
-# ----------------------------------------------------------------------------------------------------------------------------- the forms
+# -------------------------------------------------------------------------------------------------- the forms
 
-def _clip_recognizer(encoder: dict, weights: Mapping[str, Tensor], fc: tuple[Tensor, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+
+def _clip_recognizer(
+    encoder: dict, weights: Mapping[str, Tensor], fc: tuple[Tensor, Tensor]
+) -> tuple[dict, dict[str, Tensor]]:
     model = dict(type='ClipRecognizer', num_classes=len(fc[1]), encoder=encoder)
     placed = {f'encoder.backbone.{name}': value for name, value in weights.items()}
     return model, placed | {'fc.weight': fc[0], 'fc.bias': fc[1]}
 
 
-def _from_tsm(content: Mapping[str, Any], options: Options, shift: str = 'bidirectional', always: bool = False) -> tuple:
+def _from_tsm(
+    content: Mapping[str, Any], options: Options, shift: str = 'bidirectional', always: bool = False
+) -> tuple:
     weights = {name.removeprefix('base_model.'): value for name, value in state_dict_in(content).items()}
     rest, *fc = split_classifier(weights)
     encoder, placed = encoder_from_tsm(rest, shift, always)
     both = 'no weight tells the direction of the shift: both ways; --from tsm-online makes it causal'
-    return *_clip_recognizer(encoder, placed, tuple(fc)), [both] if encoder['shift'] == 'bidirectional' else []
+    return *_clip_recognizer(encoder, placed, tuple(fc)), (
+        [both] if encoder['shift'] == 'bidirectional' else []
+    )
 
 
 def _from_tsm_online(content: Mapping[str, Any], options: Options) -> tuple:
-    """One direction, frame by frame; the demo's code shifts without a mark in the names, a model trained by TSM's code has them."""
+    """One direction, frame by frame; the demo's code shifts without a mark in the names, a model trained by
+    TSM's code has them."""
     marked = any('.net.' in name for name in state_dict_in(content))
     return _from_tsm(content, options, 'causal', always=not marked)
 
 
 def _from_mmaction2(content: Mapping[str, Any], options: Options) -> tuple:
     weights = state_dict_in(content)
-    backbone = {name.removeprefix('backbone.'): value for name, value in weights.items() if name.startswith('backbone.')}
+    backbone = {
+        name.removeprefix('backbone.'): value
+        for name, value in weights.items()
+        if name.startswith('backbone.')
+    }
     if not backbone:
-        raise ConversionError(f'no name begins with backbone., so this is no file of MMAction2; it looks like {recognise_form(content)}')
-    left = [name for name in weights if not name.startswith('backbone.') and name not in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')]
+        raise ConversionError(
+            'no name begins with backbone., so this is no file of MMAction2; it looks like'
+            f' {recognise_form(content)}'
+        )
+    left = [
+        name
+        for name in weights
+        if not name.startswith('backbone.') and name not in ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias')
+    ]
     if left:
-        raise ConversionError(f'a TSN or TSM of MMAction2 has backbone.* and cls_head.fc_cls.*; not placed: {", ".join(left)}')
+        raise ConversionError(
+            f'a TSN or TSM of MMAction2 has backbone.* and cls_head.fc_cls.*; not placed: {", ".join(left)}'
+        )
     require(weights, ('cls_head.fc_cls.weight', 'cls_head.fc_cls.bias'), 'the head of MMAction2')
     encoder, placed = encoder_from_tsm(from_mmaction2_names(backbone))
-    return *_clip_recognizer(encoder, placed, (weights['cls_head.fc_cls.weight'], weights['cls_head.fc_cls.bias'])), []
+    return (
+        *_clip_recognizer(
+            encoder, placed, (weights['cls_head.fc_cls.weight'], weights['cls_head.fc_cls.bias'])
+        ),
+        [],
+    )
 
 
 def _from_gfnet(content: Mapping[str, Any], options: Options) -> tuple:
@@ -124,8 +163,15 @@ def _from_timm(content: Mapping[str, Any], options: Options) -> tuple:
 
 Convert = Callable[[Mapping[str, Any], Options], tuple]
 FORMS: dict[str, Convert] = {
-    'tsm': _from_tsm, 'tsm-online': _from_tsm_online, 'mmaction2': _from_mmaction2, 'gfnet': _from_gfnet, 'adafocusv2': _from_adafocus,
-    'uni-adafocus': _from_adafocus, 'torchvision': _from_torchvision, 'timm': _from_timm}
+    'tsm': _from_tsm,
+    'tsm-online': _from_tsm_online,
+    'mmaction2': _from_mmaction2,
+    'gfnet': _from_gfnet,
+    'adafocusv2': _from_adafocus,
+    'uni-adafocus': _from_adafocus,
+    'torchvision': _from_torchvision,
+    'timm': _from_timm,
+}
 FRAMES = dict(gfnet=1, torchvision=1, timm=1, adafocusv2=12)
 FRAMES |= {'uni-adafocus': 36}
 
@@ -144,21 +190,28 @@ def recognise_form(content: Mapping[str, Any]) -> str:
         return any(re.match(pattern, name) for name in names)
 
     if some(r'(encoder|glance_encoder)\.backbone\.'):
-        raise ConversionError('this is a checkpoint of gfvideo already; --to tsm, mmaction2 or torchvision takes it elsewhere')
+        raise ConversionError(
+            'this is a checkpoint of gfvideo already; --to tsm, mmaction2 or torchvision takes it elsewhere'
+        )
     if some(r'(local|global)_CNN\.'):
         return 'uni-adafocus' if some(r'temporal_policy\.') else 'adafocusv2'
     if some(r'backbone\.') and some(r'cls_head\.'):
         return 'mmaction2'
     if some(r'base_model\.'):
         return 'tsm'
-    if some(r'features\.\d+\.conv\.3\.weight') and some(r'classifier\.weight') and not some(r'features\.\d+\.conv\.\d\.\d\.'):
-        return 'tsm-online'                    # the flat MobileNetV2 of TSM's online demo
+    if (
+        some(r'features\.\d+\.conv\.3\.weight')
+        and some(r'classifier\.weight')
+        and not some(r'features\.\d+\.conv\.\d\.\d\.')
+    ):
+        return 'tsm-online'  # the flat MobileNetV2 of TSM's online demo
     if some(r'conv_stem\.|stem\.conv\.|s1\.b1\.|stages\.|patch_embed\.|stem\.0\.bn|blocks\.0\.'):
         return 'timm'
     return 'torchvision'
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ convert
+# ---------------------------------------------------------------------------------------------------- convert
+
 
 def convert_file(path: str | Path, form: str = 'auto', options: Options | None = None) -> Converted:
     """Convert a file of another code base; every weight is placed, or it is an error.
@@ -182,18 +235,31 @@ def convert_file(path: str | Path, form: str = 'auto', options: Options | None =
     model, weights, remarks = FORMS[form](content, options)
     _check_complete(model, weights)
     frames = FRAMES.get(form, 8) if options.frames is None else options.frames
-    if model['type'] == 'AdaFocusRecognizer' and frames < max(model['glance_frames'], model['focus_frames'] or 1):
-        raise ConversionError(f'{frames} frames are fewer than the {model["glance_frames"]} of the glance or the {model["focus_frames"]} '
-                              'of the focus; set --frames and --focus-frames to numbers that go together')
+    if model['type'] == 'AdaFocusRecognizer' and frames < max(
+        model['glance_frames'], model['focus_frames'] or 1
+    ):
+        raise ConversionError(
+            f'{frames} frames are fewer than the {model["glance_frames"]} of the glance or the'
+            f' {model["focus_frames"]} of the focus; set --frames and --focus-frames to numbers that go'
+            ' together'
+        )
     if options.frames is None and form not in ('gfnet', 'torchvision', 'timm'):
-        remarks = [*remarks, f'no weight tells the number of frames of a clip: {frames}; --frames sets another']
+        remarks = [
+            *remarks,
+            f'no weight tells the number of frames of a clip: {frames}; --frames sets another',
+        ]
     classes = options.classes or _classes_in(content)
     if classes is not None and len(classes) != model['num_classes']:
         raise ConversionError(f'{len(classes)} names of classes for a model of {model["num_classes"]}')
     return Converted(form, model, weights, frames, list(remarks), classes)
 
 
-NUMBERS = dict(steps=('gfnet',), patch_size=('gfnet', 'adafocusv2', 'uni-adafocus'), focus_frames=('uni-adafocus',), frames=tuple(FORMS))
+NUMBERS = dict(
+    steps=('gfnet',),
+    patch_size=('gfnet', 'adafocusv2', 'uni-adafocus'),
+    focus_frames=('uni-adafocus',),
+    frames=tuple(FORMS),
+)
 
 
 def _check_options(form: str, options: Options) -> None:
@@ -203,8 +269,14 @@ def _check_options(form: str, options: Options) -> None:
         if value is not None and value < 1:
             raise ConversionError(f'{flag} {value} must be at least 1')
         if value is not None and form not in forms:
-            more = ': AdaFocus V2 focuses on every candidate, give it as many frames' if form == 'adafocusv2' else ''
-            raise ConversionError(f'{flag} {value} means nothing to the form {form}{more}; it is for {", ".join(forms)}')
+            more = (
+                ': AdaFocus V2 focuses on every candidate, give it as many frames'
+                if form == 'adafocusv2'
+                else ''
+            )
+            raise ConversionError(
+                f'{flag} {value} means nothing to the form {form}{more}; it is for {", ".join(forms)}'
+            )
     if options.arch is not None and form != 'timm':
         raise ConversionError(f'--arch {options.arch} means nothing to the form {form}; it is for timm')
 
@@ -217,14 +289,24 @@ def _classes_in(content: Mapping[str, Any]) -> list[str] | None:
 
 
 def _check_complete(config: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Every weight has its place in the model, and every place its weight; counters that old files lack start at 0."""
+    """Every weight has its place in the model, and every place its weight; counters that old files lack start
+    at 0."""
     own = MODELS.build(config).state_dict()
     for name, value in own.items():
         if name.endswith('num_batches_tracked'):
             weights.setdefault(name, torch.zeros_like(value))
-    faults = [('missing', [name for name in own if name not in weights]), ('not placed', [name for name in weights if name not in own]),
-              ('of another shape', [f'{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}' for name in own
-                                    if name in weights and own[name].shape != weights[name].shape])]
+    faults = [
+        ('missing', [name for name in own if name not in weights]),
+        ('not placed', [name for name in weights if name not in own]),
+        (
+            'of another shape',
+            [
+                f'{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}'
+                for name in own
+                if name in weights and own[name].shape != weights[name].shape
+            ],
+        ),
+    ]
     told = [f'{len(names)} {what}: {", ".join(names)}' for what, names in faults if names]
     if told:
         raise ConversionError(f'the weights do not fit {config["type"]}: {"; ".join(told)}')
@@ -242,11 +324,23 @@ def _image_size(converted: Converted) -> tuple[int, int]:
 
 
 def converted_config(converted: Converted) -> Config:
-    """Model and test pipeline: the central square that the model was published with, frames in the middles of equal parts of the video."""
+    """Model and test pipeline: the central square that the model was published with, frames in the middles of
+    equal parts of the video."""
     short, side = _image_size(converted)
-    pipeline = [dict(type='SampleFrames', frames=converted.frames, strategy='segment', test_mode=True), dict(type='DecodeFrames'),
-                dict(type='ResizeShortSide', short=short), dict(type='CentreCrop', size=side), dict(type='PackClip')]
-    return Config(dict(default_scope='gfvideo', model=converted.model, test_dataloader=dict(batch_size=1, dataset=dict(pipeline=pipeline))))
+    pipeline = [
+        dict(type='SampleFrames', frames=converted.frames, strategy='segment', test_mode=True),
+        dict(type='DecodeFrames'),
+        dict(type='ResizeShortSide', short=short),
+        dict(type='CentreCrop', size=side),
+        dict(type='PackClip'),
+    ]
+    return Config(
+        dict(
+            default_scope='gfvideo',
+            model=converted.model,
+            test_dataloader=dict(batch_size=1, dataset=dict(pipeline=pipeline)),
+        )
+    )
 
 
 def save_converted(converted: Converted, source: str | Path, output: str | Path) -> None:
@@ -259,8 +353,12 @@ def save_converted(converted: Converted, source: str | Path, output: str | Path)
     if output.exists() and output.samefile(source):
         raise ConversionError(f'{output} is the file to convert; name another output')
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    meta = {'cfg': converted_config(converted).pretty_text, 'gfvideo_version': __version__,
-            'converted': dict(form=converted.form, source=source.name, sha256=digest), WEIGHTS_HASH: weights_hash(converted.weights)}
+    meta = {
+        'cfg': converted_config(converted).pretty_text,
+        'gfvideo_version': __version__,
+        'converted': dict(form=converted.form, source=source.name, sha256=digest),
+        WEIGHTS_HASH: weights_hash(converted.weights),
+    }
     if converted.classes:
         meta['dataset_meta'] = dict(classes=list(converted.classes))
     _write(dict(state_dict=converted.weights, meta=plain(meta)), output)
@@ -272,7 +370,7 @@ def _write(content: dict[str, Any], output: Path) -> None:
     write_atomically(output, buffer.getvalue())
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- back again
+# ------------------------------------------------------------------------------------------------- back again
 
 TARGETS = ('tsm', 'mmaction2', 'torchvision')
 PARTS = dict(glance=('glance_encoder', 'glance_head'), focus=('focus_encoder', 'focus_head'))
@@ -296,11 +394,15 @@ def export_encoder(model: Recognizer, target: str, part: str | None = None) -> d
     own = backbone.state_dict()
     head = {leaf: value.detach().clone() for leaf, value in (('weight', fc.weight), ('bias', fc.bias))}
     if target == 'tsm':
-        weights = {f'module.base_model.{name}': value for name, value in to_tsm_names(backbone, own, shift).items()}
+        weights = {
+            f'module.base_model.{name}': value for name, value in to_tsm_names(backbone, own, shift).items()
+        }
         weights |= {f'module.new_fc.{leaf}': value for leaf, value in head.items()}
         return dict(state_dict=weights)
     if target == 'mmaction2':
-        weights = {f'backbone.{name}': value for name, value in to_mmaction2_names(backbone, own, shift).items()}
+        weights = {
+            f'backbone.{name}': value for name, value in to_mmaction2_names(backbone, own, shift).items()
+        }
         weights |= {f'cls_head.fc_cls.{leaf}': value for leaf, value in head.items()}
         return dict(state_dict=weights, meta=dict(dataset_meta=plain(getattr(model, 'dataset_meta', {}))))
     place = _torchvision_classifier(backbone)
@@ -321,8 +423,14 @@ def _part_of(model: Recognizer, part: str | None) -> tuple[nn.Module, nn.Linear]
 
 def _torchvision_classifier(backbone: nn.Module) -> str:
     kind = type(backbone).__name__
-    places = dict(ResNet='fc', RegNetY='fc', DenseNet='classifier', MobileNetV2='classifier.1', EfficientNet='classifier.1',
-                  MobileNetV3='classifier.3')
+    places = dict(
+        ResNet='fc',
+        RegNetY='fc',
+        DenseNet='classifier',
+        MobileNetV2='classifier.1',
+        EfficientNet='classifier.1',
+        MobileNetV3='classifier.3',
+    )
     if kind not in places:
         raise ConversionError(f'torchvision has no {kind}')
     return places[kind]
@@ -335,16 +443,21 @@ def _check_torchvision(backbone: nn.Module) -> None:
     """torchvision builds this very network.
 
     Raises:
-        ConversionError: if its widths differ there, or its normalisation adds another epsilon, so that the answers would change in silence.
+        ConversionError: if its widths differ there, or its normalisation adds another epsilon, so that the
+            answers would change in silence.
     """
     kind = type(backbone).__name__
     if not in_torchvision(backbone):
-        raise ConversionError(f"torchvision's {kind} rounds its widths otherwise than this one, or has no such size; it has no place for "
-                              'these weights')
+        raise ConversionError(
+            f"torchvision's {kind} rounds its widths otherwise than this one, or has no such size; it has no"
+            ' place for these weights'
+        )
     eps = {module.eps for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)}
     if eps != {TORCHVISION_EPS.get(kind, 1e-5)}:
-        raise ConversionError(f'the normalisations of this {kind} add {sorted(eps)}, those of torchvision '
-                              f'{TORCHVISION_EPS.get(kind, 1e-5)}: the answers there would differ')
+        raise ConversionError(
+            f'the normalisations of this {kind} add {sorted(eps)}, those of torchvision '
+            f'{TORCHVISION_EPS.get(kind, 1e-5)}: the answers there would differ'
+        )
 
 
 def save_exported(content: dict[str, Any], output: str | Path) -> None:
@@ -356,7 +469,13 @@ def summary(converted: Converted) -> str:
     """What was recognised and placed, in words."""
     parameters = sum(value.numel() for value in converted.weights.values())
     short, side = _image_size(converted)
-    lines = [f'form: {converted.form}', 'model: ' + pprint.pformat(converted.model, sort_dicts=False, width=120, compact=True),
-             f'placed: {len(converted.weights)} tensors, {parameters / 1e6:.2f} million values, none left over',
-             f'test pipeline: {converted.frames} frame{"s" if converted.frames != 1 else ""} of {side}x{side} from a short side of {short}']
+    lines = [
+        f'form: {converted.form}',
+        'model: ' + pprint.pformat(converted.model, sort_dicts=False, width=120, compact=True),
+        f'placed: {len(converted.weights)} tensors, {parameters / 1e6:.2f} million values, none left over',
+        (
+            f'test pipeline: {converted.frames} frame{"s" if converted.frames != 1 else ""} of {side}x{side}'
+            f' from a short side of {short}'
+        ),
+    ]
     return '\n'.join(lines + [f'note: {remark}' for remark in converted.remarks])

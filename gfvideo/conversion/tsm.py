@@ -1,8 +1,9 @@
 """Names of the code bases around TSM: the original one, its online demo, MMAction2; both ways.
 
-All of them keep the backbone's own names (ResNet as in torchvision; MobileNetV2 in the original, flat numbering or in MMAction2's) and
-mark a shifted convolution by ``.net`` behind its name.
+All of them keep the backbone's own names (ResNet as in torchvision; MobileNetV2 in the original, flat
+numbering or in MMAction2's) and mark a shifted convolution by ``.net`` behind its name.
 """
+
 from __future__ import annotations
 
 import re
@@ -17,11 +18,18 @@ from ..registry import MODELS
 from .backbones import BackboneWeights, identify_backbone
 from .files import ConversionError
 
-__all__ = ['encoder_from_tsm', 'from_mmaction2_names', 'to_mmaction2_names', 'to_tsm_names', 'without_shift_marks']
+__all__ = [
+    'encoder_from_tsm',
+    'from_mmaction2_names',
+    'to_mmaction2_names',
+    'to_tsm_names',
+    'without_shift_marks',
+]
 
 
 def without_shift_marks(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
-    """Weights with ``.net`` taken out of their names, and the names of the modules (before that) that carried it."""
+    """Weights with ``.net`` taken out of their names, and the names of the modules (before that) that carried
+    it."""
     plain, marked = {}, set()
     for name, value in weights.items():
         head, mark, tail = name.partition('.net.')
@@ -31,8 +39,9 @@ def without_shift_marks(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     return plain, marked
 
 
-def encoder_from_tsm(weights: Mapping[str, Tensor], shift: str = 'bidirectional',
-                     always: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def encoder_from_tsm(
+    weights: Mapping[str, Tensor], shift: str = 'bidirectional', always: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config of an encoder and its weights, from a backbone's weights with shift marks.
 
     Args:
@@ -41,12 +50,14 @@ def encoder_from_tsm(weights: Mapping[str, Tensor], shift: str = 'bidirectional'
         always: the shift is there although no name is marked (the online demo has it in its code).
 
     Raises:
-        ConversionError: if a weight has no place, or the shift stands elsewhere than in front of the first convolution of the residual
-            branches ("blockres").
+        ConversionError: if a weight has no place, or the shift stands elsewhere than in front of the first
+            convolution of the residual branches ("blockres").
     """
     nested = [name for name in weights if '.nl.' in name or '.theta.' in name]
     if nested:
-        raise ConversionError(f'the checkpoint has non-local blocks, which this package does not build: {", ".join(nested)}')
+        raise ConversionError(
+            f'the checkpoint has non-local blocks, which this package does not build: {", ".join(nested)}'
+        )
     plain, marked = without_shift_marks(weights)
     found = identify_backbone(plain)
     if not marked and not always:
@@ -60,22 +71,31 @@ def _check_shift(found: BackboneWeights, marked: set[str]) -> None:
     """The marked modules are the shift points of the backbone."""
     with torch.device('meta'):
         expected = set(MODELS.build(found.config).shift_points())
-    if not marked & expected:              # TSM's flat MobileNetV2: features.3.conv.0 is what is features.3.conv.0.0 here
+    if not marked & expected:  # TSM's flat MobileNetV2: features.3.conv.0 is what is features.3.conv.0.0 here
         expected = {point.removesuffix('.0') for point in expected}
     if marked != expected:
-        raise ConversionError('the shift stands elsewhere than in front of the first convolution of residual branches: it is missing at '
-                              f'{sorted(expected - marked)} and superfluous at {sorted(marked - expected)}; shift_place must be "blockres"')
+        raise ConversionError(
+            'the shift stands elsewhere than in front of the first convolution of residual branches: it is'
+            f' missing at {sorted(expected - marked)} and superfluous at {sorted(marked - expected)};'
+            ' shift_place must be "blockres"'
+        )
 
 
-# ------------------------------------------------------------------------------------------------------- MobileNetV2, flat numbering
+# -------------------------------------------------------------------------------- MobileNetV2, flat numbering
+
 
 def _flat(name: str, blocks: Mapping[str, bool]) -> str:
-    """torchvision's ``features.2.conv.1.0`` to the original ``features.2.conv.3``; ``blocks`` tells which block expands."""
+    """torchvision's ``features.2.conv.1.0`` to the original ``features.2.conv.3``; ``blocks`` tells which
+    block expands."""
     match = re.fullmatch(r'features\.(\d+)\.conv\.(.+)\.(\w+)', name)
     if match is None:
         return name
     block, layer, leaf = match.groups()
-    numbers = {'0.0': 0, '0.1': 1, '1.0': 3, '1.1': 4, '2': 6, '3': 7} if blocks[block] else {'0.0': 0, '0.1': 1, '1': 3, '2': 4}
+    numbers = (
+        {'0.0': 0, '0.1': 1, '1.0': 3, '1.1': 4, '2': 6, '3': 7}
+        if blocks[block]
+        else {'0.0': 0, '0.1': 1, '1': 3, '2': 4}
+    )
     return f'features.{block}.conv.{numbers[layer]}.{leaf}'
 
 
@@ -89,7 +109,9 @@ def _expanding(names: Iterable[str]) -> dict[str, bool]:
     return blocks
 
 
-def to_tsm_names(backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], shift: bool = True) -> dict[str, Tensor]:
+def to_tsm_names(
+    backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], shift: bool = True
+) -> dict[str, Tensor]:
     """A backbone's own names to TSM's, shifted convolutions marked by ``.net``.
 
     Raises:
@@ -107,7 +129,8 @@ def to_tsm_names(backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], 
     return result
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- MMAction2
+# -------------------------------------------------------------------------------------------------- MMAction2
+
 
 def _mobilenetv2_stages() -> dict[str, str]:
     """MMAction2's ``layer3.1`` of each ``features.N`` between stem and last convolution."""
@@ -120,9 +143,11 @@ def _mobilenetv2_stages() -> dict[str, str]:
 
 
 def from_mmaction2_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """MMAction2's names of a backbone (without ``backbone.``) to torchvision's, ``.net`` kept in front of the weight.
+    """MMAction2's names of a backbone (without ``backbone.``) to torchvision's, ``.net`` kept in front of the
+    weight.
 
-    A convolution there is a module of ``conv`` and ``bn``, so ``conv1.bn`` is ``bn1`` and ``conv1.conv`` is ``conv1``.
+    A convolution there is a module of ``conv`` and ``bn``, so ``conv1.bn`` is ``bn1`` and ``conv1.conv`` is
+    ``conv1``.
     """
     mobile = any(re.match(r'layer\d+\.\d+\.conv\.\d', name) for name in weights)
     rename = _mobilenetv2_from_mmaction2 if mobile else _resnet_from_mmaction2
@@ -150,7 +175,7 @@ def _mobilenetv2_from_mmaction2(name: str, expanding: set[str]) -> str:
     if number is None:
         return name
     last = 2 if place in expanding else 1
-    if int(layer) == last:                                              # the projection stands without an activation
+    if int(layer) == last:  # the projection stands without an activation
         where = f'{last + (kind == "bn")}'
     else:
         where = f'{layer}.{int(kind == "bn")}'
@@ -159,7 +184,9 @@ def _mobilenetv2_from_mmaction2(name: str, expanding: set[str]) -> str:
     return f'features.{number}.conv.{where}.{leaf}'
 
 
-def to_mmaction2_names(backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], shift: bool = True) -> dict[str, Tensor]:
+def to_mmaction2_names(
+    backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], shift: bool = True
+) -> dict[str, Tensor]:
     """A backbone's own names to MMAction2's (without ``backbone.``), shifted convolutions marked by ``.net``.
 
     Raises:

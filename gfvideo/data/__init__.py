@@ -1,7 +1,9 @@
 """Reading, sampling and preparing clips.
 
-The modules load when they are asked for: the workers of data preparation read videos without the weight of torch.
+The modules load when they are asked for: the workers of data preparation read videos without the weight of
+torch.
 """
+
 from importlib import import_module
 from types import ModuleType
 

@@ -1,8 +1,11 @@
-"""A prepared dataset: ``dataset.json`` (classes, splits, hashes) and one ``<split>.jsonl`` with a row per clip; list files of other tools.
+"""A prepared dataset: ``dataset.json`` (classes, splits, hashes) and one ``<split>.jsonl`` with a row per
+clip; list files of other tools.
 
-The hash says *which data* a result was measured on. It covers the classes in their order and every row in its order, and nothing that
-depends on the machine (``video_root`` and the file names are outside), so two people with the same clips have the same hash.
+The hash says *which data* a result was measured on. It covers the classes in their order and every row in its
+order, and nothing that depends on the machine (``video_root`` and the file names are outside), so two people
+with the same clips have the same hash.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -15,17 +18,41 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ['LIST_FORMS', 'ClipRow', 'Manifest', 'ManifestError', 'SplitInfo', 'manifest_hash', 'read_classes', 'read_list', 'read_manifest',
-           'read_rows', 'rows_hash', 'validate', 'write_atomically', 'write_manifest']
+__all__ = [
+    'LIST_FORMS',
+    'ClipRow',
+    'Manifest',
+    'ManifestError',
+    'SplitInfo',
+    'manifest_hash',
+    'read_classes',
+    'read_list',
+    'read_manifest',
+    'read_rows',
+    'rows_hash',
+    'validate',
+    'write_atomically',
+    'write_manifest',
+]
 
 FORMAT = 1
 KINDS = ('video', 'frames')
-DATASET_KEYS = {'name': str, 'version': str, 'classes': list, 'label_order': str, 'video_root': str, 'frame_template': str,
-                'start_index': int, 'splits': dict, 'hash': str}
+DATASET_KEYS = {
+    'name': str,
+    'version': str,
+    'classes': list,
+    'label_order': str,
+    'video_root': str,
+    'frame_template': str,
+    'start_index': int,
+    'splits': dict,
+    'hash': str,
+}
 
 
 class ManifestError(ValueError):
-    """A prepared dataset or list file is malformed; the message names the file, the line, the value and the remedy."""
+    """A prepared dataset or list file is malformed; the message names the file, the line, the value and the
+    remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +67,7 @@ class ClipRow:
         frames: how many frames decode, or None if nobody counted.
         height, width: size in pixels as shown (rotation applied), or None.
     """
+
     id: str
     path: str
     kind: str
@@ -51,7 +79,9 @@ class ClipRow:
 
 @dataclass(frozen=True, slots=True)
 class SplitInfo:
-    """One split: its file beside ``dataset.json``, rows present, rows the official annotation lists (None: unknown), hash of its rows."""
+    """One split: its file beside ``dataset.json``, rows present, rows the official annotation lists (None:
+    unknown), hash of its rows."""
+
     file: str
     present: int
     official: int | None
@@ -62,9 +92,10 @@ class SplitInfo:
 class Manifest:
     """What ``dataset.json`` says, and the folder it stands in.
 
-    ``frame_template`` and ``start_index`` name the images of clips of kind ``'frames'``. ``preparation`` tells how it was made: arguments
-    and versions. ``hash`` is :func:`manifest_hash` of the clips and classes.
+    ``frame_template`` and ``start_index`` name the images of clips of kind ``'frames'``. ``preparation``
+    tells how it was made: arguments and versions. ``hash`` is :func:`manifest_hash` of the clips and classes.
     """
+
     folder: Path
     name: str
     version: str
@@ -87,7 +118,8 @@ class Manifest:
         return self.folder / self.video_root
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- hash
+# ------------------------------------------------------------------------------------------------------- hash
+
 
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(',', ':')).encode() + b'\n'
@@ -105,14 +137,22 @@ def rows_hash(rows: Iterable[ClipRow]) -> str:
     return digest.hexdigest()
 
 
-def manifest_hash(name: str, version: str, classes: Sequence[str], label_order: str, splits: Mapping[str, SplitInfo]) -> str:
-    """sha256 of a dataset's content: name, version, classes in their order, and the rows' hash and counts of every split.
+def manifest_hash(
+    name: str, version: str, classes: Sequence[str], label_order: str, splits: Mapping[str, SplitInfo]
+) -> str:
+    """sha256 of a dataset's content: name, version, classes in their order, and the rows' hash and counts of
+    every split.
 
     Returns:
         64 hexadecimal digits; the same on every machine and for every order of ``splits``.
     """
-    content = {'name': name, 'version': version, 'classes': list(classes), 'label_order': label_order,
-               'splits': {split: [info.present, info.official, info.hash] for split, info in splits.items()}}
+    content = {
+        'name': name,
+        'version': version,
+        'classes': list(classes),
+        'label_order': label_order,
+        'splits': {split: [info.present, info.official, info.hash] for split, info in splits.items()},
+    }
     return hashlib.sha256(_canonical(content)).hexdigest()
 
 
@@ -123,7 +163,8 @@ def _as_dict(row: ClipRow) -> dict[str, Any]:
 ROW_KEYS = tuple(field.name for field in fields(ClipRow))
 
 
-# ----------------------------------------------------------------------------------------------------------------------- check a row
+# ------------------------------------------------------------------------------------------------ check a row
+
 
 def _is_count(value: Any, least: int) -> bool:
     return type(value) is int and value >= least
@@ -140,17 +181,24 @@ def _row_fault(row: ClipRow, num_classes: int, absolute: bool) -> str | None:
     if row.kind not in KINDS:
         return f'kind of clip {row.id!r} is {row.kind!r}; use one of {", ".join(KINDS)}'
     if row.label is not None and (not _is_count(row.label, 0) or row.label >= num_classes):
-        return f'label of clip {row.id!r} is {row.label!r}, outside 0..{num_classes - 1} ({num_classes} classes); labels count from 0'
+        return (
+            f'label of clip {row.id!r} is {row.label!r}, outside 0..{num_classes - 1} ({num_classes}'
+            ' classes); labels count from 0'
+        )
     for key in ('frames', 'height', 'width'):
         value = getattr(row, key)
         if value is not None and not _is_count(value, 1):
-            return f'{key} of clip {row.id!r} is {value!r}; use a whole number from 1, or null if it is unknown'
+            return (
+                f'{key} of clip {row.id!r} is {value!r}; use a whole number from 1, or null if it is unknown'
+            )
     if row.kind == 'frames' and row.frames is None:
         return f'frames of clip {row.id!r} is null; a folder of images must say how many it holds'
     return None
 
 
-def _checked_rows(rows: Iterable[tuple[str, ClipRow]], num_classes: int, absolute: bool = False) -> Iterator[ClipRow]:
+def _checked_rows(
+    rows: Iterable[tuple[str, ClipRow]], num_classes: int, absolute: bool = False
+) -> Iterator[ClipRow]:
     """Yield the rows of ``(place, row)`` pairs; raise at the first that is malformed or repeats an id."""
     seen: dict[str, str] = {}
     for place, row in rows:
@@ -158,7 +206,10 @@ def _checked_rows(rows: Iterable[tuple[str, ClipRow]], num_classes: int, absolut
         if fault is not None:
             raise ManifestError(f'{place}: {fault}')
         if row.id in seen:
-            raise ManifestError(f'{place}: clip {row.id!r} stands at {seen[row.id]} already; ids must be unique in a split, remove one')
+            raise ManifestError(
+                f'{place}: clip {row.id!r} stands at {seen[row.id]} already; ids must be unique in a split,'
+                ' remove one'
+            )
         seen[row.id] = place
         yield row
 
@@ -176,7 +227,8 @@ def _check_classes(place: str, classes: Sequence[Any]) -> tuple[str, ...]:
     return tuple(classes)
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ write
+# ------------------------------------------------------------------------------------------------------ write
+
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
     """Write beside ``path`` and rename, so that the final name always means a complete file."""
@@ -188,17 +240,29 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)                          # mkstemp makes it private
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def write_manifest(folder: str | Path, *, name: str, version: str, classes: Sequence[str], label_order: str,
-                   rows: Mapping[str, Sequence[ClipRow]], video_root: str, official: Mapping[str, int | None] | None = None,
-                   frame_template: str = '{:05d}.jpg', start_index: int = 1, preparation: Mapping[str, Any] | None = None) -> Manifest:
-    """Write a prepared dataset: a ``<split>.jsonl`` per split, then ``dataset.json``; every file appears complete or not at all.
+def write_manifest(
+    folder: str | Path,
+    *,
+    name: str,
+    version: str,
+    classes: Sequence[str],
+    label_order: str,
+    rows: Mapping[str, Sequence[ClipRow]],
+    video_root: str,
+    official: Mapping[str, int | None] | None = None,
+    frame_template: str = '{:05d}.jpg',
+    start_index: int = 1,
+    preparation: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write a prepared dataset: a ``<split>.jsonl`` per split, then ``dataset.json``; every file appears
+    complete or not at all.
 
     Args:
         folder: where to write; made if missing.
@@ -221,16 +285,44 @@ def write_manifest(folder: str | Path, *, name: str, version: str, classes: Sequ
     classes = _check_classes(f'classes of {name!r}', classes)
     unknown = set(official or {}) - set(rows)
     if unknown:
-        raise ManifestError(f'official counts of unknown split(s) {sorted(unknown)}; the rows hold {sorted(rows)}')
+        raise ManifestError(
+            f'official counts of unknown split(s) {sorted(unknown)}; the rows hold {sorted(rows)}'
+        )
     for split in rows:
         if not re.fullmatch(r'[A-Za-z0-9_.-]+', split):
-            raise ManifestError(f'split {split!r} cannot be a file name; use letters, digits, "_", "." and "-"')
-    checked = {split: list(_checked_rows(((f'split {split!r}, row {i}', row) for i, row in enumerate(split_rows, 1)), len(classes)))
-               for split, split_rows in rows.items()}
-    splits = {split: SplitInfo(file=f'{split}.jsonl', present=len(some), official=(official or {}).get(split), hash=rows_hash(some))
-              for split, some in checked.items()}
-    manifest = Manifest(folder, name, version, classes, label_order, str(video_root), splits,
-                        manifest_hash(name, version, classes, label_order, splits), frame_template, start_index, dict(preparation or {}))
+            raise ManifestError(
+                f'split {split!r} cannot be a file name; use letters, digits, "_", "." and "-"'
+            )
+    checked = {
+        split: list(
+            _checked_rows(
+                ((f'split {split!r}, row {i}', row) for i, row in enumerate(split_rows, 1)), len(classes)
+            )
+        )
+        for split, split_rows in rows.items()
+    }
+    splits = {
+        split: SplitInfo(
+            file=f'{split}.jsonl',
+            present=len(some),
+            official=(official or {}).get(split),
+            hash=rows_hash(some),
+        )
+        for split, some in checked.items()
+    }
+    manifest = Manifest(
+        folder,
+        name,
+        version,
+        classes,
+        label_order,
+        str(video_root),
+        splits,
+        manifest_hash(name, version, classes, label_order, splits),
+        frame_template,
+        start_index,
+        dict(preparation or {}),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for split, some in checked.items():
         write_atomically(folder / splits[split].file, (_line(row) for row in some))
@@ -243,15 +335,24 @@ def _line(row: ClipRow) -> bytes:
 
 
 def _dataset_json(manifest: Manifest) -> bytes:
-    content = {'format': FORMAT, 'name': manifest.name, 'version': manifest.version, 'label_order': manifest.label_order,
-               'video_root': manifest.video_root, 'frame_template': manifest.frame_template, 'start_index': manifest.start_index,
-               'splits': {split: asdict(info) for split, info in manifest.splits.items()}, 'hash': manifest.hash,
-               'preparation': dict(manifest.preparation),
-               'classes': list(manifest.classes)}
+    content = {
+        'format': FORMAT,
+        'name': manifest.name,
+        'version': manifest.version,
+        'label_order': manifest.label_order,
+        'video_root': manifest.video_root,
+        'frame_template': manifest.frame_template,
+        'start_index': manifest.start_index,
+        'splits': {split: asdict(info) for split, info in manifest.splits.items()},
+        'hash': manifest.hash,
+        'preparation': dict(manifest.preparation),
+        'classes': list(manifest.classes),
+    }
     return json.dumps(content, ensure_ascii=False, indent=1).encode() + b'\n'
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- read
+# ------------------------------------------------------------------------------------------------------- read
+
 
 def read_manifest(folder: str | Path) -> Manifest:
     """Read and check ``dataset.json``; the rows are read by :func:`read_rows`.
@@ -265,24 +366,46 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     file = Path(folder) / 'dataset.json'
     if not file.is_file():
-        raise FileNotFoundError(f'no prepared dataset at {Path(folder)}: {file} is missing; make it with one of the scripts in data_prep/ '
-                                '(python data_prep/<dataset>.py --help), or correct the path')
+        raise FileNotFoundError(
+            f'no prepared dataset at {Path(folder)}: {file} is missing; make it with one of the scripts in'
+            ' data_prep/ (python data_prep/<dataset>.py --help), or correct the path'
+        )
     content = _load_json(file)
     if not isinstance(content, dict):
-        raise ManifestError(f'{file}: holds a {type(content).__name__}, not an object; prepare the dataset again')
+        raise ManifestError(
+            f'{file}: holds a {type(content).__name__}, not an object; prepare the dataset again'
+        )
     if content.get('format') != FORMAT:
-        raise ManifestError(f'{file}: format is {content.get("format")!r}, this version reads {FORMAT}; prepare the dataset again')
+        raise ManifestError(
+            f'{file}: format is {content.get("format")!r}, this version reads {FORMAT}; prepare the dataset'
+            ' again'
+        )
     for key, kind in DATASET_KEYS.items():
         if type(content.get(key)) is not kind:
-            raise ManifestError(f'{file}: {key!r} is {content.get(key)!r}, expected {kind.__name__}; prepare the dataset again')
+            raise ManifestError(
+                f'{file}: {key!r} is {content.get(key)!r}, expected {kind.__name__}; prepare the dataset'
+                ' again'
+            )
     splits = {split: _split_info(file, split, info) for split, info in content['splits'].items()}
-    manifest = Manifest(Path(folder), content['name'], content['version'], _check_classes(f'{file}: classes', content['classes']),
-                        content['label_order'], content['video_root'], splits, content['hash'], content['frame_template'],
-                        content['start_index'], content.get('preparation') or {})
+    manifest = Manifest(
+        Path(folder),
+        content['name'],
+        content['version'],
+        _check_classes(f'{file}: classes', content['classes']),
+        content['label_order'],
+        content['video_root'],
+        splits,
+        content['hash'],
+        content['frame_template'],
+        content['start_index'],
+        content.get('preparation') or {},
+    )
     expected = manifest_hash(manifest.name, manifest.version, manifest.classes, manifest.label_order, splits)
     if manifest.hash != expected:
-        raise ManifestError(f'{file}: hash is {manifest.hash}, its content has {expected}: it was edited or mixed after it was prepared; '
-                            'prepare the dataset again (video_root alone may be edited)')
+        raise ManifestError(
+            f'{file}: hash is {manifest.hash}, its content has {expected}: it was edited or mixed after it'
+            ' was prepared; prepare the dataset again (video_root alone may be edited)'
+        )
     return manifest
 
 
@@ -290,20 +413,32 @@ def _load_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except RecursionError as error:
-        raise ManifestError(f'{file}: nested too deeply to be of a prepared dataset; prepare the dataset again') from error
+        raise ManifestError(
+            f'{file}: nested too deeply to be of a prepared dataset; prepare the dataset again'
+        ) from error
     except UnicodeDecodeError as error:
         raise ManifestError(f'{file}: not UTF-8 text ({error}); write it again as UTF-8') from error
     except json.JSONDecodeError as error:
-        raise ManifestError(f'{file}:{error.lineno}: not JSON ({error.msg}, column {error.colno}); correct the line or write the file '
-                            'again') from error
+        raise ManifestError(
+            f'{file}:{error.lineno}: not JSON ({error.msg}, column {error.colno}); correct the line or write'
+            ' the file again'
+        ) from error
 
 
 def _split_info(file: Path, split: str, info: Any) -> SplitInfo:
-    well_formed = (isinstance(info, dict) and set(info) == {'file', 'present', 'official', 'hash'} and isinstance(info['file'], str)
-                   and isinstance(info['hash'], str) and _is_count(info['present'], 0)
-                   and (info['official'] is None or _is_count(info['official'], 0)))
+    well_formed = (
+        isinstance(info, dict)
+        and set(info) == {'file', 'present', 'official', 'hash'}
+        and isinstance(info['file'], str)
+        and isinstance(info['hash'], str)
+        and _is_count(info['present'], 0)
+        and (info['official'] is None or _is_count(info['official'], 0))
+    )
     if not well_formed:
-        raise ManifestError(f'{file}: split {split!r} is {info!r}, expected file, present, official and hash; prepare the dataset again')
+        raise ManifestError(
+            f'{file}: split {split!r} is {info!r}, expected file, present, official and hash; prepare the'
+            ' dataset again'
+        )
     return SplitInfo(**info)
 
 
@@ -315,18 +450,26 @@ def read_rows(manifest: Manifest, split: str) -> list[ClipRow]:
         FileNotFoundError: if the split's file is missing.
     """
     if split not in manifest.splits:
-        raise ManifestError(f'{manifest.file}: has no split {split!r}; it has {", ".join(manifest.splits) or "none"}')
+        raise ManifestError(
+            f'{manifest.file}: has no split {split!r}; it has {", ".join(manifest.splits) or "none"}'
+        )
     info = manifest.splits[split]
     file = manifest.folder / info.file
     if not file.is_file():
-        raise FileNotFoundError(f'{file} is missing, which {manifest.file} names for split {split!r}; prepare the dataset again')
+        raise FileNotFoundError(
+            f'{file} is missing, which {manifest.file} names for split {split!r}; prepare the dataset again'
+        )
     rows = list(_checked_rows(_parse_jsonl(file), len(manifest.classes)))
     if len(rows) != info.present:
-        raise ManifestError(f'{file}: holds {len(rows)} rows, {manifest.file} says {info.present}; prepare the dataset again')
+        raise ManifestError(
+            f'{file}: holds {len(rows)} rows, {manifest.file} says {info.present}; prepare the dataset again'
+        )
     found = rows_hash(rows)
     if found != info.hash:
-        raise ManifestError(f'{file}: its rows have the hash {found}, {manifest.file} says {info.hash}: one was edited after it was '
-                            'prepared; prepare the dataset again')
+        raise ManifestError(
+            f'{file}: its rows have the hash {found}, {manifest.file} says {info.hash}: one was edited after'
+            ' it was prepared; prepare the dataset again'
+        )
     return rows
 
 
@@ -337,7 +480,9 @@ def _text_lines(file: Path) -> Iterator[tuple[str, str]]:
             try:
                 text = line.decode('utf-8-sig' if number == 1 else 'utf-8').strip()
             except UnicodeDecodeError as error:
-                raise ManifestError(f'{file}:{number}: not UTF-8 text ({error}); write the file again as UTF-8') from error
+                raise ManifestError(
+                    f'{file}:{number}: not UTF-8 text ({error}); write the file again as UTF-8'
+                ) from error
             if text:
                 yield f'{file}:{number}', text
 
@@ -347,14 +492,21 @@ def _parse_jsonl(file: Path) -> Iterator[tuple[str, ClipRow]]:
         try:
             content = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ManifestError(f'{place}: not JSON ({error.msg}, column {error.colno}): {line[:80]!r}; prepare the dataset '
-                                'again') from error
+            raise ManifestError(
+                f'{place}: not JSON ({error.msg}, column {error.colno}): {line[:80]!r}; prepare the dataset '
+                'again'
+            ) from error
         if not isinstance(content, dict):
-            raise ManifestError(f'{place}: {line[:80]!r} is not an object with the keys {", ".join(ROW_KEYS)}; prepare the dataset again')
+            raise ManifestError(
+                f'{place}: {line[:80]!r} is not an object with the keys {", ".join(ROW_KEYS)}; prepare the'
+                ' dataset again'
+            )
         if content.keys() != set(ROW_KEYS):
             missing, unknown = set(ROW_KEYS) - content.keys(), content.keys() - set(ROW_KEYS)
-            raise ManifestError(f'{place}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}; a row has exactly '
-                                f'{", ".join(ROW_KEYS)}')
+            raise ManifestError(
+                f'{place}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}; a row has exactly '
+                f'{", ".join(ROW_KEYS)}'
+            )
         yield place, ClipRow(**content)
 
 
@@ -373,18 +525,24 @@ def validate(folder: str | Path, check_files: bool = False) -> Manifest:
     for split in manifest.splits:
         for row in read_rows(manifest, split):
             if home.setdefault(row.path, split) != split:
-                raise ManifestError(f'{manifest.file}: {row.path!r} stands in split {home[row.path]!r} and in {split!r}; a clip may be in '
-                                    'one split only, remove it from the others')
+                raise ManifestError(
+                    f'{manifest.file}: {row.path!r} stands in split {home[row.path]!r} and in {split!r}; a'
+                    ' clip may be in one split only, remove it from the others'
+                )
             if check_files and not (manifest.videos / row.path).exists():
-                raise FileNotFoundError(f'{manifest.videos / row.path} is missing (clip {row.id!r} of split {split!r}); correct video_root '
-                                        f'in {manifest.file} or prepare the dataset again')
+                raise FileNotFoundError(
+                    f'{manifest.videos / row.path} is missing (clip {row.id!r} of split {split!r}); correct'
+                    f' video_root in {manifest.file} or prepare the dataset again'
+                )
     return manifest
 
 
-# ------------------------------------------------------------------------------------------------------------- lists of other tools
+# --------------------------------------------------------------------------------------- lists of other tools
+
 
 def read_classes(file: str | Path) -> tuple[str, ...]:
-    """Class names in label order, from a text file (one a line) or JSON (a list, or ``{name: number}`` with numbers 0..C-1).
+    """Class names in label order, from a text file (one a line) or JSON (a list, or ``{name: number}`` with
+    numbers 0..C-1).
 
     Raises:
         FileNotFoundError: if the file is missing.
@@ -392,7 +550,9 @@ def read_classes(file: str | Path) -> tuple[str, ...]:
     """
     file = Path(file)
     if not file.is_file():
-        raise FileNotFoundError(f'no class list at {file}; give the file that names one class per line in label order')
+        raise FileNotFoundError(
+            f'no class list at {file}; give the file that names one class per line in label order'
+        )
     if file.suffix != '.json':
         return _check_classes(str(file), [line for _, line in _text_lines(file)])
     content = _load_json(file)
@@ -400,17 +560,23 @@ def read_classes(file: str | Path) -> tuple[str, ...]:
         return _check_classes(str(file), _by_number(file, content))
     if isinstance(content, list):
         return _check_classes(str(file), content)
-    raise ManifestError(f'{file}: holds a {type(content).__name__}; expected a list of names or {{name: number}}')
+    raise ManifestError(
+        f'{file}: holds a {type(content).__name__}; expected a list of names or {{name: number}}'
+    )
 
 
 def _by_number(file: Path, numbers: Mapping[str, Any]) -> list[str]:
     names: dict[int, str] = {}
     for name, number in numbers.items():
         if not re.fullmatch(r'\d+', str(number)):
-            raise ManifestError(f'{file}: number of class {name!r} is {number!r}; expected 0..{len(numbers) - 1}')
+            raise ManifestError(
+                f'{file}: number of class {name!r} is {number!r}; expected 0..{len(numbers) - 1}'
+            )
         if int(number) in names or int(number) >= len(numbers):
-            raise ManifestError(f'{file}: number {number} of class {name!r} is taken or too large; the {len(numbers)} classes '
-                                f'must be numbered 0..{len(numbers) - 1}, each once')
+            raise ManifestError(
+                f'{file}: number {number} of class {name!r} is taken or too large; the {len(numbers)} classes'
+                f' must be numbered 0..{len(numbers) - 1}, each once'
+            )
         names[int(number)] = name
     return [names[number] for number in range(len(numbers))]
 
@@ -422,7 +588,8 @@ def _whole(place: str, what: str, text: str) -> int:
 
 
 def _path_label(place: str, line: str, kind: str = 'video') -> ClipRow:
-    match = re.fullmatch(r'(.+?)(?:\s*,\s*|\s+)([^\s,]+)', line)           # SlowFast may be set to a comma; the path may hold spaces
+    # SlowFast may be set to a comma; the path may hold spaces
+    match = re.fullmatch(r'(.+?)(?:\s*,\s*|\s+)([^\s,]+)', line)
     if match is None:
         raise ManifestError(f'{place}: {line!r} is not "path label"')
     return ClipRow(match[1], match[1], kind, _whole(place, 'label', match[2]))
@@ -430,8 +597,10 @@ def _path_label(place: str, line: str, kind: str = 'video') -> ClipRow:
 
 def _mmaction2_video(place: str, line: str) -> ClipRow:
     if len(line.split()) != 2:
-        raise ManifestError(f'{place}: {line!r} is not "path label"; this form has no spaces in the path and one label, use the form '
-                            '"path_label" for paths with spaces')
+        raise ManifestError(
+            f'{place}: {line!r} is not "path label"; this form has no spaces in the path and one label, use'
+            ' the form "path_label" for paths with spaces'
+        )
     return _path_label(place, line)
 
 
@@ -440,21 +609,25 @@ def _folder_frames_label(place: str, line: str) -> ClipRow:
     if len(parts) != 3:
         raise ManifestError(f'{place}: {line!r} is not "folder frames label"')
     folder, frames, label = parts
-    return ClipRow(folder, folder, 'frames', _whole(place, 'label', label), _whole(place, 'number of frames', frames))
+    return ClipRow(
+        folder, folder, 'frames', _whole(place, 'label', label), _whole(place, 'number of frames', frames)
+    )
 
 
 def _mmaction2_frames(place: str, line: str) -> ClipRow:
     if len(line.split()) != 3:
-        raise ManifestError(f'{place}: {line!r} is not "folder frames label"; this form has no spaces in the folder, no offset and one '
-                            'label, use the form "tsm" for folders with spaces')
+        raise ManifestError(
+            f'{place}: {line!r} is not "folder frames label"; this form has no spaces in the folder, no'
+            ' offset and one label, use the form "tsm" for folders with spaces'
+        )
     return _folder_frames_label(place, line)
 
 
 LIST_FORMS: dict[str, Callable[[str, str], ClipRow]] = {
-    'mmaction2_video': _mmaction2_video,            # path label
-    'mmaction2_frames': _mmaction2_frames,          # folder total_frames label
-    'tsm': _folder_frames_label,                    # folder n_frames label; AdaFocus too; the folder may hold spaces
-    'path_label': _path_label,                      # SlowFast, PyTorchVideo, VideoMAE; the path may hold spaces
+    'mmaction2_video': _mmaction2_video,  # path label
+    'mmaction2_frames': _mmaction2_frames,  # folder total_frames label
+    'tsm': _folder_frames_label,  # folder n_frames label; AdaFocus too; the folder may hold spaces
+    'path_label': _path_label,  # SlowFast, PyTorchVideo, VideoMAE; the path may hold spaces
 }
 
 
@@ -463,8 +636,9 @@ def read_list(file: str | Path, form: str, classes: Sequence[str]) -> list[ClipR
 
     Args:
         file: the list, one clip a line.
-        form: ``'mmaction2_video'`` (path label), ``'mmaction2_frames'`` (folder frames label), ``'tsm'`` (as AdaFocus: folder frames label,
-            the folder may hold spaces) or ``'path_label'`` (SlowFast, PyTorchVideo, VideoMAE: path label, the path may hold spaces).
+        form: ``'mmaction2_video'`` (path label), ``'mmaction2_frames'`` (folder frames label), ``'tsm'`` (as
+            AdaFocus: folder frames label, the folder may hold spaces) or ``'path_label'`` (SlowFast,
+            PyTorchVideo, VideoMAE: path label, the path may hold spaces).
         classes: class names in the order that the labels count; see :func:`read_classes`.
 
     Raises:
@@ -477,7 +651,11 @@ def read_list(file: str | Path, form: str, classes: Sequence[str]) -> list[ClipR
     if not file.is_file():
         raise FileNotFoundError(f'no list file at {file}; correct the path')
     parse, classes = LIST_FORMS[form], _check_classes('classes', classes)
-    rows = list(_checked_rows(((place, parse(place, line)) for place, line in _text_lines(file)), len(classes), absolute=True))
+    rows = list(
+        _checked_rows(
+            ((place, parse(place, line)) for place, line in _text_lines(file)), len(classes), absolute=True
+        )
+    )
     if not rows:
         raise ManifestError(f'{file}: holds no clip; give a list with one clip a line')
     return rows

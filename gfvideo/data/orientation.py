@@ -1,4 +1,6 @@
-"""How a video asks to be turned and mirrored before it is shown: the display matrix of its frames (ISO 14496-12, 6.2.2)."""
+"""How a video asks to be turned and mirrored before it is shown: the display matrix of its frames (ISO
+14496-12, 6.2.2)."""
+
 from __future__ import annotations
 
 import struct
@@ -21,6 +23,7 @@ class Orientation(NamedTuple):
         flipped_x: left and right change places.
         flipped_y: top and bottom change places.
     """
+
     transposed: bool = False
     flipped_x: bool = False
     flipped_y: bool = False
@@ -34,7 +37,7 @@ class Orientation(NamedTuple):
         """``(H, W, 3)`` -> ``(H, W, 3)`` or ``(W, H, 3)`` as it is to be shown, a view."""
         if self.transposed:
             picture = picture.swapaxes(0, 1)
-        return picture[::-1 if self.flipped_y else 1, ::-1 if self.flipped_x else 1]
+        return picture[:: -1 if self.flipped_y else 1, :: -1 if self.flipped_x else 1]
 
 
 UPRIGHT = Orientation()
@@ -47,10 +50,11 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def orientation_of(matrix: tuple[int, ...] | None) -> Orientation | None:
-    """What a display matrix ``(a b u, c d v, x y w)`` asks for; None if it is more than turning by quarters, mirroring and scaling.
+    """What a display matrix ``(a b u, c d v, x y w)`` asks for; None if it is more than turning by quarters,
+    mirroring and scaling.
 
-    A point (p, q) of the stored picture is shown at (a p + c q, b p + d q). How far it is moved and scaled is not looked at: a picture is
-    shown whole, in the pixels it has.
+    A point (p, q) of the stored picture is shown at (a p + c q, b p + d q). How far it is moved and scaled is
+    not looked at: a picture is shown whole, in the pixels it has.
     """
     if matrix is None:
         return UPRIGHT

@@ -1,4 +1,5 @@
 """The last step of the data: uint8 clips of a batch to one normalised float tensor on the model's device."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,19 @@ class ClipPreprocessor(BaseDataPreprocessor):
 
     Args:
         mean, std: of R, G and B on the scale 0..255; the defaults are ImageNet's.
-        channels_last: lay the pixels out so that ``flatten(0, 1)`` of the result is in channels-last memory format.
-        non_blocking: do not wait for the copy to a GPU (it overlaps with other work only from pinned memory); the normalisation, on the
-            same stream, does wait.
+        channels_last: lay the pixels out so that ``flatten(0, 1)`` of the result is in channels-last memory
+            format.
+        non_blocking: do not wait for the copy to a GPU (it overlaps with other work only from pinned memory);
+            the normalisation, on the same stream, does wait.
     """
 
-    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375),
-                 channels_last: bool = False, non_blocking: bool = True):
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        channels_last: bool = False,
+        non_blocking: bool = True,
+    ):
         super().__init__(non_blocking=non_blocking)
         for name, values in (('mean', mean), ('std', std)):
             if len(values) != 3:
@@ -40,21 +47,25 @@ class ClipPreprocessor(BaseDataPreprocessor):
         """Normalise one batch.
 
         Args:
-            data: ``inputs``, a list of B uint8 tensors ``(T, 3, H, W)`` or ``(V, T, 3, H, W)`` of one shape, or one tensor of them stacked;
-                and optionally ``data_samples``.
+            data: ``inputs``, a list of B uint8 tensors ``(T, 3, H, W)`` or ``(V, T, 3, H, W)`` of one shape,
+                or one tensor of them stacked; and optionally ``data_samples``.
             training: unused, mmengine's interface.
 
         Returns:
-            The same keys; ``inputs`` is float32 ``(B, T, 3, H, W)`` or ``(B, V, T, 3, H, W)`` on the preprocessor's device.
+            The same keys; ``inputs`` is float32 ``(B, T, 3, H, W)`` or ``(B, V, T, 3, H, W)`` on the
+            preprocessor's device.
 
         Raises:
-            ValueError: if the shapes within the batch differ, or a clip is not uint8 of such a shape; it names the videos and sizes.
+            ValueError: if the shapes within the batch differ, or a clip is not uint8 of such a shape; it
+                names the videos and sizes.
         """
         names = _names(data)
         clips = data['inputs']
         _check(clips, names)
-        data = self.cast_data({**data, 'inputs': clips if isinstance(clips, Tensor) else torch.stack(list(clips))})
-        clips = data['inputs']                                                               # (B, T, 3, H, W), or (B, V, T, 3, H, W)
+        data = self.cast_data(
+            {**data, 'inputs': clips if isinstance(clips, Tensor) else torch.stack(list(clips))}
+        )
+        clips = data['inputs']  # (B, T, 3, H, W), or (B, V, T, 3, H, W)
         if self.channels_last:
             clips = clips.movedim(-3, -1).contiguous().movedim(-1, -3)
         return {**data, 'inputs': clips.float().sub_(self.mean).div_(self.std)}
@@ -69,9 +80,13 @@ def _names(data: Mapping[str, Any]) -> list[str]:
 def _check(clips: Sequence[Tensor] | Tensor, names: Sequence[str]) -> None:
     for clip, name in zip(clips, names, strict=True):
         if clip.dtype != torch.uint8 or clip.ndim not in (4, 5) or clip.shape[-3] != 3:
-            raise ValueError(f'{name} is {clip.dtype} {tuple(clip.shape)}; expected uint8 (T, 3, H, W) or (V, T, 3, H, W), as PackClip '
-                             'makes')
+            raise ValueError(
+                f'{name} is {clip.dtype} {tuple(clip.shape)}; expected uint8 (T, 3, H, W) or (V, T, 3, H, W),'
+                ' as PackClip makes'
+            )
     if len({clip.shape for clip in clips}) > 1:
         sizes = ', '.join(f'{name} {tuple(clip.shape)}' for clip, name in zip(clips, names, strict=True))
-        raise ValueError(f'clips of different shapes in one batch: {sizes}; end the pipeline with a crop or Resize of a fixed size, and '
-                         'sample as many frames from every video, or use a batch size of 1')
+        raise ValueError(
+            f'clips of different shapes in one batch: {sizes}; end the pipeline with a crop or Resize of a'
+            ' fixed size, and sample as many frames from every video, or use a batch size of 1'
+        )

@@ -1,4 +1,6 @@
-"""Frames of a file, a camera or an iterator, one after the other, each through the test pipeline when it is asked for."""
+"""Frames of a file, a camera or an iterator, one after the other, each through the test pipeline when it is
+asked for."""
+
 from __future__ import annotations
 
 import queue
@@ -19,7 +21,8 @@ __all__ = ['FrameSource', 'Source', 'Video', 'camera_frames', 'describe_video']
 Video = str | PathLike[str] | np.ndarray
 """A video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB."""
 Source = Video | int | Iterable[np.ndarray]
-"""A video, the number of a camera, or anything that gives frames ``(H, W, 3)`` uint8 RGB and may never end."""
+"""A video, the number of a camera, or anything that gives frames ``(H, W, 3)`` uint8 RGB and may never
+end."""
 
 TIMEOUT = 10.0
 """Seconds that a camera may take to give a frame."""
@@ -34,8 +37,16 @@ def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index
         ValueError: if an array is not frames.
     """
     if isinstance(video, np.ndarray):
-        known = dict(path='', kind='video', video_id='frames', total_frames=len(video), reader=ArrayReader(video),
-                     frame_template=frame_template, start_index=start_index, rng=np.random.default_rng(0))
+        known = dict(
+            path='',
+            kind='video',
+            video_id='frames',
+            total_frames=len(video),
+            reader=ArrayReader(video),
+            frame_template=frame_template,
+            start_index=start_index,
+            rng=np.random.default_rng(0),
+        )
     else:
         known = describe_clip(video, frame_template=frame_template, start_index=start_index)
     return dict(known, label=None)
@@ -59,8 +70,11 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Iterator[np.n
         capture.release()
         raise RuntimeError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
     asked, given = queue.SimpleQueue(), queue.SimpleQueue()
-    # nothing ends a read that hangs: it hangs in a thread that holds nobody up, and that thread releases the camera
-    thread = threading.Thread(target=_serve, args=(capture, asked, given), name=f'camera {camera}', daemon=True)
+    # nothing ends a read that hangs: it hangs in a thread that holds nobody up, and that thread releases the
+    # camera
+    thread = threading.Thread(
+        target=_serve, args=(capture, asked, given), name=f'camera {camera}', daemon=True
+    )
     thread.start()
     left, hangs = threading.Event(), False
     try:
@@ -70,8 +84,10 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Iterator[np.n
                 picture = given.get(timeout=timeout)
             except queue.Empty:
                 hangs = True
-                raise TimeoutError(f'camera {camera} has given no frame for {timeout:g} s; is it plugged in, and used '
-                                   'by nothing else? If it needs longer, give a longer timeout') from None
+                raise TimeoutError(
+                    f'camera {camera} has given no frame for {timeout:g} s; is it plugged in, and used '
+                    'by nothing else? If it needs longer, give a longer timeout'
+                ) from None
             if isinstance(picture, Exception):
                 raise picture
             if picture is None:
@@ -95,7 +111,7 @@ def _serve(capture: cv2.VideoCapture, asked: queue.SimpleQueue, given: queue.Sim
             while not found and capture.isOpened() and not left.wait(AGAIN):
                 found, picture = capture.read()
             given.put(picture if found else None)
-    except Exception as error:                      # raised again where the frames are asked for
+    except Exception as error:  # raised again where the frames are asked for
         given.put(error)
     finally:
         capture.release()
@@ -111,7 +127,8 @@ class FrameSource:
 
     Args:
         source: a video is sampled as the pipeline says; cameras and iterators are read as they come.
-        pipeline: transforms that start with SampleFrames and DecodeFrames and make one view; what follows works on each frame alone.
+        pipeline: transforms that start with SampleFrames and DecodeFrames and make one view; what follows
+            works on each frame alone.
         every: take one frame out of so many; of a video, instead of the pipeline's sampling.
         frame_template, start_index: names and first number of the images of a folder.
         timeout: longest wait for a frame of a camera, in seconds; None waits for ever.
@@ -121,20 +138,29 @@ class FrameSource:
         num_frames: T, frames of a clip of the pipeline.
 
     Raises:
-        ValueError: if the pipeline cannot be run frame by frame, ``every`` is below 1, the timeout is not above 0 or an array is not
-            frames.
+        ValueError: if the pipeline cannot be run frame by frame, ``every`` is below 1, the timeout is not
+            above 0 or an array is not frames.
         VideoError: if a video cannot be read.
     """
 
-    def __init__(self, source: Source, pipeline: Pipeline, every: int | None = None, frame_template: str = '{:05d}.jpg',
-                 start_index: int = 1, timeout: float | None = TIMEOUT):
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        every: int | None = None,
+        frame_template: str = '{:05d}.jpg',
+        start_index: int = 1,
+        timeout: float | None = TIMEOUT,
+    ):
         _check_timeout(timeout)
         if every is not None and every < 1:
             raise ValueError(f'every={every} must be at least 1')
         (steps,) = pipeline.args
         if [type(step) for step in steps[:2]] != [SampleFrames, DecodeFrames]:
-            raise ValueError(f'the test pipeline starts with {", ".join(type(step).__name__ for step in steps[:2])}; only one that starts '
-                             'with SampleFrames, DecodeFrames can be run frame by frame')
+            raise ValueError(
+                f'the test pipeline starts with {", ".join(type(step).__name__ for step in steps[:2])}; only'
+                ' one that starts with SampleFrames, DecodeFrames can be run frame by frame'
+            )
         sample, decode, *self._after = steps
         self.num_frames, self._every = sample.frames, every or 1
         self._names = dict(frame_template=frame_template, start_index=start_index)
@@ -150,16 +176,19 @@ class FrameSource:
     def _open_video(self, results: dict[str, Any], sample: SampleFrames, reader: str) -> None:
         if self.sampled:
             results = sample(results)
-        self._reader: Reader = results.pop('reader', None) or open_video(results['path'], reader, template=results['frame_template'],
-                                                                         start=results['start_index'])
+        self._reader: Reader = results.pop('reader', None) or open_video(
+            results['path'], reader, template=results['frame_template'], start=results['start_index']
+        )
         if not self.sampled:
             self._indices = np.arange(0, len(self._reader), self._every)
             return
         self._indices = results['frame_indices']
         if results['num_views'] != 1 or (np.diff(self._indices) < 0).any():
             self.close()
-            raise ValueError(f'the test pipeline takes {results["num_views"]} views, frames {self._indices.tolist()}; a stream is one view '
-                             'and only goes forward: use the strategy segment or uniform with views=1')
+            raise ValueError(
+                f'the test pipeline takes {results["num_views"]} views, frames {self._indices.tolist()}; a'
+                ' stream is one view and only goes forward: use the strategy segment or uniform with views=1'
+            )
 
     @property
     def decoded(self) -> int:
@@ -189,11 +218,31 @@ class FrameSource:
                 yield index, picture
 
     def _transformed(self, index: int, picture: np.ndarray) -> Any:
-        if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
-            told = f'{picture.dtype} {picture.shape}' if isinstance(picture, np.ndarray) else type(picture).__name__
+        if (
+            not isinstance(picture, np.ndarray)
+            or picture.ndim != 3
+            or picture.shape[-1] != 3
+            or picture.dtype != np.uint8
+        ):
+            told = (
+                f'{picture.dtype} {picture.shape}'
+                if isinstance(picture, np.ndarray)
+                else type(picture).__name__
+            )
             raise ValueError(f'frame {index} is {told}; give (H, W, 3) uint8 RGB')
-        results = dict(self._names, path='', kind='video', video_id='stream', total_frames=None, num_views=1, frames=picture[None],
-                       label=None, frame_indices=np.array([index]), frame_size=picture.shape[:2], rng=np.random.default_rng(0))
+        results = dict(
+            self._names,
+            path='',
+            kind='video',
+            video_id='stream',
+            total_frames=None,
+            num_views=1,
+            frames=picture[None],
+            label=None,
+            frame_indices=np.array([index]),
+            frame_size=picture.shape[:2],
+            rng=np.random.default_rng(0),
+        )
         for step in self._after:
             results = step(results)
         if results['inputs'].dim() != 4:

@@ -1,12 +1,15 @@
-"""The steps from a row of the manifest to a packed clip. Each takes the dict ``results``, changes it in place and returns it.
+"""The steps from a row of the manifest to a packed clip. Each takes the dict ``results``, changes it in place
+and returns it.
 
-Keys of ``results``: ``path``, ``kind``, ``video_id``, ``label`` (absent when unknown), ``total_frames`` (None when unknown),
-``frame_template`` and ``start_index`` (folders of images), ``classes`` (the dataset's class names, if it has them) and ``rng``, a
-``numpy.random.Generator``: the only source of chance, so the same generator gives the same clip. :class:`SampleFrames` adds
-``frame_indices`` (int64 ``(V*T,)``, view by view) and ``num_views`` (V), :class:`DecodeFrames` adds ``frames`` (uint8 RGB
-``(V*T, H, W, 3)``) and ``frame_size`` (H, W). Sizes are (height, width) in pixels. Whatever is drawn is drawn once a clip, so all frames
-are treated alike.
+Keys of ``results``: ``path``, ``kind``, ``video_id``, ``label`` (absent when unknown), ``total_frames`` (None
+when unknown), ``frame_template`` and ``start_index`` (folders of images), ``classes`` (the dataset's class
+names, if it has them) and ``rng``, a ``numpy.random.Generator``: the only source of chance, so the same
+generator gives the same clip. :class:`SampleFrames` adds ``frame_indices`` (int64 ``(V*T,)``, view by view)
+and ``num_views`` (V), :class:`DecodeFrames` adds ``frames`` (uint8 RGB ``(V*T, H, W, 3)``) and ``frame_size``
+(H, W). Sizes are (height, width) in pixels. Whatever is drawn is drawn once a clip, so all frames are treated
+alike.
 """
+
 from __future__ import annotations
 
 import math
@@ -24,13 +27,27 @@ from ..structures import ClipSample
 from .readers import Reader, VideoError, open_video
 from .sampling import sample_indices
 
-__all__ = ['FLIP_LABEL_MAPS', 'CentreCrop', 'ColourJitter', 'DecodeFrames', 'Flip', 'MultiScaleCrop', 'PackClip', 'RandomCrop',
-           'RandomResizedCrop', 'Resize', 'ResizeShortSide', 'SampleFrames', 'ThreeCrop']
+__all__ = [
+    'FLIP_LABEL_MAPS',
+    'CentreCrop',
+    'ColourJitter',
+    'DecodeFrames',
+    'Flip',
+    'MultiScaleCrop',
+    'PackClip',
+    'RandomCrop',
+    'RandomResizedCrop',
+    'Resize',
+    'ResizeShortSide',
+    'SampleFrames',
+    'ThreeCrop',
+]
 
 Results = dict[str, Any]
 
 
-# ------------------------------------------------------------------------------------------------------------------- sample, decode
+# --------------------------------------------------------------------------------------------- sample, decode
+
 
 @TRANSFORMS.register_module()
 class SampleFrames:
@@ -39,7 +56,8 @@ class SampleFrames:
     Args:
         frames: T, frames of one view.
         strategy: ``'segment'``, ``'dense'``, ``'uniform'`` or ``'multi_view'``.
-        views: V, clips of one video when testing. ``'segment'`` gives 1, or 2 (the middles and the starts of the segments).
+        views: V, clips of one video when testing. ``'segment'`` gives 1, or 2 (the middles and the starts of
+            the segments).
         test_mode: fixed frames, not random ones.
         reader: reader that counts the frames of a video when ``total_frames`` is unknown.
         **options: further options of the strategy, e.g. ``rule='mmaction2'``, ``span=64``, ``interval=2``.
@@ -48,34 +66,48 @@ class SampleFrames:
         ValueError, TypeError: if the sampling function refuses these options.
     """
 
-    def __init__(self, frames: int = 8, strategy: str = 'segment', views: int = 1, test_mode: bool = False, reader: str = 'auto',
-                 **options: Any):
+    def __init__(
+        self,
+        frames: int = 8,
+        strategy: str = 'segment',
+        views: int = 1,
+        test_mode: bool = False,
+        reader: str = 'auto',
+        **options: Any,
+    ):
         _check_at_least('frames', frames, 1)
         _check_at_least('views', views, 1)
         if views > 1 and not test_mode:
-            raise ValueError(f'views is {views} in training; several views are for testing, set test_mode=True or views=1')
+            raise ValueError(
+                f'views is {views} in training; several views are for testing, set test_mode=True or views=1'
+            )
         if strategy == 'segment' and views > 2:
-            raise ValueError(f"views is {views}; the strategy 'segment' has 1 or 2 views, use 'uniform', 'dense' or 'multi_view' for more")
+            raise ValueError(
+                f"views is {views}; the strategy 'segment' has 1 or 2 views, use 'uniform', 'dense' or"
+                " 'multi_view' for more"
+            )
         self.frames, self.strategy, self.views, self.reader = frames, strategy, views, reader
         self.options = {'mode': 'test' if test_mode else 'train', **options}
         if strategy == 'segment' and views == 2:
             self.options['mode'] = 'twice'
         elif strategy != 'segment' and test_mode:
             self.options['views'] = views
-        self._indices(frames, np.random.default_rng(0))                # refuses wrong options now, not in a worker process
+        self._indices(frames, np.random.default_rng(0))  # refuses wrong options now, not in a worker process
 
     def _indices(self, total_frames: int, rng: np.random.Generator) -> np.ndarray:
-        return sample_indices(self.strategy, total_frames, self.frames, rng=rng, **self.options)     # (V, T)
+        return sample_indices(self.strategy, total_frames, self.frames, rng=rng, **self.options)  # (V, T)
 
     def __call__(self, results: Results) -> Results:
         if results['total_frames'] is None:
             results['reader'] = _open(results, self.reader)
             results['total_frames'] = len(results['reader'])
             if not results['total_frames']:
-                raise VideoError(f'{results["path"]}: no frame decodes; drop it from the list', results['path'])
+                raise VideoError(
+                    f'{results["path"]}: no frame decodes; drop it from the list', results['path']
+                )
         indices = self._indices(results['total_frames'], results['rng'])
         results['num_views'] = indices.shape[0]
-        results['frame_indices'] = indices.reshape(-1)                 # (V*T,)
+        results['frame_indices'] = indices.reshape(-1)  # (V*T,)
         return results
 
 
@@ -84,7 +116,8 @@ class DecodeFrames:
     """Read the chosen frames.
 
     Args:
-        reader: name of a reader of :mod:`gfvideo.data.readers`; ``'auto'`` takes the best one that is installed.
+        reader: name of a reader of :mod:`gfvideo.data.readers`; ``'auto'`` takes the best one that is
+            installed.
 
     Raises (when called):
         VideoError: if the video cannot be read, or has fewer frames than ``total_frames``.
@@ -96,24 +129,30 @@ class DecodeFrames:
     def __call__(self, results: Results) -> Results:
         reader = results.pop('reader', None) or _open(results, self.reader)
         with reader:
-            results['frames'] = _frames(reader, results)                             # (V*T, H, W, 3)
+            results['frames'] = _frames(reader, results)  # (V*T, H, W, 3)
         results['frame_size'] = results['frames'].shape[1:3]
         return results
 
 
 def _open(results: Results, reader: str) -> Reader:
-    return open_video(results['path'], reader=reader, template=results['frame_template'], start=results['start_index'])
+    return open_video(
+        results['path'], reader=reader, template=results['frame_template'], start=results['start_index']
+    )
 
 
 def _frames(reader: Reader, results: Results) -> np.ndarray:
     try:
         return reader.get_frames(results['frame_indices'])
     except IndexError as error:
-        raise VideoError(f'{results["path"]}: it has fewer frames than the {results["total_frames"]} that the manifest or list says; '
-                         'prepare the dataset again, or correct the list', results['path']) from error
+        raise VideoError(
+            f'{results["path"]}: it has fewer frames than the {results["total_frames"]} that the manifest or'
+            ' list says; prepare the dataset again, or correct the list',
+            results['path'],
+        ) from error
 
 
-# --------------------------------------------------------------------------------------------------------------------------- resize
+# ----------------------------------------------------------------------------------------------------- resize
+
 
 def _resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """``(N, H, W, 3)`` -> ``(N, *size, 3)``, bilinear."""
@@ -130,7 +169,8 @@ class ResizeShortSide:
     """Scale the short side to ``short`` pixels and the long side in proportion, rounded (bilinear).
 
     Args:
-        short: pixels, or ``(least, most)`` to draw the size anew for every clip (the scale jitter of VGG and SlowFast).
+        short: pixels, or ``(least, most)`` to draw the size anew for every clip (the scale jitter of VGG and
+            SlowFast).
     """
 
     def __init__(self, short: int | tuple[int, int]):
@@ -139,7 +179,11 @@ class ResizeShortSide:
         _check_at_least('the upper end of short', self.most, self.least)
 
     def __call__(self, results: Results) -> Results:
-        short = self.least if self.least == self.most else int(results['rng'].integers(self.least, self.most, endpoint=True))
+        short = (
+            self.least
+            if self.least == self.most
+            else int(results['rng'].integers(self.least, self.most, endpoint=True))
+        )
         height, width = results['frames'].shape[1:3]
         scale = short / min(height, width)
         size = (short, int(width * scale + 0.5)) if height <= width else (int(height * scale + 0.5), short)
@@ -163,40 +207,65 @@ class Resize:
         return results
 
 
-# ----------------------------------------------------------------------------------------------------------------------------- crop
+# ------------------------------------------------------------------------------------------------------- crop
+
 
 def _cut(frames: np.ndarray, top: int, left: int, size: tuple[int, int]) -> np.ndarray:
     """A view, no copy: ``(N, *size, 3)``."""
-    return frames[:, top:top + size[0], left:left + size[1]]
+    return frames[:, top : top + size[0], left : left + size[1]]
 
 
 def _check_fits(name: str, size: tuple[int, int], results: Results) -> tuple[int, int]:
     """Size of the frames, if a crop of ``size`` fits in."""
     height, width = results['frames'].shape[1:3]
     if size[0] > height or size[1] > width:
-        raise ValueError(f'{name} of {size} does not fit in the frames of {results["path"]}, {(height, width)} (height, width); scale them '
-                         'up first, e.g. by ResizeShortSide')
+        raise ValueError(
+            f'{name} of {size} does not fit in the frames of {results["path"]}, {(height, width)} (height,'
+            ' width); scale them up first, e.g. by ResizeShortSide'
+        )
     return height, width
 
 
 @TRANSFORMS.register_module()
 class MultiScaleCrop:
-    """Crop at one of several scales and places, then scale to ``size`` (TSN, Wang et al., ECCV 2016, corner cropping and scale jittering).
+    """Crop at one of several scales and places, then scale to ``size`` (TSN, Wang et al., ECCV 2016, corner
+    cropping and scale jittering).
 
-    The crop's height and width are the short side of the frame times two scales at most ``max_distort`` apart in the list; a side within
-    3 pixels of the wanted one is set to it, so that nothing is scaled needlessly.
+    The crop's height and width are the short side of the frame times two scales at most ``max_distort`` apart
+    in the list; a side within 3 pixels of the wanted one is set to it, so that nothing is scaled needlessly.
 
     Args:
         size: (height, width) of the result in pixels, or one number for both.
         scales: of the short side, each in (0, 1].
         max_distort: how many places apart in ``scales`` those of height and width may be.
-        positions: 5 (corners and centre), 13 (with points between them, as TSN and TSM train), or ``'random'`` (anywhere).
+        positions: 5 (corners and centre), 13 (with points between them, as TSN and TSM train), or
+            ``'random'`` (anywhere).
     """
-    # quarters of the room, (down, across); the first five are TSN's corners and centre
-    quarters = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
 
-    def __init__(self, size: int | tuple[int, int], scales: Sequence[float] = (1, 0.875, 0.75, 0.66), max_distort: int = 1,
-                 positions: int | str = 13):
+    # quarters of the room, (down, across); the first five are TSN's corners and centre
+    quarters = (
+        (0, 0),
+        (0, 4),
+        (4, 0),
+        (4, 4),
+        (2, 2),
+        (2, 0),
+        (2, 4),
+        (4, 2),
+        (0, 2),
+        (1, 1),
+        (1, 3),
+        (3, 1),
+        (3, 3),
+    )
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        scales: Sequence[float] = (1, 0.875, 0.75, 0.66),
+        max_distort: int = 1,
+        positions: int | str = 13,
+    ):
         self.size = _pair('size', size)
         _check_at_least('max_distort', max_distort, 0)
         if not scales or not all(0 < scale <= 1 for scale in scales):
@@ -204,12 +273,16 @@ class MultiScaleCrop:
         if positions not in (5, 13, 'random'):
             raise ValueError(f"positions is {positions!r}; use 5, 13 or 'random'")
         self.scales, self.positions = tuple(scales), positions
-        self.pairs = [(i, j) for i in range(len(scales)) for j in range(len(scales)) if abs(i - j) <= max_distort]
+        self.pairs = [
+            (i, j) for i in range(len(scales)) for j in range(len(scales)) if abs(i - j) <= max_distort
+        ]
 
     def crop_size(self, frame_size: tuple[int, int], pair: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of the crop for a pair of places in ``scales``, before it is scaled to ``size``."""
         sides = [int(min(frame_size) * self.scales[place]) for place in pair]
-        height, width = (wanted if abs(side - wanted) < 3 else side for side, wanted in zip(sides, self.size, strict=True))
+        height, width = (
+            wanted if abs(side - wanted) < 3 else side for side, wanted in zip(sides, self.size, strict=True)
+        )
         return max(1, min(height, frame_size[0])), max(1, min(width, frame_size[1]))
 
     def __call__(self, results: Results) -> Results:
@@ -228,18 +301,26 @@ class MultiScaleCrop:
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop:
-    """Crop a part of random area and proportions, then scale to ``size`` (Szegedy et al., CVPR 2015, "Going deeper with convolutions").
+    """Crop a part of random area and proportions, then scale to ``size`` (Szegedy et al., CVPR 2015, "Going
+    deeper with convolutions").
 
     Args:
         size: (height, width) of the result in pixels, or one number for both.
         area: least and most share of the frame's area.
         ratio: least and most width / height; its logarithm is drawn evenly.
 
-    Ten draws are made; if none fits in the frame, the largest centre crop whose proportions are in range is taken.
+    Ten draws are made; if none fits in the frame, the largest centre crop whose proportions are in range is
+    taken.
     """
+
     tries = 10
 
-    def __init__(self, size: int | tuple[int, int], area: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)):
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        area: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ):
         self.size = _pair('size', size)
         if not 0 < area[0] <= area[1] <= 1:
             raise ValueError(f'area is {area!r}; give (least, most) with 0 < least <= most <= 1')
@@ -251,10 +332,17 @@ class RandomResizedCrop:
         """Draw (top, left, height, width) of the crop."""
         areas = rng.uniform(*self.area, self.tries) * height * width
         ratios = np.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), self.tries))
-        heights, widths = np.round(np.sqrt(areas / ratios)).astype(int), np.round(np.sqrt(areas * ratios)).astype(int)
+        heights, widths = np.round(np.sqrt(areas / ratios)).astype(int), np.round(
+            np.sqrt(areas * ratios)
+        ).astype(int)
         for h, w in zip(heights.tolist(), widths.tolist(), strict=True):
             if 0 < h <= height and 0 < w <= width:
-                return int(rng.integers(height - h, endpoint=True)), int(rng.integers(width - w, endpoint=True)), h, w
+                return (
+                    int(rng.integers(height - h, endpoint=True)),
+                    int(rng.integers(width - w, endpoint=True)),
+                    h,
+                    w,
+                )
         ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
         h, w = max(1, min(height, round(width / ratio))), max(1, min(width, round(height * ratio)))
         return (height - h) // 2, (width - w) // 2, h, w
@@ -300,13 +388,16 @@ class CentreCrop:
 
     def __call__(self, results: Results) -> Results:
         height, width = _check_fits('CentreCrop', self.size, results)
-        results['frames'] = _cut(results['frames'], (height - self.size[0]) // 2, (width - self.size[1]) // 2, self.size)
+        results['frames'] = _cut(
+            results['frames'], (height - self.size[0]) // 2, (width - self.size[1]) // 2, self.size
+        )
         return results
 
 
 @TRANSFORMS.register_module()
 class ThreeCrop:
-    """Cut three places along the long side (its two ends and the middle), centred on the short side: three times as many views.
+    """Cut three places along the long side (its two ends and the middle), centred on the short side: three
+    times as many views.
 
     Args:
         size: (height, width) in pixels, or one number for both; an error if the frames are smaller.
@@ -320,20 +411,38 @@ class ThreeCrop:
     def __call__(self, results: Results) -> Results:
         height, width = _check_fits('ThreeCrop', self.size, results)
         down, across = height - self.size[0], width - self.size[1]
-        corners = [(down * i // 2, across // 2) if height > width else (down // 2, across * i // 2) for i in range(3)]
-        results['frames'] = np.concatenate([_cut(results['frames'], *corner, self.size) for corner in corners])      # (3*V*T, h, w, 3)
+        corners = [
+            (down * i // 2, across // 2) if height > width else (down // 2, across * i // 2) for i in range(3)
+        ]
+        # (3*V*T, h, w, 3)
+        results['frames'] = np.concatenate(
+            [_cut(results['frames'], *corner, self.size) for corner in corners]
+        )
         results['num_views'] *= 3
         return results
 
 
-# ------------------------------------------------------------------------------------------------------------------- flip and colour
+# -------------------------------------------------------------------------------------------- flip and colour
 
 FLIP_LABEL_MAPS: dict[str, dict[int | str, int | str]] = {
     'something-something-v2': {86: 87, 93: 94, 166: 167},
-    'jester': {'Sliding Two Fingers Left': 'Sliding Two Fingers Right', 'Swiping Left': 'Swiping Right',
-               'Turning Hand Clockwise': 'Turning Hand Counterclockwise'},
+    'jester': {
+        'Sliding Two Fingers Left': 'Sliding Two Fingers Right',
+        'Swiping Left': 'Swiping Right',
+        'Turning Hand Clockwise': 'Turning Hand Counterclockwise',
+    },
 }
-DIRECTIONS = {'left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise', 'leftward', 'rightward', 'leftwards', 'rightwards'}
+DIRECTIONS = {
+    'left',
+    'right',
+    'clockwise',
+    'counterclockwise',
+    'anticlockwise',
+    'leftward',
+    'rightward',
+    'leftwards',
+    'rightwards',
+}
 
 
 @TRANSFORMS.register_module()
@@ -342,10 +451,12 @@ class Flip:
 
     Args:
         prob: of mirroring, in [0, 1].
-        label_map: pairs of classes that change into each other, by number or by name (one direction is enough); or the name of a known set:
-            ``'something-something-v2'`` (numbers 86-87, 93-94, 166-167; valid for the sorted labels of V1 too) or ``'jester'`` (by name,
-            whatever the order). ``{}`` says that mirroring changes no class. None says nothing: then clips are mirrored only if the
-            dataset has no class with a word such as "left" or "clockwise" in its name; otherwise none is, and a warning says so once.
+        label_map: pairs of classes that change into each other, by number or by name (one direction is
+            enough); or the name of a known set: ``'something-something-v2'`` (numbers 86-87, 93-94, 166-167;
+            valid for the sorted labels of V1 too) or ``'jester'`` (by name, whatever the order). ``{}`` says
+            that mirroring changes no class. None says nothing: then clips are mirrored only if the dataset
+            has no class with a word such as "left" or "clockwise" in its name; otherwise none is, and a
+            warning says so once.
     """
 
     def __init__(self, prob: float = 0.5, label_map: Mapping[int | str, int | str] | str | None = None):
@@ -353,7 +464,10 @@ class Flip:
             raise ValueError(f'prob is {prob!r}; give a probability in [0, 1]')
         if isinstance(label_map, str):
             if label_map not in FLIP_LABEL_MAPS:
-                raise ValueError(f'label_map is {label_map!r}; the known ones are {", ".join(FLIP_LABEL_MAPS)}, or give a dict of classes')
+                raise ValueError(
+                    f'label_map is {label_map!r}; the known ones are {", ".join(FLIP_LABEL_MAPS)}, or give a'
+                    ' dict of classes'
+                )
             label_map = FLIP_LABEL_MAPS[label_map]
         self.prob = prob
         self.label_map = None if label_map is None else _both_ways(label_map)
@@ -371,18 +485,22 @@ class Flip:
         if isinstance(next(iter(self.label_map)), int):
             mirrored = self.label_map.get(label, label)
             if classes is not None and max(self.label_map) >= len(classes):
-                raise ValueError(f'label_map swaps class {max(self.label_map)}, the dataset has {len(classes)} classes, counted from 0; '
-                                 'give the map of this dataset')
+                raise ValueError(
+                    f'label_map swaps class {max(self.label_map)}, the dataset has {len(classes)} classes,'
+                    ' counted from 0; give the map of this dataset'
+                )
             return mirrored
         if classes is None:
-            raise ValueError('label_map names classes, but the dataset gives no class names; give class numbers')
+            raise ValueError(
+                'label_map names classes, but the dataset gives no class names; give class numbers'
+            )
         return _numbered(tuple(self.label_map.items()), tuple(classes)).get(label, label)
 
 
 def _mirrored(frames: np.ndarray) -> np.ndarray:
     out = np.empty(frames.shape, np.uint8)
     for frame, target in zip(frames, out, strict=True):
-        cv2.flip(frame, 1, dst=target)                                  # a negative stride would make every later step copy slowly
+        cv2.flip(frame, 1, dst=target)  # a negative stride would make every later step copy slowly
     return out
 
 
@@ -393,8 +511,10 @@ def _both_ways(label_map: Mapping[int | str, int | str]) -> dict[int | str, int 
     both: dict[int | str, int | str] = {}
     for one, other in [*label_map.items(), *((other, one) for one, other in label_map.items())]:
         if both.setdefault(one, other) != other:
-            raise ValueError(f'label_map changes class {one!r} into {both[one]!r} and into {other!r}; mirroring twice must give the class '
-                             'back')
+            raise ValueError(
+                f'label_map changes class {one!r} into {both[one]!r} and into {other!r}; mirroring twice must'
+                ' give the class back'
+            )
     return both
 
 
@@ -402,37 +522,56 @@ def _both_ways(label_map: Mapping[int | str, int | str]) -> dict[int | str, int 
 def _numbered(names: tuple[tuple[str, str], ...], classes: tuple[str, ...]) -> dict[int, int]:
     unknown = [name for name, _ in names if name not in classes]
     if unknown:
-        raise ValueError(f'label_map names {", ".join(map(repr, unknown))}, which the dataset does not have; give the map of this dataset')
+        raise ValueError(
+            f'label_map names {", ".join(map(repr, unknown))}, which the dataset does not have; give the map'
+            ' of this dataset'
+        )
     return {classes.index(one): classes.index(other) for one, other in names}
 
 
 @lru_cache
 def _direction_in(classes: tuple[str, ...]) -> bool:
     """Whether a class name holds a direction; warns, once per process, if one does."""
-    named = [name for name in classes if DIRECTIONS & set(name.lower().replace('-', ' ').replace('_', ' ').split())]
+    named = [
+        name for name in classes if DIRECTIONS & set(name.lower().replace('-', ' ').replace('_', ' ').split())
+    ]
     if named:
-        print_log(f'Flip mirrors nothing: {len(named)} classes name a direction, e.g. {named[0]!r}, and label_map is not given; give the '
-                  'pairs that change into each other, or label_map={} if none does', logger='current', level=30)
+        print_log(
+            f'Flip mirrors nothing: {len(named)} classes name a direction, e.g. {named[0]!r}, and label_map'
+            ' is not given; give the pairs that change into each other, or label_map={} if none does',
+            logger='current',
+            level=30,
+        )
     return bool(named)
 
 
 @TRANSFORMS.register_module()
 class ColourJitter:
-    """Change brightness, contrast, saturation and hue of the whole clip by one random linear map of the colours.
+    """Change brightness, contrast, saturation and hue of the whole clip by one random linear map of the
+    colours.
 
-    Each factor is drawn evenly from [1 - x, 1 + x]; the hue turns by up to ``hue`` of a full circle either way, in the YIQ plane. They are
-    applied in this order as one matrix on RGB, rounded and cut to 0..255 once at the end. Contrast is about the mean grey of the clip.
+    Each factor is drawn evenly from [1 - x, 1 + x]; the hue turns by up to ``hue`` of a full circle either
+    way, in the YIQ plane. They are applied in this order as one matrix on RGB, rounded and cut to 0..255 once
+    at the end. Contrast is about the mean grey of the clip.
 
     Args:
         brightness, contrast, saturation: x, in [0, 1].
         hue: in [0, 0.5].
     """
-    grey = np.array([0.299, 0.587, 0.114])                                                          # ITU-R BT.601
-    to_yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])    # FCC NTSC, 1953
 
-    def __init__(self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0):
-        for name, (value, most) in {'brightness': (brightness, 1), 'contrast': (contrast, 1), 'saturation': (saturation, 1),
-                                    'hue': (hue, 0.5)}.items():
+    grey = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+    # FCC NTSC, 1953
+    to_yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+    def __init__(
+        self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0
+    ):
+        for name, (value, most) in {
+            'brightness': (brightness, 1),
+            'contrast': (contrast, 1),
+            'saturation': (saturation, 1),
+            'hue': (hue, 0.5),
+        }.items():
             if not 0 <= value <= most:
                 raise ValueError(f'{name} is {value!r}; give a number from 0 to {most}')
         self.strengths, self.hue = (brightness, contrast, saturation), hue
@@ -443,35 +582,46 @@ class ColourJitter:
         turn = 2 * math.pi * rng.uniform(-self.hue, self.hue)
         colour = saturation * np.eye(3) + (1 - saturation) * np.outer(np.ones(3), self.grey)
         if turn:
-            rotation = np.array([[1, 0, 0], [0, math.cos(turn), -math.sin(turn)], [0, math.sin(turn), math.cos(turn)]])
+            rotation = np.array(
+                [[1, 0, 0], [0, math.cos(turn), -math.sin(turn)], [0, math.sin(turn), math.cos(turn)]]
+            )
             colour = np.linalg.inv(self.to_yiq) @ rotation @ self.to_yiq @ colour
         offset = (1 - contrast) * brightness * (self.grey @ mean_colour) * np.ones(3)
         return np.column_stack([contrast * brightness * colour, colour @ offset])
 
     def __call__(self, results: Results) -> Results:
         frames = np.ascontiguousarray(results['frames'])
-        pixels = frames.reshape(1, -1, 3)                                                            # (1, N*H*W, 3)
+        pixels = frames.reshape(1, -1, 3)  # (1, N*H*W, 3)
         matrix = self.matrix(np.array(cv2.mean(pixels)[:3]), results['rng'])
-        results['frames'] = cv2.transform(pixels, matrix).reshape(frames.shape)                      # (N, H, W, 3)
+        results['frames'] = cv2.transform(pixels, matrix).reshape(frames.shape)  # (N, H, W, 3)
         return results
 
 
-# ----------------------------------------------------------------------------------------------------------------------------- pack
+# ------------------------------------------------------------------------------------------------------- pack
+
 
 @TRANSFORMS.register_module()
 class PackClip:
     """End of the pipeline: ``dict(inputs=uint8 tensor, data_samples=ClipSample)``.
 
-    ``inputs`` is ``(T, 3, H, W)``, or ``(V, T, 3, H, W)`` when there is more than one view; RGB, 0..255, contiguous.
+    ``inputs`` is ``(T, 3, H, W)``, or ``(V, T, 3, H, W)`` when there is more than one view; RGB, 0..255,
+    contiguous.
     """
 
     def __call__(self, results: Results) -> dict[str, Any]:
         views, indices = results['num_views'], results['frame_indices'].tolist()
-        clip = _channels_first(results['frames'])                                                    # (V*T, 3, H, W)
+        clip = _channels_first(results['frames'])  # (V*T, 3, H, W)
         if views > 1:
-            clip = clip.unflatten(0, (views, -1))                                                    # (V, T, 3, H, W)
-        sample = ClipSample(metainfo={'video_id': results['video_id'], 'path': results['path'], 'total_frames': results['total_frames'],
-                                      'frame_indices': indices, 'frame_size': tuple(results['frame_size'])})
+            clip = clip.unflatten(0, (views, -1))  # (V, T, 3, H, W)
+        sample = ClipSample(
+            metainfo={
+                'video_id': results['video_id'],
+                'path': results['path'],
+                'total_frames': results['total_frames'],
+                'frame_indices': indices,
+                'frame_size': tuple(results['frame_size']),
+            }
+        )
         if results.get('label') is not None:
             sample.gt_label = torch.tensor(results['label'])
         return {'inputs': clip, 'data_samples': sample}
@@ -482,11 +632,12 @@ def _channels_first(frames: np.ndarray) -> torch.Tensor:
     count, height, width, _ = frames.shape
     planes = np.empty((count, 3, height, width), np.uint8)
     for frame, target in zip(frames, planes, strict=True):
-        cv2.split(frame, list(target))                                  # ten times as fast as a transposed copy
+        cv2.split(frame, list(target))  # ten times as fast as a transposed copy
     return torch.from_numpy(planes)
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- check
+# ------------------------------------------------------------------------------------------------------ check
+
 
 def _check_at_least(name: str, value: Any, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

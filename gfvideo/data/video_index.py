@@ -1,9 +1,12 @@
-"""What a video file holds: which packet makes which frame, found by reading the packets without decoding them.
+"""What a video file holds: which packet makes which frame, found by reading the packets without decoding
+them.
 
-Headers lie about the number of frames, so they are not asked. Where the packets themselves can be trusted (codecs and containers in which
-every packet that is to be shown makes one frame and carries its true time) their times, sorted, are the frames. Where they cannot, the
-index says why, and the frames have to be counted by decoding.
+Headers lie about the number of frames, so they are not asked. Where the packets themselves can be trusted
+(codecs and containers in which every packet that is to be shown makes one frame and carries its true time)
+their times, sorted, are the frames. Where they cannot, the index says why, and the frames have to be counted
+by decoding.
 """
+
 from __future__ import annotations
 
 import os
@@ -26,7 +29,8 @@ class VideoError(Exception):
 
     Attributes:
         path: the file.
-        kind: 'missing', 'unreadable', 'empty', 'not_a_video', 'no_video_stream', 'truncated' or, for all else, 'decode_error'.
+        kind: 'missing', 'unreadable', 'empty', 'not_a_video', 'no_video_stream', 'truncated' or, for all
+            else, 'decode_error'.
     """
 
     def __init__(self, message: str, path: str = '', kind: str = 'decode_error'):
@@ -37,7 +41,9 @@ class VideoError(Exception):
         return type(self), (self.args[0], self.path, self.kind)
 
     @classmethod
-    def of(cls, path: str, reader: str, reason: object, remedy: str, kind: str = 'decode_error') -> VideoError:
+    def of(
+        cls, path: str, reader: str, reason: object, remedy: str, kind: str = 'decode_error'
+    ) -> VideoError:
         """The error of ``reader`` on ``path``, in the house's form of words."""
         return cls(f'{path}: {reader} cannot read this video: {reason}; {remedy}', path, kind)
 
@@ -48,13 +54,16 @@ class VideoIndex:
 
     Attributes:
         times: ``(N,)`` int64, presentation time of each frame in units of the stream, ascending.
-        packets: ``(N,)`` int64, the position in the file's order of packets of the packet that makes the frame.
+        packets: ``(N,)`` int64, the position in the file's order of packets of the packet that makes the
+            frame.
         starts: ``(N,)`` int64, position of the key packet at which decoding has to begin to get the frame.
         doubt: why the packets cannot be trusted to be the frames; '' if they can.
         discards: whether the container wants some packets decoded but not shown, as edit lists do.
-        turns: whether the codec's own messages turn or mirror pictures, from one picture on, whatever the container says.
+        turns: whether the codec's own messages turn or mirror pictures, from one picture on, whatever the
+            container says.
         stored: number of packets, also those that make no frame to show.
     """
+
     times: np.ndarray
     packets: np.ndarray
     starts: np.ndarray
@@ -65,7 +74,8 @@ class VideoIndex:
 
     @property
     def has_leading(self) -> bool:
-        """Whether a frame is shown before, but stored after, a key frame, and needs what came before that key frame (open groups)."""
+        """Whether a frame is shown before, but stored after, a key frame, and needs what came before that key
+        frame (open groups)."""
         keys = np.unique(self.starts)
         return bool((keys[np.searchsorted(keys, self.packets, side='right') - 1] != self.starts).any())
 
@@ -78,36 +88,60 @@ class VideoIndex:
 FORMATS = (
     'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpegtsraw,mpeg,mpegvideo,flv,kux,live_flv,asf,asf_o,'
     'ogg,wtv,mxf,gxf,nut,dv,rm,ivf,obu,av1,h261,h263,h264,hevc,vvc,m4v,vc1,vc1test,mjpeg,gif,apng,'
-    'yuv4mpegpipe,wav,mp3,aac,flac')
-"""What is opened: formats that hold their pictures themselves (or sound, which has an error of its own). Lists of
-files (concat, HLS, DASH, SDP, numbered images) would show pictures of other files, or of the network."""
+    'yuv4mpegpipe,wav,mp3,aac,flac'
+)
+"""What is opened: formats that hold their pictures themselves (or sound, which has an error of its own).
+Lists of files (concat, HLS, DASH, SDP, numbered images) would show pictures of other files, or of the
+network."""
 
 
 def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
-    """Open ``path`` with PyAV; the container (the caller closes it) and its video stream, set to one decoder thread.
+    """Open ``path`` with PyAV; the container (the caller closes it) and its video stream, set to one decoder
+    thread.
 
     Raises:
-        VideoError: no such file, an empty or cut-off file, a list of other files, not a video, no video stream in it, or one that
-            nothing here decodes.
+        VideoError: no such file, an empty or cut-off file, a list of other files, not a video, no video
+            stream in it, or one that nothing here decodes.
     """
     _check_file(path, reader)
     try:
-        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's business
-        container = av.open(os.path.abspath(path), metadata_errors='replace',
-                            options={'format_whitelist': FORMATS, 'protocol_whitelist': 'file'})
+        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's
+        # business
+        container = av.open(
+            os.path.abspath(path),
+            metadata_errors='replace',
+            options={'format_whitelist': FORMATS, 'protocol_whitelist': 'file'},
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if _is_a_list(path):
-            raise VideoError.of(path, reader, 'it is a list of other files, and such lists are not followed',
-                                'name the videos themselves', 'not_a_video') from error
-        raise VideoError.of(path, reader, error, 'the file is damaged or no video; fetch it again or drop it from the list',
-                            'truncated' if _is_of_a_video(path) else 'not_a_video') from error
+            raise VideoError.of(
+                path,
+                reader,
+                'it is a list of other files, and such lists are not followed',
+                'name the videos themselves',
+                'not_a_video',
+            ) from error
+        raise VideoError.of(
+            path,
+            reader,
+            error,
+            'the file is damaged or no video; fetch it again or drop it from the list',
+            'truncated' if _is_of_a_video(path) else 'not_a_video',
+        ) from error
     stream = container.streams.best('video')
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
         container.close()
-        raise VideoError.of(path, reader, 'it has no video stream (sound only?)', 'drop it from the list', 'no_video_stream')
+        raise VideoError.of(
+            path, reader, 'it has no video stream (sound only?)', 'drop it from the list', 'no_video_stream'
+        )
     if stream.codec_context is None:
         container.close()
-        raise VideoError.of(path, reader, 'no decoder for its codec is known', 'encode it with another one, or drop it from the list')
+        raise VideoError.of(
+            path,
+            reader,
+            'no decoder for its codec is known',
+            'encode it with another one, or drop it from the list',
+        )
     stream.thread_type, stream.codec_context.thread_count = 'NONE', 1
     return container, stream
 
@@ -118,7 +152,8 @@ def packets_of(container: Container, stream: Stream) -> Iterator[Packet]:
 
 
 def index_packets(packets: Iterable[Packet], container: Container, stream: Stream) -> VideoIndex:
-    """Read all ``packets`` and index them; nothing is decoded (Something-Something clips: half a millisecond)."""
+    """Read all ``packets`` and index them; nothing is decoded (Something-Something clips: half a
+    millisecond)."""
     hidden, look = _hides(stream), _packet_check(stream)
     rows: list[tuple[int | None, bool, bool]] = []
     damaged, discards, turns = -1, False, False
@@ -136,8 +171,9 @@ def index_packets(packets: Iterable[Packet], container: Container, stream: Strea
 def _order(rows: list[tuple[int | None, bool, bool]]) -> VideoIndex:
     times, keys, shown = (np.array(column) for column in zip(*rows, strict=True))
     packets = np.flatnonzero(shown)
-    packets = packets[np.argsort(times[packets])]                                    # (N,) in the order shown
-    # a frame shown before a key packet's frame may need what came before that key packet, even if it follows it in the file
+    packets = packets[np.argsort(times[packets])]  # (N,) in the order shown
+    # a frame shown before a key packet's frame may need what came before that key packet, even if it follows
+    # it in the file
     key_packets = np.flatnonzero(keys)
     key_packets = key_packets[np.argsort(times[key_packets])]
     before = np.searchsorted(times[key_packets], times[packets], side='right') - 1
@@ -146,11 +182,15 @@ def _order(rows: list[tuple[int | None, bool, bool]]) -> VideoIndex:
 
 # ---- when packets are not frames
 
-TIMED_CONTAINERS = ('mov', 'matroska')     # their packets carry the true time; AVI has none, MPEG-TS and -PS cannot be relied on
-ONE_FRAME_CODECS = ('h264', 'hevc', 'vp8', 'vp9', 'av1', 'libdav1d')     # one packet, one frame; MPEG-4 packs two in one, or none
+# their packets carry the true time; AVI has none, MPEG-TS and -PS cannot be relied on
+TIMED_CONTAINERS = ('mov', 'matroska')
+# one packet, one frame; MPEG-4 packs two in one, or none
+ONE_FRAME_CODECS = ('h264', 'hevc', 'vp8', 'vp9', 'av1', 'libdav1d')
 
 
-def _doubt(rows: list[tuple[int | None, bool, bool]], damaged: int, container: Container, stream: Stream) -> str:
+def _doubt(
+    rows: list[tuple[int | None, bool, bool]], damaged: int, container: Container, stream: Stream
+) -> str:
     """Why packets and frames may differ, or ''."""
     shown = [time for time, _, show in rows if show]
     if container.format.name.split(',')[0] not in TIMED_CONTAINERS:
@@ -167,7 +207,8 @@ def _doubt(rows: list[tuple[int | None, bool, bool]], damaged: int, container: C
 
 
 def _hides(stream: Stream):
-    """Test for packets that make no frame although they are not marked so: VP8's alternative references (RFC 6386, 9.1)."""
+    """Test for packets that make no frame although they are not marked so: VP8's alternative references (RFC
+    6386, 9.1)."""
     if stream.codec_context.name == 'vp8':
         return lambda packet: not memoryview(packet)[0] & 0x10
     return lambda packet: False
@@ -176,7 +217,8 @@ def _hides(stream: Stream):
 def _packet_check(stream: Stream) -> Callable[[Packet], tuple[bool, bool]]:
     """Test of a packet: is it whole, and does it hold a message that turns pictures?
 
-    In MP4 and Matroska the units of H.264 and HEVC carry their lengths, which must add up. Elsewhere a start code stands before each.
+    In MP4 and Matroska the units of H.264 and HEVC carry their lengths, which must add up. Elsewhere a start
+    code stands before each.
     """
     header, name = stream.codec_context.extradata or b'', stream.codec_context.name
     if name not in MESSAGE_UNITS:
@@ -187,14 +229,16 @@ def _packet_check(stream: Stream) -> Callable[[Packet], tuple[bool, bool]]:
     elif name == 'hevc' and len(header) > 21 and header[0] == 1:
         width = (header[21] & 3) + 1
     else:
-        units = re.compile(rb'\x00\x00\x01[' + re.escape(bytes(first)) + rb'](.*?)(?=\x00\x00\x01|\Z)', re.DOTALL)
-        return lambda packet: (True, any(_turns(unit[1][skipped - 1:]) for unit in units.finditer(packet)))
+        units = re.compile(
+            rb'\x00\x00\x01[' + re.escape(bytes(first)) + rb'](.*?)(?=\x00\x00\x01|\Z)', re.DOTALL
+        )
+        return lambda packet: (True, any(_turns(unit[1][skipped - 1 :]) for unit in units.finditer(packet)))
     return lambda packet: _units(memoryview(packet), width, first, skipped)
 
 
 MESSAGE_UNITS = {'h264': (frozenset(b'\x06\x26\x46\x66'), 1), 'hevc': (frozenset(b'NOPQ'), 2)}
-"""First bytes of the units of supplemental information (type 6 of H.264, 7.4.1; types 39 and 40 of H.265, 7.4.2.2),
-and how many bytes come before that information."""
+"""First bytes of the units of supplemental information (type 6 of H.264, 7.4.1; types 39 and 40 of H.265,
+7.4.2.2), and how many bytes come before that information."""
 
 DISPLAY_ORIENTATION = 47
 
@@ -205,13 +249,14 @@ def _units(data: memoryview, width: int, first: frozenset[int], skipped: int) ->
         start = at + width
         at = start + int.from_bytes(data[at:start], 'big')
         if start < end and data[start] in first:
-            turned = turned or _turns(bytes(data[start + skipped:at]))
+            turned = turned or _turns(bytes(data[start + skipped : at]))
     return at == end, turned
 
 
 def _turns(messages: bytes) -> bool:
-    """Whether one of the messages (H.264 and H.265, 7.3.2.3 and D.1) is a display orientation other than upright."""
-    if DISPLAY_ORIENTATION not in messages:                      # most say other things
+    """Whether one of the messages (H.264 and H.265, 7.3.2.3 and D.1) is a display orientation other than
+    upright."""
+    if DISPLAY_ORIENTATION not in messages:  # most say other things
         return False
     left = iter(messages.replace(b'\0\0\3', b'\0\0'))
 
@@ -225,13 +270,14 @@ def _turns(messages: bytes) -> bool:
 
     while (kind := number()) is not None and (size := number()) is not None:
         content = bytes(islice(left, size))
-        if kind == DISPLAY_ORIENTATION:     # 1 bit each: cancelled, flipped, flipped; 16 bits: the angle
+        if kind == DISPLAY_ORIENTATION:  # 1 bit each: cancelled, flipped, flipped; 16 bits: the angle
             bits = int.from_bytes(content[:3].ljust(3, b'\0'), 'big')
-            return not bits >> 23 and bool(bits >> 5 & 0x3ffff)
+            return not bits >> 23 and bool(bits >> 5 & 0x3FFFF)
     return False
 
 
 # ---- files that end too early, which demuxers pass over in silence
+
 
 def _check_file(path: str, reader: str) -> None:
     if not os.path.isfile(path):
@@ -243,24 +289,32 @@ def _check_file(path: str, reader: str) -> None:
     except OSError as error:
         raise VideoError.of(path, reader, error, 'correct its permissions', 'unreadable') from error
     if not size:
-        raise VideoError.of(path, reader, 'the file is empty', 'fetch it again or drop it from the list', 'empty')
+        raise VideoError.of(
+            path, reader, 'the file is empty', 'fetch it again or drop it from the list', 'empty'
+        )
     if declared > size:
         reason = f'it is cut off: {size} bytes are here, its header speaks of {declared}'
         raise VideoError.of(path, reader, reason, 'fetch it again or drop it from the list', 'truncated')
 
 
 def _is_of_a_video(path: str) -> bool:
-    """Whether a file that cannot be opened begins like an MP4 or a Matroska file: then it lacks its end, or its table of contents."""
+    """Whether a file that cannot be opened begins like an MP4 or a Matroska file: then it lacks its end, or
+    its table of contents."""
     with open(path, 'rb') as file:
         start = file.read(12)
     return start[:4] == b'\x1a\x45\xdf\xa3' or start[4:8] in (b'ftyp', b'moov', b'mdat')
 
 
 def _is_a_list(path: str) -> bool:
-    """Whether a file that cannot be opened begins like one of those that name other files: concat, HLS, DASH, SDP."""
+    """Whether a file that cannot be opened begins like one of those that name other files: concat, HLS, DASH,
+    SDP."""
     with open(path, 'rb') as file:
         start = file.read(4096).removeprefix(b'\xef\xbb\xbf').lstrip()
-    return start.startswith((b'ffconcat', b'#EXTM3U', b'[playlist]', b'v=0')) or b'<MPD' in start or b'<SmoothStreamingMedia' in start
+    return (
+        start.startswith((b'ffconcat', b'#EXTM3U', b'[playlist]', b'v=0'))
+        or b'<MPD' in start
+        or b'<SmoothStreamingMedia' in start
+    )
 
 
 def _declared_size(file: BinaryIO) -> int:
@@ -273,8 +327,8 @@ def _declared_size(file: BinaryIO) -> int:
 
 def _matroska_size(file: BinaryIO) -> int:
     file.seek(4)
-    file.seek(_ebml_number(file) or 0, os.SEEK_CUR)             # over the EBML header
-    if file.read(4) != b'\x18\x53\x80\x67':                     # the segment, which holds all the rest
+    file.seek(_ebml_number(file) or 0, os.SEEK_CUR)  # over the EBML header
+    if file.read(4) != b'\x18\x53\x80\x67':  # the segment, which holds all the rest
         return 0
     size = _ebml_number(file)
     return 0 if size is None else file.tell() + size
@@ -299,7 +353,7 @@ def _mp4_size(file: BinaryIO) -> int:
         size, kind = int.from_bytes(head[:4], 'big'), head[4:8]
         if size == 1:
             size = int.from_bytes(head[8:16], 'big')
-        if len(head) < 8 or size < 8:                           # the end of the file, or a last box without a size
+        if len(head) < 8 or size < 8:  # the end of the file, or a last box without a size
             return declared
         at += size
         if kind in (b'mdat', b'moov', b'moof'):

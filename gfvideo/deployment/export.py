@@ -1,4 +1,6 @@
-"""A recognizer as ONNX graphs, one for each step, so that a runtime can stop in between; each checked against torch."""
+"""A recognizer as ONNX graphs, one for each step, so that a runtime can stop in between; each checked against
+torch."""
+
 from __future__ import annotations
 
 import copy
@@ -35,21 +37,23 @@ from .states import BEFORE, fill, named_tensors
 __all__ = ['ExportError', 'clip_shape', 'export_recognizer']
 
 BATCH = 'batch'
-FIRST_OPSET = 18                                                  # the first whose Resize knows antialiasing
+FIRST_OPSET = 18  # the first whose Resize knows antialiasing
 TOLERANCE = 1e-4
-CHECKED_BATCHES = (1, 3)                                          # none is that of the example, which has two clips
+CHECKED_BATCHES = (1, 3)  # none is that of the example, which has two clips
 LIBRARIES = ('torch', 'onnx', 'onnxscript', 'onnxruntime')
-SMOOTHNESS = 4                                                    # pixels between independent values of a random frame
+SMOOTHNESS = 4  # pixels between independent values of a random frame
 NOT_FOR_LOOKS = ('random', 'sample')
 _GRAPH_NAME = re.compile(r'(recognizer|glance|focus_\d+)\.onnx')
 
 
 class ExportError(RuntimeError):
-    """A recognizer cannot be exported, or what came out does not answer as torch does; the message says which part."""
+    """A recognizer cannot be exported, or what came out does not answer as torch does; the message says which
+    part."""
 
 
 class Look(nn.Module):
-    """One look as a function of tensors: of frames and a state, ``clip_logits`` and the tensors of the next state named by ``outputs``.
+    """One look as a function of tensors: of frames and a state, ``clip_logits`` and the tensors of the next
+    state named by ``outputs``.
 
     Args:
         take: from frames and the state before (None for the glance) to the state after.
@@ -57,7 +61,13 @@ class Look(nn.Module):
         frames: ``(B, T, 3, H, W)``, an example.
     """
 
-    def __init__(self, model: Recognizer, take: Callable[[Tensor, LookState | None], LookState], before: LookState | None, frames: Tensor):
+    def __init__(
+        self,
+        model: Recognizer,
+        take: Callable[[Tensor, LookState | None], LookState],
+        before: LookState | None,
+        frames: Tensor,
+    ):
         super().__init__()
         self.model, self.take, self.before = model, take, before
         self.given = {} if before is None else named_tensors(before)
@@ -70,7 +80,8 @@ class Look(nn.Module):
         frames, *given = tensors
         before = None if self.before is None else fill(self.before, dict(zip(self.given, given)))
         after = named_tensors(self.take(frames, before))
-        # clip_logits for runtimes that know nothing of frames; a clone, because a graph wants an output of its own for each name
+        # clip_logits for runtimes that know nothing of frames; a clone, because a graph wants an output of
+        # its own for each name
         return (after['logits'].mean(1), *(after[name].clone() for name in self.outputs))
 
     def tensors(self, state: LookState) -> dict[str, Tensor]:
@@ -80,12 +91,19 @@ class Look(nn.Module):
 
 
 @torch.no_grad()
-def export_recognizer(model: Recognizer, folder: str | Path, frames: int | None = None, frame_size: tuple[int, int] | None = None,
-                      opset: int = FIRST_OPSET) -> ExportRecord:
-    """Write ``recognizer.onnx`` of a static recognizer, or ``glance.onnx``, ``focus_1.onnx``, ... of one that focuses, and ``export.json``.
+def export_recognizer(
+    model: Recognizer,
+    folder: str | Path,
+    frames: int | None = None,
+    frame_size: tuple[int, int] | None = None,
+    opset: int = FIRST_OPSET,
+) -> ExportRecord:
+    """Write ``recognizer.onnx`` of a static recognizer, or ``glance.onnx``, ``focus_1.onnx``, ... of one that
+    focuses, and ``export.json``.
 
-    Every graph is run by onnxruntime, with two numbers of clips, and must give what torch gives, to 1e-4 of the largest value of each
-    output; the folder is written only if all do. The number of clips in a batch is free; T, H and W are fixed.
+    Every graph is run by onnxruntime, with two numbers of clips, and must give what torch gives, to 1e-4 of
+    the largest value of each output; the folder is written only if all do. The number of clips in a batch is
+    free; T, H and W are fixed.
 
     Args:
         model: trained, with the bidirectional shift or none; it is left as it is.
@@ -107,7 +125,7 @@ def export_recognizer(model: Recognizer, folder: str | Path, frames: int | None 
     if opset < FIRST_OPSET:
         raise ValueError(f'opset={opset} has no antialiased resizing; choose {FIRST_OPSET} or later')
     _check_exportable(model)
-    _earlier_graphs(Path(folder))                                 # a wrong folder shows now, not after minutes
+    _earlier_graphs(Path(folder))  # a wrong folder shows now, not after minutes
     if frames is None or frame_size is None:
         frames, frame_size = clip_shape(_config_of(model), frames, frame_size)
     own = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
@@ -119,7 +137,9 @@ def export_recognizer(model: Recognizer, folder: str | Path, frames: int | None 
         before: LookState | None = None
         for step in range(own.steps + 1):
             look = Look(own, _taker(own, step), before, example)
-            graphs.append(_shared(look, step, graphs, Path(part)) or _exported(look, step, Path(part), example, opset))
+            graphs.append(
+                _shared(look, step, graphs, Path(part)) or _exported(look, step, Path(part), example, opset)
+            )
             before = look.take(example, before)
         record = _record(own, graphs, frames, frame_size, opset)
         write_export(Path(part), record)
@@ -127,7 +147,9 @@ def export_recognizer(model: Recognizer, folder: str | Path, frames: int | None 
     return record
 
 
-def clip_shape(cfg: Config, frames: int | None = None, frame_size: tuple[int, int] | None = None) -> tuple[int, tuple[int, int]]:
+def clip_shape(
+    cfg: Config, frames: int | None = None, frame_size: tuple[int, int] | None = None
+) -> tuple[int, tuple[int, int]]:
     """T and (H, W) of what the test pipeline of a config makes of any video, where they are not given.
 
     Raises:
@@ -136,33 +158,49 @@ def clip_shape(cfg: Config, frames: int | None = None, frame_size: tuple[int, in
     """
     pipeline, names = build_pipeline(cfg), frame_names(cfg)
     videos = (np.zeros((length, *size, 3), np.uint8) for length, size in ((64, (240, 320)), (40, (360, 288))))
-    shapes = [tuple(prepare_video(video, pipeline, **names)['inputs'].shape[-4:]) for video in videos]     # (T, 3, H, W)
+    # (T, 3, H, W)
+    shapes = [tuple(prepare_video(video, pipeline, **names)['inputs'].shape[-4:]) for video in videos]
     lengths, sizes = {shape[0] for shape in shapes}, {shape[2:] for shape in shapes}
     if frames is None and len(lengths) > 1:
-        raise ValueError('the test pipeline takes more frames from longer videos; a graph has one T: give frames (--frames T)')
+        raise ValueError(
+            'the test pipeline takes more frames from longer videos; a graph has one T: give frames'
+            ' (--frames T)'
+        )
     if frame_size is None and len(sizes) > 1:
-        raise ValueError('the test pipeline leaves frames as large as those of the video; a graph has one size: give frame_size '
-                         '(--frame-size H W), and end the test pipeline with Resize or a crop to that size')
+        raise ValueError(
+            'the test pipeline leaves frames as large as those of the video; a graph has one size: give'
+            ' frame_size (--frame-size H W), and end the test pipeline with Resize or a crop to that size'
+        )
     return frames or lengths.pop(), tuple(frame_size or sizes.pop())
 
 
 def _config_of(model: Recognizer) -> Config:
     cfg = getattr(model, 'cfg', None)
     if cfg is None:
-        raise ValueError('the recognizer has no config (model.cfg), so T, H and W of its clips are unknown: give frames and frame_size')
+        raise ValueError(
+            'the recognizer has no config (model.cfg), so T, H and W of its clips are unknown: give frames'
+            ' and frame_size'
+        )
     return cfg
 
 
 def _check_exportable(model: Recognizer) -> None:
     shifts = {module.shift for module in model.modules() if hasattr(module, 'fold_div')}
     if 'causal' in shifts:
-        raise ExportError('this recognizer has the causal shift: it reads frame by frame from caches, which the graphs do not have. Only '
-                          "recognizers with shift='bidirectional' or None are exported")
+        raise ExportError(
+            'this recognizer has the causal shift: it reads frame by frame from caches, which the graphs do'
+            " not have. Only recognizers with shift='bidirectional' or None are exported"
+        )
     if model.steps and getattr(model, 'test_centres', None) in NOT_FOR_LOOKS:
-        raise ExportError(f"test_centres={model.test_centres!r} draws at random, and a graph must answer the same twice; export with "
-                          "model.test_centres='mean' or 'centre'")
+        raise ExportError(
+            f'test_centres={model.test_centres!r} draws at random, and a graph must answer the same twice;'
+            " export with model.test_centres='mean' or 'centre'"
+        )
     if not isinstance(model.data_preprocessor, ClipPreprocessor):
-        raise ExportError(f'the data_preprocessor is a {type(model.data_preprocessor).__name__}; an export knows ClipPreprocessor alone')
+        raise ExportError(
+            f'the data_preprocessor is a {type(model.data_preprocessor).__name__}; an export knows'
+            ' ClipPreprocessor alone'
+        )
 
 
 def _taker(model: Recognizer, step: int) -> Callable[[Tensor, LookState | None], LookState]:
@@ -170,13 +208,15 @@ def _taker(model: Recognizer, step: int) -> Callable[[Tensor, LookState | None],
 
 
 def _random_frames(batch: int, frames: int, frame_size: tuple[int, int], seed: int = 0) -> Tensor:
-    """``(B, T, 3, H, W)``, as smooth as pictures are: white noise would all but vanish in the resizing and show its rounding alone."""
+    """``(B, T, 3, H, W)``, as smooth as pictures are: white noise would all but vanish in the resizing and
+    show its rounding alone."""
     cells = [side // SMOOTHNESS + 2 for side in frame_size]
     coarse = torch.randn(batch * frames, 3, *cells, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(coarse, frame_size, mode='bilinear').unflatten(0, (batch, frames))
 
 
-# ----------------------------------------------------------------------------------------------------------------------- one graph
+# -------------------------------------------------------------------------------------------------- one graph
+
 
 def _exported(look: Look, step: int, folder: Path, example: Tensor, opset: int) -> GraphRecord:
     """Export one look and check it."""
@@ -188,15 +228,25 @@ def _exported(look: Look, step: int, folder: Path, example: Tensor, opset: int) 
     differences = _differences(look, path, example)
     worst = max(differences, key=differences.get)
     if not differences[worst] <= TOLERANCE:
-        raise ExportError(f'{path.name} does not answer as torch does: {worst} differs by {differences[worst]:.1e} of its largest value, '
-                          f'{TOLERANCE:g} are allowed; try another opset, or report it')
-    return GraphRecord(path.name, file_hash(path), path.stat().st_size, _shapes(proto.graph.input), _shapes(proto.graph.output),
-                       look.carried, differences)
+        raise ExportError(
+            f'{path.name} does not answer as torch does: {worst} differs by {differences[worst]:.1e} of its'
+            f' largest value, {TOLERANCE:g} are allowed; try another opset, or report it'
+        )
+    return GraphRecord(
+        path.name,
+        file_hash(path),
+        path.stat().st_size,
+        _shapes(proto.graph.input),
+        _shapes(proto.graph.output),
+        look.carried,
+        differences,
+    )
 
 
 def _shared(look: Look, step: int, graphs: list[GraphRecord], folder: Path) -> GraphRecord | None:
-    """The record of an earlier focus graph if it serves this step, too: the same names and shapes, and the same answers."""
-    if step < 3:                                                  # the second focus look is the first with a look of its kind before it
+    """The record of an earlier focus graph if it serves this step, too: the same names and shapes, and the
+    same answers."""
+    if step < 3:  # the second focus look is the first with a look of its kind before it
         return None
     earlier = graphs[-1]
     given = {name: list(tensor.shape[1:]) for name, tensor in _as_inputs(look.given).items()}
@@ -209,11 +259,20 @@ def _shared(look: Look, step: int, graphs: list[GraphRecord], folder: Path) -> G
         return None
     if not max(differences.values()) <= TOLERANCE:
         return None
-    return GraphRecord(earlier.file, earlier.sha256, earlier.bytes, earlier.inputs, earlier.outputs, earlier.carried, differences)
+    return GraphRecord(
+        earlier.file,
+        earlier.sha256,
+        earlier.bytes,
+        earlier.inputs,
+        earlier.outputs,
+        earlier.carried,
+        differences,
+    )
 
 
 def _as_inputs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By the names of a graph's inputs; copies, because the exporter takes one tensor under two names for one input."""
+    """By the names of a graph's inputs; copies, because the exporter takes one tensor under two names for one
+    input."""
     return {BEFORE + name: tensor.clone() for name, tensor in tensors.items()}
 
 
@@ -228,22 +287,37 @@ def _to_onnx(look: Look, inputs: Mapping[str, Tensor], outputs: list[str], opset
     shapes = (tuple({0: batch} for _ in inputs),)
     try:
         with _quiet():
-            program = torch.onnx.export(look, tuple(inputs.values()), dynamo=True, verbose=False, opset_version=opset, external_data=False,
-                                        input_names=list(inputs), output_names=outputs, dynamic_shapes=shapes,
-                                        custom_translation_table={torch.ops.aten._upsample_bilinear2d_aa.default: _resize_as_products()})
-    except Exception as error:                                    # the exporter raises errors of many kinds
+            program = torch.onnx.export(
+                look,
+                tuple(inputs.values()),
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                external_data=False,
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_shapes=shapes,
+                custom_translation_table={
+                    torch.ops.aten._upsample_bilinear2d_aa.default: _resize_as_products()
+                },
+            )
+    except Exception as error:  # the exporter raises errors of many kinds
         reason = error.__cause__ or error
-        raise ExportError(f'torch cannot export step {0 if look.before is None else look.before.step + 1} ({type(reason).__name__}: '
-                          f'{str(reason).strip().splitlines()[0]})') from error
+        raise ExportError(
+            f'torch cannot export step {0 if look.before is None else look.before.step + 1}'
+            f' ({type(reason).__name__}: {str(reason).strip().splitlines()[0]})'
+        ) from error
     proto = program.model_proto
     found = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
     if found != opset:
         raise ExportError(f'the graph came out with opset {found} instead of {opset}; choose --opset {found}')
-    read = {name for node in proto.graph.node for name in node.input} | {output.name for output in proto.graph.output}
+    read = {name for node in proto.graph.node for name in node.input} | {
+        output.name for output in proto.graph.output
+    }
     kept = [entry for entry in proto.graph.input if entry.name in read]
     del proto.graph.input[:]
     proto.graph.input.extend(kept)
-    for node in proto.graph.node:                                 # where in which file of this machine torch was called
+    for node in proto.graph.node:  # where in which file of this machine torch was called
         node.ClearField('metadata_props')
         node.ClearField('doc_string')
     return proto
@@ -252,7 +326,8 @@ def _to_onnx(look: Look, inputs: Mapping[str, Tensor], outputs: list[str], opset
 def _resize_as_products() -> Callable[..., Any]:
     """Antialiased resizing as matrix products with torch's own weights, for the exporter.
 
-    ONNX has an operator for it, whose weights are rounded otherwise; the difference, 1e-5 of a pixel, grows tenfold in a deep network.
+    ONNX has an operator for it, whose weights are rounded otherwise; the difference, 1e-5 of a pixel, grows
+    tenfold in a deep network.
     """
     onnxscript = needed('onnxscript')
     operators = getattr(onnxscript, f'opset{FIRST_OPSET}')
@@ -263,34 +338,48 @@ def _resize_as_products() -> Callable[..., Any]:
     def along(x: Any, axis: int, side: int, new_side: int) -> Any:
         parts = []
         for first, weights in weight_bands(side, new_side):
-            window = operators.Slice(x, *(constant(torch.tensor([value])) for value in (first, first + weights.shape[1], axis)))
-            parts.append(operators.MatMul(window, constant(weights.T)) if axis == 3 else operators.MatMul(constant(weights), window))
+            window = operators.Slice(
+                x, *(constant(torch.tensor([value])) for value in (first, first + weights.shape[1], axis))
+            )
+            parts.append(
+                operators.MatMul(window, constant(weights.T))
+                if axis == 3
+                else operators.MatMul(constant(weights), window)
+            )
         return operators.Concat(*parts, axis=axis)
 
-    def resize(x: Any, output_size: Sequence[int], align_corners: bool, scales_h: float | None = None,
-               scales_w: float | None = None) -> Any:
+    def resize(
+        x: Any,
+        output_size: Sequence[int],
+        align_corners: bool,
+        scales_h: float | None = None,
+        scales_w: float | None = None,
+    ) -> Any:
         (H, W), (height, width) = (int(side) for side in x.shape[-2:]), (int(side) for side in output_size)
-        return along(along(x, 2, H, height), 3, W, width)                                                  # (B*T, 3, height, width)
+        return along(along(x, 2, H, height), 3, W, width)  # (B*T, 3, height, width)
 
     return resize
 
 
 def resize_weights(side: int, new_side: int) -> Tensor:
-    """``(new_side, side)``: what each pixel of the old side gives to each of the new one in antialiased bilinear resizing."""
-    unit = torch.eye(side)[None, None]                                                                     # (1, 1, side, side)
+    """``(new_side, side)``: what each pixel of the old side gives to each of the new one in antialiased
+    bilinear resizing."""
+    unit = torch.eye(side)[None, None]  # (1, 1, side, side)
     return F.interpolate(unit, (new_side, side), mode='bilinear', align_corners=False, antialias=True)[0, 0]
 
 
 def weight_bands(side: int, new_side: int, rows: int = 24) -> list[tuple[int, Tensor]]:
-    """:func:`resize_weights` cut into bands of ``rows`` new pixels, without the old ones that have no part in them.
+    """:func:`resize_weights` cut into bands of ``rows`` new pixels, without the old ones that have no part in
+    them.
 
     Returns:
-        (first old pixel, ``(rows, old pixels)``) of each band; far fewer multiply-adds than the whole matrix, most of which is zeros.
+        (first old pixel, ``(rows, old pixels)``) of each band; far fewer multiply-adds than the whole matrix,
+        most of which is zeros.
     """
     bands = []
     for weights in resize_weights(side, new_side).split(rows):
         used = weights.any(0).nonzero().flatten()
-        bands.append((int(used[0]), weights[:, int(used[0]):int(used[-1]) + 1]))
+        bands.append((int(used[0]), weights[:, int(used[0]) : int(used[-1]) + 1]))
     return bands
 
 
@@ -309,22 +398,28 @@ def _quiet() -> Iterator[None]:
 
 
 def _shapes(entries: Any) -> dict[str, list[int | str]]:
-    return {entry.name: [dim.dim_value or BATCH for dim in entry.type.tensor_type.shape.dim] for entry in entries}
+    return {
+        entry.name: [dim.dim_value or BATCH for dim in entry.type.tensor_type.shape.dim] for entry in entries
+    }
 
 
-# ----------------------------------------------------------------------------------------------------------------------- checking
+# --------------------------------------------------------------------------------------------------- checking
+
 
 def _differences(look: Look, path: Path, example: Tensor) -> dict[str, float]:
-    """Largest difference of each output from torch, as a share of the largest value of that output, over the checked batches."""
+    """Largest difference of each output from torch, as a share of the largest value of that output, over the
+    checked batches."""
     try:
         session = needed('onnxruntime').InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    except Exception as error:                                    # onnxruntime raises errors of its own kinds
+    except Exception as error:  # onnxruntime raises errors of its own kinds
         raise ExportError(f'{path.name} cannot be loaded: {error}') from error
     differences: dict[str, float] = {}
     for batch in CHECKED_BATCHES:
         frames = _random_frames(batch, example.shape[1], tuple(example.shape[-2:]), seed=batch)
         before = _state_before(look, frames)
-        tensors = {'frames': frames} if before is None else {'frames': frames, **_as_inputs(named_tensors(before))}
+        tensors = (
+            {'frames': frames} if before is None else {'frames': frames, **_as_inputs(named_tensors(before))}
+        )
         feed = {entry.name: tensors[entry.name].contiguous().numpy() for entry in session.get_inputs()}
         names = [entry.name for entry in session.get_outputs()]
         try:
@@ -333,14 +428,17 @@ def _differences(look: Look, path: Path, example: Tensor) -> dict[str, float]:
             raise ExportError(f'{path.name} does not run on {batch} clips: {error}') from error
         for name, expected in look.tensors(_expected(look, frames, before, answers)).items():
             if answers[name].shape != expected.shape:
-                raise ExportError(f'{path.name}: {name} of {batch} clips has shape {tuple(answers[name].shape)} instead of '
-                                  f'{tuple(expected.shape)}')
+                raise ExportError(
+                    f'{path.name}: {name} of {batch} clips has shape {tuple(answers[name].shape)} instead of '
+                    f'{tuple(expected.shape)}'
+                )
             differences[name] = max(differences.get(name, 0.0), _difference(answers[name], expected))
     return differences
 
 
 def _difference(answer: Tensor, expected: Tensor) -> float:
-    """As a share of the largest expected value; nan (centres of frames that were not looked at) belongs where nan is expected."""
+    """As a share of the largest expected value; nan (centres of frames that were not looked at) belongs where
+    nan is expected."""
     if answer.dtype.is_floating_point and not torch.equal(answer.isnan(), expected.isnan()):
         return float('inf')
     answer, expected = answer.double().nan_to_num(0.0), expected.double().nan_to_num(0.0)
@@ -357,30 +455,52 @@ def _state_before(look: Look, frames: Tensor) -> LookState | None:
     return state
 
 
-def _expected(look: Look, frames: Tensor, before: LookState | None, answers: Mapping[str, Tensor]) -> LookState:
-    """Torch's answer; where a centre lies so near the edge of a pixel that rounding decides, at the centres of the graph."""
+def _expected(
+    look: Look, frames: Tensor, before: LookState | None, answers: Mapping[str, Tensor]
+) -> LookState:
+    """Torch's answer; where a centre lies so near the edge of a pixel that rounding decides, at the centres
+    of the graph."""
     after = look.take(frames, before)
     centres = answers.get('centres')
     if centres is None or after.centres is None or not hasattr(look.model, 'patch_size'):
         return after
-    corners = [patch_corners(some, tuple(frames.shape[-2:]), look.model.patch_size) for some in (centres, after.centres)]
+    corners = [
+        patch_corners(some, tuple(frames.shape[-2:]), look.model.patch_size)
+        for some in (centres, after.centres)
+    ]
     if torch.equal(corners[0].floor(), corners[1].floor()) or not torch.allclose(*corners, rtol=0, atol=1e-2):
         return after
     there = named_tensors(look.model.focus(frames, before, centres))
     own = named_tensors(after)
-    return fill(after, {name: own[name] if name.partition('.')[0] in ('memory', 'centres') else there[name] for name in own})
+    return fill(
+        after,
+        {name: own[name] if name.partition('.')[0] in ('memory', 'centres') else there[name] for name in own},
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------------- the folder
+# ------------------------------------------------------------------------------------------------- the folder
 
-def _record(model: Recognizer, graphs: list[GraphRecord], frames: int, frame_size: tuple[int, int], opset: int) -> ExportRecord:
-    preprocessor = {name: getattr(model.data_preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
+
+def _record(
+    model: Recognizer, graphs: list[GraphRecord], frames: int, frame_size: tuple[int, int], opset: int
+) -> ExportRecord:
+    preprocessor = {
+        name: getattr(model.data_preprocessor, name).flatten().tolist() for name in ('mean', 'std')
+    }
     cfg = getattr(model, 'cfg', None)
-    return ExportRecord(graphs=graphs, steps=model.steps, num_classes=model.num_classes, frames=frames, frame_size=tuple(frame_size),
-                        model=describe_model(model), preprocessor=preprocessor,
-                        dataset_meta=_without_tensors(plain(dict(getattr(model, 'dataset_meta', {})))),
-                        cfg=None if cfg is None else cfg.pretty_text, opset=opset,
-                        versions={'gfvideo': __version__, **{library: version(library) for library in LIBRARIES}})
+    return ExportRecord(
+        graphs=graphs,
+        steps=model.steps,
+        num_classes=model.num_classes,
+        frames=frames,
+        frame_size=tuple(frame_size),
+        model=describe_model(model),
+        preprocessor=preprocessor,
+        dataset_meta=_without_tensors(plain(dict(getattr(model, 'dataset_meta', {})))),
+        cfg=None if cfg is None else cfg.pretty_text,
+        opset=opset,
+        versions={'gfvideo': __version__, **{library: version(library) for library in LIBRARIES}},
+    )
 
 
 def _without_tensors(value: Any) -> Any:
@@ -400,16 +520,27 @@ def _earlier_graphs(folder: Path) -> set[str]:
     if folder.exists() and not folder.is_dir():
         raise ExportError(f'{folder} is a file; name a folder for the graphs')
     record = folder / RECORD
-    named = {graph['file'] for graph in json.loads(record.read_text(encoding='utf-8')).get('graphs', [])} if record.is_file() else set()
-    foreign = sorted(path.name for path in folder.glob('*.onnx') if path.name not in named and _GRAPH_NAME.fullmatch(path.name))
+    named = (
+        {graph['file'] for graph in json.loads(record.read_text(encoding='utf-8')).get('graphs', [])}
+        if record.is_file()
+        else set()
+    )
+    foreign = sorted(
+        path.name
+        for path in folder.glob('*.onnx')
+        if path.name not in named and _GRAPH_NAME.fullmatch(path.name)
+    )
     if foreign:
-        raise ExportError(f'{folder} holds {", ".join(foreign)}, which no export recorded in {RECORD} wrote; name an empty folder, or '
-                          'remove them')
+        raise ExportError(
+            f'{folder} holds {", ".join(foreign)}, which no export recorded in {RECORD} wrote; name an empty'
+            ' folder, or remove them'
+        )
     return named
 
 
 def _publish(part: Path, folder: Path) -> None:
-    """Move finished files over those of an earlier export, which go; without ``export.json`` a folder is none."""
+    """Move finished files over those of an earlier export, which go; without ``export.json`` a folder is
+    none."""
     earlier = _earlier_graphs(folder)
     folder.mkdir(exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)

@@ -1,4 +1,5 @@
 """An exported recognizer with the contract of those in torch: glance, focus, predict, early exit."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,11 +21,12 @@ __all__ = ['OnnxRecognizer']
 
 
 class OnnxRecognizer(Recognizer):
-    """Runs the graphs of :func:`~gfvideo.deployment.export_recognizer` by onnxruntime; a look that is not taken is not run.
+    """Runs the graphs of :func:`~gfvideo.deployment.export_recognizer` by onnxruntime; a look that is not
+    taken is not run.
 
-    ``glance``, ``focus``, ``looks`` and ``forward`` are those of the recognizer that was exported, so :func:`~gfvideo.exits.run_clips` and
-    :func:`~gfvideo.apis.inference_recognizer` take it as they take that one, with the same files of exits. Nothing is kept between calls:
-    several threads may share one.
+    ``glance``, ``focus``, ``looks`` and ``forward`` are those of the recognizer that was exported, so
+    :func:`~gfvideo.exits.run_clips` and :func:`~gfvideo.apis.inference_recognizer` take it as they take that
+    one, with the same files of exits. Nothing is kept between calls: several threads may share one.
 
     Args:
         folder: with ``export.json``.
@@ -41,12 +43,18 @@ class OnnxRecognizer(Recognizer):
     Raises:
         ImportError: if onnxruntime is missing.
         FileNotFoundError: if there is no export in the folder, or a graph is missing.
-        ConfigError: if the config in ``export.json`` is more than plain data, or names a part that is not registered.
+        ConfigError: if the config in ``export.json`` is more than plain data, or names a part that is not
+            registered.
         ValueError: if ``export.json`` is malformed, a graph has changed since, or ``threads`` is below 1.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None, providers: Sequence[str] | None = None,
-                 custom_imports: str | Sequence[str] = ()):
+    def __init__(
+        self,
+        folder: str | Path,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        custom_imports: str | Sequence[str] = (),
+    ):
         onnxruntime = needed('onnxruntime')
         if threads is not None and threads < 1:
             raise ValueError(f'threads={threads} must be at least 1')
@@ -59,8 +67,12 @@ class OnnxRecognizer(Recognizer):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         files = {graph.file: str(Path(folder) / graph.file) for graph in record.graphs}
-        sessions = {file: onnxruntime.InferenceSession(path, options, providers=list(providers or ['CPUExecutionProvider']))
-                    for file, path in files.items()}
+        sessions = {
+            file: onnxruntime.InferenceSession(
+                path, options, providers=list(providers or ['CPUExecutionProvider'])
+            )
+            for file, path in files.items()
+        }
         self.sessions = [sessions[graph.file] for graph in record.graphs]
         self.eval()
 
@@ -77,7 +89,8 @@ class OnnxRecognizer(Recognizer):
         """One more look at the frames ``(B, T, 3, H, W)`` of ``state``, where the policy in the graph says.
 
         Raises:
-            ValueError: if the frames are not float32 of the T, H and W that were exported, or all steps are taken.
+            ValueError: if the frames are not float32 of the T, H and W that were exported, or all steps are
+                taken.
         """
         self._check(frames)
         step = state.step + 1
@@ -89,15 +102,21 @@ class OnnxRecognizer(Recognizer):
         raise ValueError('an exported recognizer only predicts; train the one it was exported from')
 
     def stream(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ValueError('an exported recognizer takes whole clips; streams need a causal recognizer in torch')
+        raise ValueError(
+            'an exported recognizer takes whole clips; streams need a causal recognizer in torch'
+        )
 
     def _check(self, frames: Tensor) -> None:
         T, (H, W) = self.record.frames, self.record.frame_size
         if frames.dim() != 5 or tuple(frames.shape[1:]) != (T, 3, H, W):
-            raise ValueError(f'frames have shape {tuple(frames.shape)}; this export takes (B, {T}, 3, {H}, {W}). Export again with '
-                             '--frames T --frame-size H W for others')
+            raise ValueError(
+                f'frames have shape {tuple(frames.shape)}; this export takes (B, {T}, 3, {H}, {W}). Export'
+                ' again with --frames T --frame-size H W for others'
+            )
         if frames.dtype != torch.float32:
-            raise ValueError(f'frames are {frames.dtype}; this export takes float32, normalised by its data_preprocessor')
+            raise ValueError(
+                f'frames are {frames.dtype}; this export takes float32, normalised by its data_preprocessor'
+            )
 
     def _run(self, step: int, frames: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The named tensors after ``step``, on the device of the frames."""

@@ -1,4 +1,5 @@
 """Libraries that only the export needs."""
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -16,4 +17,6 @@ def needed(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImportError(f'{name} cannot be imported ({error}); ONNX graphs need it: pip install "gfvideo[onnx]"') from error
+        raise ImportError(
+            f'{name} cannot be imported ({error}); ONNX graphs need it: pip install "gfvideo[onnx]"'
+        ) from error

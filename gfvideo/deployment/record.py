@@ -1,4 +1,5 @@
 """``export.json``: what the graphs beside it are, what they take and give, and which weights are in them."""
+
 from __future__ import annotations
 
 import hashlib
@@ -22,8 +23,10 @@ class GraphRecord:
         sha256, bytes: of the file.
         inputs, outputs: shapes by name; ``'batch'`` stands for any number of clips.
         carried: tensors of the state before that belong to the state after, unchanged.
-        differences: largest difference from torch of each output, as a share of the largest value of that output.
+        differences: largest difference from torch of each output, as a share of the largest value of that
+            output.
     """
+
     file: str
     sha256: str
     bytes: int
@@ -43,13 +46,15 @@ class ExportRecord:
         num_classes: C.
         frames: T, frames of a clip.
         frame_size: (H, W) in pixels.
-        model: :func:`~gfvideo.engine.describe_model` of the network, with the hash of its weights; calibrations belong to exactly these.
+        model: :func:`~gfvideo.engine.describe_model` of the network, with the hash of its weights;
+            calibrations belong to exactly these.
         preprocessor: mean and std of R, G and B on the scale 0..255, which are not in the graphs.
         dataset_meta: what the checkpoint said of its dataset, e.g. ``classes``.
         cfg: text of the config, None if the network had none.
         opset: of the graphs.
         versions: of the libraries that exported.
     """
+
     graphs: list[GraphRecord]
     steps: int
     num_classes: int
@@ -87,7 +92,9 @@ def read_export(folder: str | Path) -> ExportRecord:
     """
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise FileNotFoundError(f'no {RECORD} in {folder}; make it with tools/deployment/export_onnx.py CHECKPOINT {folder}')
+        raise FileNotFoundError(
+            f'no {RECORD} in {folder}; make it with tools/deployment/export_onnx.py CHECKPOINT {folder}'
+        )
     try:
         content = json.loads(path.read_text())
         found = content.pop('format')
@@ -100,16 +107,28 @@ def read_export(folder: str | Path) -> ExportRecord:
         raise ValueError(f'{path} cannot be used ({type(error).__name__}: {error}); export again') from error
     for graph in {graph.file: graph for graph in graphs}.values():
         if not path.with_name(graph.file).is_file():
-            raise FileNotFoundError(f'{path} tells of {graph.file}, which is not beside it; copy the whole folder')
+            raise FileNotFoundError(
+                f'{path} tells of {graph.file}, which is not beside it; copy the whole folder'
+            )
         if file_hash(path.with_name(graph.file)) != graph.sha256:
-            raise ValueError(f'{path.with_name(graph.file)} is not the graph that {path} tells of; copy the whole folder, or export again')
+            raise ValueError(
+                f'{path.with_name(graph.file)} is not the graph that {path} tells of; copy the whole folder,'
+                ' or export again'
+            )
     return record
 
 
 def _check(record: ExportRecord) -> None:
-    """Refuse values that an export cannot have written; what they are used for comes later, and trusts them."""
-    counts = dict(steps=record.steps, num_classes=record.num_classes, frames=record.frames, opset=record.opset,
-                  height=record.frame_size[0], width=record.frame_size[1])
+    """Refuse values that an export cannot have written; what they are used for comes later, and trusts
+    them."""
+    counts = dict(
+        steps=record.steps,
+        num_classes=record.num_classes,
+        frames=record.frames,
+        opset=record.opset,
+        height=record.frame_size[0],
+        width=record.frame_size[1],
+    )
     for name, value in counts.items():
         if type(value) is not int or value < (name != 'steps'):
             raise ValueError(f'{name} is {value!r}, not a number of them')

@@ -1,9 +1,11 @@
-"""What one look leaves for the next, as tensors with names: ``logits``, ``feature_map``, ``memory.hidden``, ...
+"""What one look leaves for the next, as tensors with names: ``logits``, ``feature_map``, ``memory.hidden``,
+...
 
-A tensor of :class:`~gfvideo.structures.LookState` has the name of its field; inside a field, the names or places of what holds it
-follow after dots. ``step`` and ``cache`` (of causal streams) have no part in it. A graph takes the tensors of the look before with
-``before.`` in front.
+A tensor of :class:`~gfvideo.structures.LookState` has the name of its field; inside a field, the names or
+places of what holds it follow after dots. ``step`` and ``cache`` (of causal streams) have no part in it. A
+graph takes the tensors of the look before with ``before.`` in front.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,14 @@
-"""What mmengine lacks: stages, a loop for policies, safe checkpoints, mixed precision and several processes without a GPU."""
-from .checkpoint import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights, weights_hash
+"""What mmengine lacks: stages, a loop for policies, safe checkpoints, mixed precision and several processes
+without a GPU."""
+
+from .checkpoint import (
+    CheckpointError,
+    SafeCheckpointHook,
+    latest_checkpoint,
+    load_checkpoint,
+    load_weights,
+    weights_hash,
+)
 from .config_check import ConfigError
 from .exiting import ExitingRecognizer, check_exits, costs_of, describe_model
 from .faults import tell_faults
@@ -9,11 +18,47 @@ from .loops import ResumableEpochLoop
 from .optim import AutocastOptimWrapper, scale_rates
 from .policy_loop import PolicyLoop
 from .schedulers import WarmupLR
-from .stages import Stage, StageRecord, check_pretrained, check_stages, expand_stages, load_config, run_stages, select_stage
+from .stages import (
+    Stage,
+    StageRecord,
+    check_pretrained,
+    check_stages,
+    expand_stages,
+    load_config,
+    run_stages,
+    select_stage,
+)
 
-__all__ = ['AutocastOptimWrapper', 'CheckpointError', 'ConfigError', 'DatasetEpochHook', 'EpochSeedHook',
-           'ExitingRecognizer', 'FiniteHook', 'NotFiniteError', 'PolicyLoop', 'ResumableEpochLoop',
-           'SafeCheckpointHook', 'Stage', 'StageRecord', 'WarmupLR', 'adapt_to_devices', 'check_exits',
-           'check_pretrained', 'check_stages', 'costs_of', 'describe_model', 'expand_stages',
-           'init_distributed', 'latest_checkpoint', 'load_checkpoint', 'load_config', 'load_weights',
-           'run_stages', 'scale_rates', 'select_stage', 'tell_faults', 'weights_hash']
+__all__ = [
+    'AutocastOptimWrapper',
+    'CheckpointError',
+    'ConfigError',
+    'DatasetEpochHook',
+    'EpochSeedHook',
+    'ExitingRecognizer',
+    'FiniteHook',
+    'NotFiniteError',
+    'PolicyLoop',
+    'ResumableEpochLoop',
+    'SafeCheckpointHook',
+    'Stage',
+    'StageRecord',
+    'WarmupLR',
+    'adapt_to_devices',
+    'check_exits',
+    'check_pretrained',
+    'check_stages',
+    'costs_of',
+    'describe_model',
+    'expand_stages',
+    'init_distributed',
+    'latest_checkpoint',
+    'load_checkpoint',
+    'load_config',
+    'load_weights',
+    'run_stages',
+    'scale_rates',
+    'select_stage',
+    'tell_faults',
+    'weights_hash',
+]

@@ -1,10 +1,11 @@
 """Configs that checkpoints and exports carry: read as data, and built from registered parts alone.
 
-A config *file* is a program: it is run when it is read, and may name any object to import. Text inside a file from
-elsewhere must do neither. It is parsed without being run, and every part that it names is looked up, before anything is
-built, among the names that are registered already. mmengine's registries import what they do not know (``type='a.b'``,
-and a plain name too, as a module); a carried config never gets that far.
+A config *file* is a program: it is run when it is read, and may name any object to import. Text inside a file
+from elsewhere must do neither. It is parsed without being run, and every part that it names is looked up,
+before anything is built, among the names that are registered already. mmengine's registries import what they
+do not know (``type='a.b'``, and a plain name too, as a module); a carried config never gets that far.
 """
+
 from __future__ import annotations
 
 import ast
@@ -22,21 +23,45 @@ from .config_check import ConfigError
 __all__ = ['carried_config', 'check_carried', 'import_own', 'parse_config']
 
 # What a key's dicts with a type are built by. The nearest of these keys above a dict decides.
-_BUILT = dict(model=own.MODELS, data_preprocessor=own.MODELS, dataset=own.DATASETS, datasets=own.DATASETS,
-              pipeline=own.TRANSFORMS, transforms=own.TRANSFORMS)
+_BUILT = dict(
+    model=own.MODELS,
+    data_preprocessor=own.MODELS,
+    dataset=own.DATASETS,
+    datasets=own.DATASETS,
+    pipeline=own.TRANSFORMS,
+    transforms=own.TRANSFORMS,
+)
 # these belong to training and testing, which take a config file; mmengine's own names stand there, too
-_ENGINE = dict(train_cfg=(own.LOOPS,), val_cfg=(own.LOOPS,), test_cfg=(own.LOOPS,),
-               optim_wrapper=(own.OPTIM_WRAPPERS, own.OPTIM_WRAPPER_CONSTRUCTORS), optimizer=(own.OPTIMIZERS,),
-               constructor=(own.OPTIM_WRAPPER_CONSTRUCTORS,), param_scheduler=(own.PARAM_SCHEDULERS,),
-               val_evaluator=(own.METRICS, own.EVALUATORS), test_evaluator=(own.METRICS, own.EVALUATORS),
-               metrics=(own.METRICS,), default_hooks=(own.HOOKS,), custom_hooks=(own.HOOKS,),
-               visualizer=(own.VISUALIZERS,), vis_backends=(own.VISBACKENDS,), log_processor=(own.LOG_PROCESSORS,),
-               model_wrapper_cfg=(own.MODEL_WRAPPERS,), sampler=(own.DATA_SAMPLERS,), batch_sampler=(own.DATA_SAMPLERS,),
-               collate_fn=(own.FUNCTIONS,), worker_init_fn=(own.FUNCTIONS,), init_cfg=(root.WEIGHT_INITIALIZERS,))
-_WRAPPERS = frozenset({'ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset'})     # mmengine's, around our datasets
-_TOP = ('model', 'data_preprocessor', 'train_cfg', 'optim_wrapper')        # dicts, where they are there
-_REMEDY = ('nothing is imported because a file says so. If the part is yours, import its module first: '
-           "custom_imports=['its.module'] (--custom-imports its.module); or give the config file")
+_ENGINE = dict(
+    train_cfg=(own.LOOPS,),
+    val_cfg=(own.LOOPS,),
+    test_cfg=(own.LOOPS,),
+    optim_wrapper=(own.OPTIM_WRAPPERS, own.OPTIM_WRAPPER_CONSTRUCTORS),
+    optimizer=(own.OPTIMIZERS,),
+    constructor=(own.OPTIM_WRAPPER_CONSTRUCTORS,),
+    param_scheduler=(own.PARAM_SCHEDULERS,),
+    val_evaluator=(own.METRICS, own.EVALUATORS),
+    test_evaluator=(own.METRICS, own.EVALUATORS),
+    metrics=(own.METRICS,),
+    default_hooks=(own.HOOKS,),
+    custom_hooks=(own.HOOKS,),
+    visualizer=(own.VISUALIZERS,),
+    vis_backends=(own.VISBACKENDS,),
+    log_processor=(own.LOG_PROCESSORS,),
+    model_wrapper_cfg=(own.MODEL_WRAPPERS,),
+    sampler=(own.DATA_SAMPLERS,),
+    batch_sampler=(own.DATA_SAMPLERS,),
+    collate_fn=(own.FUNCTIONS,),
+    worker_init_fn=(own.FUNCTIONS,),
+    init_cfg=(root.WEIGHT_INITIALIZERS,),
+)
+# mmengine's, around our datasets
+_WRAPPERS = frozenset({'ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset'})
+_TOP = ('model', 'data_preprocessor', 'train_cfg', 'optim_wrapper')  # dicts, where they are there
+_REMEDY = (
+    'nothing is imported because a file says so. If the part is yours, import its module first: '
+    "custom_imports=['its.module'] (--custom-imports its.module); or give the config file"
+)
 
 
 def carried_config(text: object, source: str, kind: str = 'config') -> Config:
@@ -58,7 +83,7 @@ def carried_config(text: object, source: str, kind: str = 'config') -> Config:
         raise ConfigError(f'the {kind} in {source} cannot be used: {error}; give its config file') from error
     _check_shape(cfg.to_dict(), f'the {kind} in {source}')
     check_carried(cfg.to_dict(), f'the {kind} in {source}')
-    cfg.pop('custom_imports', None)                               # what the run imported; nobody is to follow it
+    cfg.pop('custom_imports', None)  # what the run imported; nobody is to follow it
     return cfg
 
 
@@ -73,11 +98,14 @@ def _check_shape(values: Mapping, source: str) -> None:
             if not isinstance(value, Mapping | None):
                 raise ConfigError(f'{source} has {key}={value!r}, not a dict; give its config file')
             if value and not isinstance(value.get('dataset'), Mapping | None):
-                raise ConfigError(f'{source} has {key}.dataset={value["dataset"]!r}, not a dict; give its config file')
+                raise ConfigError(
+                    f'{source} has {key}.dataset={value["dataset"]!r}, not a dict; give its config file'
+                )
 
 
 def import_own(modules: str | Sequence[str]) -> None:
-    """Import modules that the *user* names, so that the parts they register can be built from carried configs.
+    """Import modules that the *user* names, so that the parts they register can be built from carried
+    configs.
 
     Args:
         modules: names as in an import statement; the name of one, or several.
@@ -89,18 +117,21 @@ def import_own(modules: str | Sequence[str]) -> None:
         try:
             import_modules_from_strings([name])
         except ImportError as error:
-            raise ConfigError(f'custom_imports: {name!r} cannot be imported ({error}); is it installed, or its folder on '
-                              'PYTHONPATH?') from error
+            raise ConfigError(
+                f'custom_imports: {name!r} cannot be imported ({error}); is it installed, or its folder on '
+                'PYTHONPATH?'
+            ) from error
 
 
-# ------------------------------------------------------------------------------------------------------------ the names
+# -------------------------------------------------------------------------------------------------- the names
+
 
 def check_carried(values: Any, source: str) -> None:
     """Refuse any part, at any depth, that is not a plain name registered for its place.
 
-    Models, datasets and transforms must be registered under gfvideo; what training alone builds may be mmengine's. A
-    registered class may have a static method ``refused(settings: dict) -> str`` that says what of a carried dict it
-    will not follow ('' for nothing), as parts do that could be told to fetch files.
+    Models, datasets and transforms must be registered under gfvideo; what training alone builds may be
+    mmengine's. A registered class may have a static method ``refused(settings: dict) -> str`` that says what
+    of a carried dict it will not follow ('' for nothing), as parts do that could be told to fetch files.
 
     Args:
         values: plain values, as :func:`parse_config` gives them.
@@ -111,17 +142,21 @@ def check_carried(values: Any, source: str) -> None:
     """
     for path, node, places in _dicts(values, (), ()):
         for key in ('_scope_', 'custom_imports'):
-            if key in node and (path or key != 'custom_imports'):      # at the top it is what the training run imported
+            # at the top it is what the training run imported
+            if key in node and (path or key != 'custom_imports'):
                 raise ConfigError(f'{source} has {_told((*path, key))}={node[key]!r}: {_REMEDY}')
         if 'type' in node:
             _check_type(node, (*path, 'type'), places, source, values)
 
 
-def _dicts(value: Any, path: tuple, places: tuple[str, ...]) -> Iterator[tuple[tuple, Mapping, tuple[str, ...]]]:
+def _dicts(
+    value: Any, path: tuple, places: tuple[str, ...]
+) -> Iterator[tuple[tuple, Mapping, tuple[str, ...]]]:
     """(path, dict, the known keys above it) of every dict in nested plain values."""
     if isinstance(value, Mapping):
         yield path, value, places
-        # inside a part, and among hooks that are named as their owner likes, no key of the engine's means anything
+        # inside a part, and among hooks that are named as their owner likes, no key of the engine's means
+        # anything
         inside = bool(places) and (places[-1] in _BUILT or places[-1] == 'default_hooks')
         for key, item in value.items():
             tells = key in _BUILT or key == 'init_cfg' or key in _ENGINE and not inside
@@ -141,13 +176,18 @@ def _check_type(node: Mapping, path: tuple, places: tuple[str, ...], source: str
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, 0.8)
         imports = values.get('custom_imports') if isinstance(values, Mapping) else None
-        raise ConfigError(f'{told}, which is not registered'
-                          + (f' (near: {near[0]!r})' if near else '')
-                          + (f' (its training run imported {imports!r})' if imports else '') + f': {_REMEDY}')
+        raise ConfigError(
+            f'{told}, which is not registered'
+            + (f' (near: {near[0]!r})' if near else '')
+            + (f' (its training run imported {imports!r})' if imports else '')
+            + f': {_REMEDY}'
+        )
     part = known[name]
     reason = part.refused(dict(node)) if hasattr(part, 'refused') else ''
     if reason:
-        raise ConfigError(f'{source}: {_told(path[:-1])} {reason}; give the config file if you trust where it comes from')
+        raise ConfigError(
+            f'{source}: {_told(path[:-1])} {reason}; give the config file if you trust where it comes from'
+        )
 
 
 def _names(place: str | None) -> dict[str, Any]:
@@ -157,10 +197,17 @@ def _names(place: str | None) -> dict[str, Any]:
     if place in _BUILT:
         found = _registered(_BUILT[place])
         if _BUILT[place] is own.DATASETS:
-            found |= {name: part for name, part in _registered(own.DATASETS.parent).items() if name in _WRAPPERS}
+            found |= {
+                name: part for name, part in _registered(own.DATASETS.parent).items() if name in _WRAPPERS
+            }
         return found
-    return {name: part for registry in _ENGINE[place] for one in (registry.parent, registry) if one is not None
-            for name, part in _registered(one).items()}
+    return {
+        name: part
+        for registry in _ENGINE[place]
+        for one in (registry.parent, registry)
+        if one is not None
+        for name, part in _registered(one).items()
+    }
 
 
 def _registered(registry: Registry) -> dict[str, Any]:
@@ -172,13 +219,15 @@ def _told(path: Iterable[Any]) -> str:
     return '.'.join(map(str, path)) or 'it'
 
 
-# ------------------------------------------------------------------------------------------------------------- the text
+# --------------------------------------------------------------------------------------------------- the text
+
 
 def parse_config(text: str) -> Config:
-    """Read the text of a finished config (``Config.pretty_text``, as checkpoints carry it) without running it.
+    """Read the text of a finished config (``Config.pretty_text``, as checkpoints carry it) without running
+    it.
 
-    A config file is a program. Text from a checkpoint may come from anyone, so only assignments of plain values pass:
-    numbers, text, True, False, None, inf, nan, lists, tuples, sets, dicts and ``dict(...)``.
+    A config file is a program. Text from a checkpoint may come from anyone, so only assignments of plain
+    values pass: numbers, text, True, False, None, inf, nan, lists, tuples, sets, dicts and ``dict(...)``.
 
     Raises:
         ValueError: if the text holds anything else.
@@ -189,15 +238,18 @@ def parse_config(text: str) -> Config:
         raise ValueError(f'line {getattr(error, "lineno", None) or 1} is not Python') from error
     values = {}
     for line in lines:
-        if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
+        if not (
+            isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)
+        ):
             raise ValueError(f'line {line.lineno} is more than "name = value"')
         try:
             values[line.targets[0].id] = _plain_value(line.value)
-        except (TypeError, RecursionError) as error:              # a list as a key of a dict, say
+        except (TypeError, RecursionError) as error:  # a list as a key of a dict, say
             raise ValueError(f'line {line.lineno} holds no plain value ({error})') from error
     try:
         return Config(values)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:          # names that Config keeps for itself
+    # names that Config keeps for itself
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f'it is no config ({error})') from error
 
 
@@ -206,7 +258,8 @@ def _plain_value(node: ast.expr) -> Any:
         case ast.Constant(value):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.expr() as operand) if isinstance(
-                number := _plain_value(operand), (int, float)):
+            number := _plain_value(operand), (int, float)
+        ):
             return -number
         case ast.Name(id='inf' | 'nan' as name):
             return float(name)
@@ -215,7 +268,9 @@ def _plain_value(node: ast.expr) -> Any:
             return kind(_plain_value(item) for item in elts)
         case ast.Dict(keys, items) if None not in keys:
             return {_plain_value(key): _plain_value(item) for key, item in zip(keys, items, strict=True)}
-        case ast.Call(func=ast.Name(id='dict'), args=args, keywords=keywords) if all(keyword.arg for keyword in keywords):
+        case ast.Call(func=ast.Name(id='dict'), args=args, keywords=keywords) if all(
+            keyword.arg for keyword in keywords
+        ):
             first = dict(_plain_value(args[0])) if args else {}
             return first | {keyword.arg: _plain_value(keyword.value) for keyword in keywords}
     raise ValueError(f'line {node.lineno} holds {ast.unparse(node)[:60]!r}, which is no plain value')

@@ -1,8 +1,10 @@
-"""Checkpoints that plain ``torch.load(weights_only=True)`` opens, that appear whole or not at all, and that a run can go on from.
+"""Checkpoints that plain ``torch.load(weights_only=True)`` opens, that appear whole or not at all, and that a
+run can go on from.
 
-mmengine pickles history buffers and numpy values into its files, which torch >= 2.6 refuses to load. Here they become tensors and
-plain values on the way out and history buffers again on the way in.
+mmengine pickles history buffers and numpy values into its files, which torch >= 2.6 refuses to load. Here
+they become tensors and plain values on the way out and history buffers again on the way in.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -24,11 +26,26 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from ..registry import HOOKS
-from ..weights import DamagedFile, UnreachableFile, UnsafeFile, WeightsFileError, is_address, read_weights_file
+from ..weights import (
+    DamagedFile,
+    UnreachableFile,
+    UnsafeFile,
+    WeightsFileError,
+    is_address,
+    read_weights_file,
+)
 from .random_state import random_state
 
-__all__ = ['CheckpointError', 'SafeCheckpointHook', 'latest_checkpoint', 'load_checkpoint', 'load_weights', 'plain', 'weights_hash',
-           'write_atomically']
+__all__ = [
+    'CheckpointError',
+    'SafeCheckpointHook',
+    'latest_checkpoint',
+    'load_checkpoint',
+    'load_weights',
+    'plain',
+    'weights_hash',
+    'write_atomically',
+]
 
 _BUFFER = 'history_buffer'
 WEIGHTS_HASH = 'weights_hash'
@@ -38,7 +55,8 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be used; the message names the file, the reason and the remedy."""
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ write
+# ------------------------------------------------------------------------------------------------------ write
+
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write beside ``path`` and rename, so that the final name always means a complete file."""
@@ -66,7 +84,8 @@ class AtomicLocalBackend(LocalBackend):
 def plain(value: Any, place: str = 'checkpoint') -> Any:
     """``value`` of tensors, numbers, text, None and containers of them only; numpy arrays become tensors.
 
-    What has no such form (a function, a foreign object) is left out of its dict with a warning that names ``place``.
+    What has no such form (a function, a foreign object) is left out of its dict with a warning that names
+    ``place``.
 
     Raises:
         TypeError: if ``value`` itself has no such form.
@@ -81,8 +100,13 @@ def plain(value: Any, place: str = 'checkpoint') -> Any:
         return plain(value.tolist(), place)
     if isinstance(value, HistoryBuffer):
         values, counts = value.data
-        return {_BUFFER: dict(values=torch.from_numpy(np.array(values, dtype=np.float64)),
-                              counts=torch.from_numpy(np.array(counts, dtype=np.float64)), max_length=int(value.max_length))}
+        return {
+            _BUFFER: dict(
+                values=torch.from_numpy(np.array(values, dtype=np.float64)),
+                counts=torch.from_numpy(np.array(counts, dtype=np.float64)),
+                max_length=int(value.max_length),
+            )
+        }
     if isinstance(value, Mapping):
         return _plain_dict(value, place)
     if isinstance(value, tuple):
@@ -91,7 +115,7 @@ def plain(value: Any, place: str = 'checkpoint') -> Any:
         return [plain(item, place) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, (str, int, float)):                      # subclasses, e.g. of enumerations
+    if isinstance(value, (str, int, float)):  # subclasses, e.g. of enumerations
         return next(kind(value) for kind in (str, int, float) if isinstance(value, kind))
     raise TypeError(f'{type(value).__name__} has no plain form')
 
@@ -109,13 +133,16 @@ def _plain_dict(mapping: Mapping, place: str) -> dict:
 def _restore_buffers(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {_BUFFER}:
         saved = value[_BUFFER]
-        return HistoryBuffer(saved['values'].cpu().numpy(), saved['counts'].cpu().numpy(), saved['max_length'])
+        return HistoryBuffer(
+            saved['values'].cpu().numpy(), saved['counts'].cpu().numpy(), saved['max_length']
+        )
     if isinstance(value, dict):
         return type(value)((key, _restore_buffers(item)) for key, item in value.items())
     return value
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- read
+# ------------------------------------------------------------------------------------------------------- read
+
 
 def load_checkpoint(source: str | Path, map_location: str | torch.device | None = 'cpu') -> dict[str, Any]:
     """Read a checkpoint without running anything that may hide in it (``weights_only=True``).
@@ -129,26 +156,35 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
 
     Raises:
         FileNotFoundError: if there is no such file; the message lists the checkpoints beside it.
-        CheckpointError: if it is damaged (a part does not fit its checksum, or the weights their stored hash), holds more than tensors
-            and plain values, or no weights; the message names the newest whole checkpoint beside it.
+        CheckpointError: if it is damaged (a part does not fit its checksum, or the weights their stored
+            hash), holds more than tensors and plain values, or no weights; the message names the newest whole
+            checkpoint beside it.
     """
     content = _read(source, map_location)
     if not isinstance(content, dict):
-        raise CheckpointError(f'{source} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?')
+        raise CheckpointError(
+            f'{source} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?'
+        )
     if 'state_dict' not in content:
         if not content or not all(isinstance(value, Tensor) for value in content.values()):
-            raise CheckpointError(f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?')
+            raise CheckpointError(
+                f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?'
+            )
         content = dict(state_dict=content)
     weights = content['state_dict']
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f'{source} has a state_dict that is no dict of tensors; is it a checkpoint?')
     meta = content.setdefault('meta', {})
     if not isinstance(meta, dict):
-        raise CheckpointError(f'{source} has a meta that is a {type(meta).__name__}, not a dict; is it a checkpoint?')
-    meta.pop('config', None)                                      # the Runner would run that text when it resumes
+        raise CheckpointError(
+            f'{source} has a meta that is a {type(meta).__name__}, not a dict; is it a checkpoint?'
+        )
+    meta.pop('config', None)  # the Runner would run that text when it resumes
     if (stored := meta.get(WEIGHTS_HASH)) is not None and stored != weights_hash(weights):
-        raise CheckpointError(f'{source} is damaged or was edited: its weights are not those it was saved with (their SHA-256 is not '
-                              f'meta.{WEIGHTS_HASH}); download or save it again{_whole_beside(source)}')
+        raise CheckpointError(
+            f'{source} is damaged or was edited: its weights are not those it was saved with (their SHA-256'
+            f' is not meta.{WEIGHTS_HASH}); download or save it again{_whole_beside(source)}'
+        )
     return content
 
 
@@ -159,12 +195,16 @@ def _read(source: str | Path, map_location: str | torch.device | None) -> Any:
     try:
         return read_weights_file(source, map_location)
     except UnsafeFile as error:
-        raise CheckpointError(f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no checkpoint '
-                              f'({error}). If you trust where it comes from, load it once with '
-                              'torch.load(..., weights_only=False) and save its state_dict alone') from error
+        raise CheckpointError(
+            f'{source} cannot be loaded safely: it holds more than tensors and plain values, or is no'
+            f' checkpoint ({error}). If you trust where it comes from, load it once with torch.load(...,'
+            ' weights_only=False) and save its state_dict alone'
+        ) from error
     except DamagedFile as error:
-        raise CheckpointError(f'{source} is damaged or no checkpoint ({error}); download or save it again'
-                              f'{_whole_beside(source)}') from error
+        raise CheckpointError(
+            f'{source} is damaged or no checkpoint ({error}); download or save it again'
+            f'{_whole_beside(source)}'
+        ) from error
     except (UnreachableFile, ImportError) as error:
         raise CheckpointError(f'{error}' if str(source) in str(error) else f'{source}: {error}') from error
 
@@ -172,9 +212,12 @@ def _read(source: str | Path, map_location: str | torch.device | None) -> Any:
 def _whole_beside(source: str | Path) -> str:
     """Where a run whose checkpoint is damaged can go on: the newest whole one beside it, in words, or ''."""
     path = Path(source).expanduser()
-    if not path.is_file():                                        # an address
+    if not path.is_file():  # an address
         return ''
-    others = sorted((file for file in path.parent.glob('*.pth') if file != path), key=lambda file: -file.stat().st_mtime_ns)
+    others = sorted(
+        (file for file in path.parent.glob('*.pth') if file != path),
+        key=lambda file: -file.stat().st_mtime_ns,
+    )
     for file in others:
         try:
             content = read_weights_file(file)
@@ -189,8 +232,10 @@ def _existing(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if not path.is_file():
         beside = sorted(file.name for file in path.parent.glob('*.pth')) if path.parent.is_dir() else []
-        raise FileNotFoundError(f'no checkpoint at {path}; ' + (f'{path.parent} holds {", ".join(beside)}' if beside
-                                                                 else f'{path.parent} holds no .pth file'))
+        raise FileNotFoundError(
+            f'no checkpoint at {path}; '
+            + (f'{path.parent} holds {", ".join(beside)}' if beside else f'{path.parent} holds no .pth file')
+        )
     return path
 
 
@@ -223,13 +268,24 @@ def check_weights(model: torch.nn.Module, state_dict: Mapping[str, Tensor], sour
         CheckpointError: naming the keys that are missing, superfluous, of another shape, or not finite.
     """
     weights, own = _unwrapped(state_dict), model.state_dict()
-    faults = [('missing in the file', [key for key in own if key not in weights]),
-              ('unknown to the model', [key for key in weights if key not in own]),
-              ('of another shape', [f'{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}' for key in own
-                                    if key in weights and own[key].shape != weights[key].shape])]
+    faults = [
+        ('missing in the file', [key for key in own if key not in weights]),
+        ('unknown to the model', [key for key in weights if key not in own]),
+        (
+            'of another shape',
+            [
+                f'{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}'
+                for key in own
+                if key in weights and own[key].shape != weights[key].shape
+            ],
+        ),
+    ]
     told = [_listed(keys, fault) for fault, keys in faults if keys]
     if told:
-        raise CheckpointError(f'{source} does not fit the model of the config: {"; ".join(told)}. Use the config it was trained with')
+        raise CheckpointError(
+            f'{source} does not fit the model of the config: {"; ".join(told)}. Use the config it was trained'
+            ' with'
+        )
     check_finite(weights, source)
 
 
@@ -239,10 +295,14 @@ def check_finite(state_dict: Mapping[str, Tensor], source: str) -> None:
     Raises:
         CheckpointError: naming them.
     """
-    bad = [key for key, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()]
+    bad = [
+        key for key, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()
+    ]
     if bad:
-        raise CheckpointError(f'{source} holds weights that are nan or infinite: {_listed(bad, "of them")}; its run went wrong '
-                              'before it was saved, use an earlier checkpoint')
+        raise CheckpointError(
+            f'{source} holds weights that are nan or infinite: {_listed(bad, "of them")}; its run went wrong '
+            'before it was saved, use an earlier checkpoint'
+        )
 
 
 def _unwrapped(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -254,7 +314,8 @@ def _listed(keys: Sequence[str], what: str) -> str:
 
 
 def weights_hash(state_dict: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values: the same for every file that holds these weights, whatever else is in it."""
+    """SHA-256 of names, types, shapes and values: the same for every file that holds these weights, whatever
+    else is in it."""
     digest = hashlib.sha256()
     for name, value in sorted((key.removeprefix('module.'), value) for key, value in state_dict.items()):
         value = value.detach().cpu().contiguous()
@@ -273,22 +334,28 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     if not pointer.is_file():
         return None
     named = pointer.read_text().strip()
-    if not named:                                                 # cut off while the pointer was written; the files themselves are whole
+    if not named:  # cut off while the pointer was written; the files themselves are whole
         return max(Path(folder).glob('*_[0-9]*.pth'), key=lambda file: file.stat().st_mtime_ns, default=None)
-    for path in (Path(named), Path(folder) / Path(named).name):   # the second: the folder was moved
+    for path in (Path(named), Path(folder) / Path(named).name):  # the second: the folder was moved
         if path.is_file():
             return path
-    raise CheckpointError(f'{pointer} names {named}, which is gone; name another with --resume PATH, or start anew without --resume')
+    raise CheckpointError(
+        f'{pointer} names {named}, which is gone; name another with --resume PATH, or start anew without'
+        ' --resume'
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- hook
+# ------------------------------------------------------------------------------------------------------- hook
+
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook, whose files load with plain ``torch.load(weights_only=True)`` and are never half written.
+    """mmengine's CheckpointHook, whose files load with plain ``torch.load(weights_only=True)`` and are never
+    half written.
 
-    Beside what mmengine saves, a file tells the stage, the datasets (name, manifest hash, present and official counts) and the
-    states of all ranks' random generators, so that a run cut off in the middle of an epoch goes on as if it never was.
+    Beside what mmengine saves, a file tells the stage, the datasets (name, manifest hash, present and
+    official counts) and the states of all ranks' random generators, so that a run cut off in the middle of an
+    epoch goes on as if it never was.
 
     Args:
         kwargs: those of :class:`mmengine.hooks.CheckpointHook`.
@@ -318,35 +385,56 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Turn everything but tensors into plain values."""
-        checkpoint['meta'].update({'stage': runner.cfg.get('stage'), 'datasets': _datasets(runner),
-                                   WEIGHTS_HASH: weights_hash(checkpoint['state_dict'])})
+        checkpoint['meta'].update(
+            {
+                'stage': runner.cfg.get('stage'),
+                'datasets': _datasets(runner),
+                WEIGHTS_HASH: weights_hash(checkpoint['state_dict']),
+            }
+        )
         for key in checkpoint:
             if key != 'state_dict':
                 checkpoint[key] = plain(checkpoint[key], key)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Turn them back, and refuse weights of which none belongs to the model or, to go on with a run, any is missing."""
+        """Turn them back, and refuse weights of which none belongs to the model or, to go on with a run, any
+        is missing."""
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = _restore_buffers(checkpoint['message_hub'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if not set(model.state_dict()) & {key.removeprefix('module.') for key in checkpoint['state_dict']}:
-            raise CheckpointError(f'no weight of the checkpoint belongs to {type(model).__name__}: it has e.g. '
-                                  f'{list(checkpoint["state_dict"])[:3]}, the model {list(model.state_dict())[:3]}; '
-                                  'is load_from the right file?')
+            raise CheckpointError(
+                f'no weight of the checkpoint belongs to {type(model).__name__}: it has e.g. '
+                f'{list(checkpoint["state_dict"])[:3]}, the model {list(model.state_dict())[:3]}; '
+                'is load_from the right file?'
+            )
         source = str(runner.cfg.get('load_from') or 'the checkpoint')
-        if runner.cfg.get('resume'):                              # mmengine would go on with the random numbers it drew
+        if runner.cfg.get('resume'):  # mmengine would go on with the random numbers it drew
             check_weights(model, checkpoint['state_dict'], source)
         check_finite(checkpoint['state_dict'], source)
 
 
 def described(dataset: dict) -> str:
-    """A dataset's ``metainfo`` in words: name, split, clips that are present of those that the annotation lists, hash."""
+    """A dataset's ``metainfo`` in words: name, split, clips that are present of those that the annotation
+    lists, hash."""
     listed = f' of {dataset["official"]} listed' if dataset.get('official') is not None else ''
-    return (f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}: {dataset.get("present")}{listed} clips, '
-            f'hash {dataset.get("manifest_hash")}')
+    return (
+        f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}:'
+        f' {dataset.get("present")}{listed} clips, hash {dataset.get("manifest_hash")}'
+    )
 
 
 def _datasets(runner: Any) -> dict[str, dict]:
-    loaders = dict(train=runner.train_dataloader, val=None if runner.val_loop is None else runner.val_dataloader)
-    metas = {name: getattr(loader.dataset, 'metainfo', None) for name, loader in loaders.items() if loader is not None}
-    return {name: {key: value for key, value in meta.items() if key != 'classes'} for name, meta in metas.items() if meta}
+    loaders = dict(
+        train=runner.train_dataloader, val=None if runner.val_loop is None else runner.val_dataloader
+    )
+    metas = {
+        name: getattr(loader.dataset, 'metainfo', None)
+        for name, loader in loaders.items()
+        if loader is not None
+    }
+    return {
+        name: {key: value for key, value in meta.items() if key != 'classes'}
+        for name, meta in metas.items()
+        if meta
+    }

@@ -1,4 +1,6 @@
-"""Faults of a config that can be told before anything is trained: misspelt keys, parts that do not build, classes that do not match."""
+"""Faults of a config that can be told before anything is trained: misspelt keys, parts that do not build,
+classes that do not match."""
+
 from __future__ import annotations
 
 import ast
@@ -26,15 +28,25 @@ __all__ = ['KNOWN_KEYS', 'ConfigError', 'check_keys', 'check_stage', 'explain_un
 
 # what a Runner takes, what it reads from its config beside, and what stages add
 KNOWN_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
-    'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    'custom_imports', 'stages', 'stage', 'start_from'}
+    'model_wrapper_cfg',
+    'sync_bn',
+    'find_unused_parameters',
+    'compile',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'custom_imports',
+    'stages',
+    'stage',
+    'start_from',
+}
 
 
 class ConfigError(ValueError):
     """A config is at fault; the message names the key, its value and the remedy."""
 
 
-# ---------------------------------------------------------------------------------------------------------------------- unknown keys
+# ----------------------------------------------------------------------------------------------- unknown keys
+
 
 def explain_unknown(key: str, place: str, known: Iterable[str] = KNOWN_KEYS) -> str:
     """What to tell of an unknown key, with the known one it resembles."""
@@ -45,9 +57,10 @@ def explain_unknown(key: str, place: str, known: Iterable[str] = KNOWN_KEYS) -> 
 def check_keys(cfg: Config) -> None:
     """Refuse top-level keys that nothing reads.
 
-    Config files may name helpers (``train_pipeline = [...]``) that other lines of the file, or of a file that inherits it, read; those
-    pass, and so do names that start with an underscore. A helper that is set and not read is refused: in a child config it is the
-    common mistake of redefining ``train_pipeline``, which does not change ``train_dataloader.dataset.pipeline``.
+    Config files may name helpers (``train_pipeline = [...]``) that other lines of the file, or of a file that
+    inherits it, read; those pass, and so do names that start with an underscore. A helper that is set and not
+    read is refused: in a child config it is the common mistake of redefining ``train_pipeline``, which does
+    not change ``train_dataloader.dataset.pipeline``.
 
     Raises:
         ConfigError: naming the key, the file and what was probably meant.
@@ -61,16 +74,29 @@ def check_keys(cfg: Config) -> None:
     unread = dict(_unread_names(file, set()))
     for key in strange:
         if key in unread:
-            raise ConfigError(explain_unknown(key, str(unread[key])) + '. Nothing reads it: set the key that should change (redefining '
-                              'a helper of an inherited file changes nothing), or start its name with an underscore')
+            raise ConfigError(
+                explain_unknown(key, str(unread[key]))
+                + '. Nothing reads it: set the key that should change (redefining '
+                'a helper of an inherited file changes nothing), or start its name with an underscore'
+            )
 
 
 def _unread_names(file: Path, read_below: set[str]) -> Iterator[tuple[str, Path]]:
-    """Names that a config file, or one it inherits, sets and neither it nor a file that inherits it reads; nearest file last."""
+    """Names that a config file, or one it inherits, sets and neither it nor a file that inherits it reads;
+    nearest file last."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding='utf-8'))))
     names = [node for node in nodes if isinstance(node, ast.Name)]
-    read = read_below | {name.id for name in names if isinstance(name.ctx, ast.Load)} | {
-        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == '_base_'}
+    read = (
+        read_below
+        | {name.id for name in names if isinstance(name.ctx, ast.Load)}
+        | {
+            node.attr
+            for node in nodes
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == '_base_'
+        }
+    )
     for base in _inherited_files(nodes, file):
         yield from _unread_names(base, read)
     yield from ((name.id, file) for name in names if isinstance(name.ctx, ast.Store) and name.id not in read)
@@ -80,7 +106,9 @@ def _inherited_files(nodes: list[ast.AST], file: Path) -> list[Path]:
     """Files of ``_base_ = [...]`` and of ``with read_base(): from .x import *``."""
     found = []
     for node in nodes:
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets
+        ):
             bases = ast.literal_eval(node.value)
             found += [file.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
         if isinstance(node, ast.ImportFrom) and node.level and node.module:
@@ -88,14 +116,17 @@ def _inherited_files(nodes: list[ast.AST], file: Path) -> list[Path]:
     return [base for base in found if base.suffix == '.py' and base.is_file()]
 
 
-# ------------------------------------------------------------------------------------------------------------------------- the parts
+# -------------------------------------------------------------------------------------------------- the parts
 
-def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None, hooks: Iterable[str] = ()) -> None:
+
+def check_stage(
+    name: str, cfg: Config, built: dict[str, Any] | None = None, hooks: Iterable[str] = ()
+) -> None:
     """Refuse nested keys that nothing reads, then build every part of a stage and compare what must agree.
 
-    Nothing is trained or written. A nested key is looked for in the signature of the class or function that receives it.
-    Not told are names inside dicts whose names are free, and, until it is built, what a class gets that passes on any
-    argument (``TimmBackbone``).
+    Nothing is trained or written. A nested key is looked for in the signature of the class or function that
+    receives it. Not told are names inside dicts whose names are free, and, until it is built, what a class
+    gets that passes on any argument (``TimmBackbone``).
 
     Args:
         name: of the stage, for messages.
@@ -104,14 +135,17 @@ def check_stage(name: str, cfg: Config, built: dict[str, Any] | None = None, hoo
         hooks: names in ``default_hooks`` that are known beside mmengine's.
 
     Raises:
-        ConfigError: naming the key that nothing reads, by its whole path; the part that cannot be built; the two class
-            counts that differ; or a patch that is larger than the frames it is cut from.
+        ConfigError: naming the key that nothing reads, by its whole path; the part that cannot be built; the
+            two class counts that differ; or a patch that is larger than the frames it is cut from.
     """
     check = _StageCheck(name, {} if built is None else built)
     with registry.DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'gfvideo'):
         check.keys(cfg, hooks)
-        datasets = {key: check.dataset(key, cfg[key]['dataset']) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
-                    if isinstance(cfg.get(key), dict)}
+        datasets = {
+            key: check.dataset(key, cfg[key]['dataset'])
+            for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+            if isinstance(cfg.get(key), dict)
+        }
         model = check.build('model', lambda: registry.MODELS.build(_with_preprocessor(cfg)))
         check.classes(model, datasets)
         check.patches(model, cfg)
@@ -130,7 +164,6 @@ def _with_preprocessor(cfg: Config) -> dict:
 
 
 class _StageCheck:
-
     def __init__(self, stage: str, built: dict[str, Any]):
         self.place = f'stage {stage!r}: ' if stage else ''
         self.built = built
@@ -143,7 +176,7 @@ class _StageCheck:
         """Call ``build``; whatever it raises is the fault of ``key``."""
         try:
             return build()
-        except Exception as error:                                # builders of users' parts may raise anything; it is passed on
+        except Exception as error:  # builders of users' parts may raise anything; it is passed on
             raise ConfigError(f'{self.place}{key} cannot be built: {error}') from error
 
     def dataset(self, key: str, cfg: dict) -> Any:
@@ -156,8 +189,10 @@ class _StageCheck:
         """How many batches an epoch has; a loader over mere numbers stands in for the real one."""
         loader = self.build(key, lambda: Runner.build_dataloader({**cfg, 'dataset': range(items)}, seed=0))
         if len(loader) == 0:
-            raise ConfigError(f'{self.place}{key} has no batch: {items} clips, batch_size={cfg.get("batch_size")}; '
-                              'use a smaller batch or drop_last=False')
+            raise ConfigError(
+                f'{self.place}{key} has no batch: {items} clips, batch_size={cfg.get("batch_size")}; '
+                'use a smaller batch or drop_last=False'
+            )
         return len(loader)
 
     def classes(self, model: nn.Module, datasets: dict[str, Any]) -> None:
@@ -169,26 +204,39 @@ class _StageCheck:
             if classes is None:
                 continue
             if expected is not None and len(classes) != expected:
-                raise ConfigError(f'{self.place}model.num_classes={expected}, but {key}.dataset has {len(classes)} classes '
-                                  f'({", ".join(map(str, classes[:3]))}{", ..." if len(classes) > 3 else ""}); '
-                                  f'set model.num_classes={len(classes)}')
+                raise ConfigError(
+                    f'{self.place}model.num_classes={expected}, but {key}.dataset has {len(classes)} classes '
+                    f'({", ".join(map(str, classes[:3]))}{", ..." if len(classes) > 3 else ""}); '
+                    f'set model.num_classes={len(classes)}'
+                )
             if first is not None and list(classes) != list(first[1]):
-                raise ConfigError(f'{self.place}{key}.dataset and {first[0]}.dataset number their classes differently: '
-                                  f'{_first_difference(classes, first[1])}; prepare both with the same class list')
+                raise ConfigError(
+                    f'{self.place}{key}.dataset and {first[0]}.dataset number their classes differently: '
+                    f'{_first_difference(classes, first[1])}; prepare both with the same class list'
+                )
             first = first or (key, classes)
 
     def patches(self, model: nn.Module, cfg: Config) -> None:
         """Patches fit into the frames, where a pipeline says how large its frames are."""
         patch = getattr(model, 'patch_size', None)
-        for key in ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(patch, tuple) else ():
+        for key in (
+            ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(patch, tuple) else ()
+        ):
             dataset = (cfg.get(key) or {}).get('dataset')
             frame = _frame_size(dataset.get('pipeline')) if isinstance(dataset, dict) else None
             if frame is not None and any(p > f for p, f in zip(patch, frame)):
-                raise ConfigError(f'{self.place}model.patch_size={_sides(patch)} is larger than the frames of {_sides(frame)} that '
-                                  f'{key}.dataset.pipeline makes; choose a smaller patch or larger frames')
+                raise ConfigError(
+                    f'{self.place}model.patch_size={_sides(patch)} is larger than the frames of'
+                    f' {_sides(frame)} that {key}.dataset.pipeline makes; choose a smaller patch or larger'
+                    ' frames'
+                )
 
     def loops(self, cfg: Config) -> None:
-        for key, default, given in (('train_cfg', 'EpochBasedTrainLoop', 2), ('val_cfg', 'ValLoop', 3), ('test_cfg', 'TestLoop', 3)):
+        for key, default, given in (
+            ('train_cfg', 'EpochBasedTrainLoop', 2),
+            ('val_cfg', 'ValLoop', 3),
+            ('test_cfg', 'TestLoop', 3),
+        ):
             if not isinstance(cfg.get(key), dict):
                 continue
             arguments = dict(cfg[key])
@@ -198,21 +246,33 @@ class _StageCheck:
             with registry.LOOPS.switch_scope_and_registry(None) as loops:
                 loop = name if inspect.isclass(name) else loops.get(name)
             if loop is None:
-                raise ConfigError(f'{self.place}{key}.type={name!r} is not a registered loop; is the name right?')
+                raise ConfigError(
+                    f'{self.place}{key}.type={name!r} is not a registered loop; is the name right?'
+                )
             signature = inspect.signature(loop)
-            self.build(key, lambda given=given, arguments=arguments, signature=signature: signature.bind(*[None] * given, **arguments))
+            self.build(
+                key,
+                lambda given=given, arguments=arguments, signature=signature: signature.bind(
+                    *[None] * given, **arguments
+                ),
+            )
 
     def evaluators(self, cfg: Config) -> None:
         for key in ('val_evaluator', 'test_evaluator'):
             evaluator = cfg.get(key)
             if isinstance(evaluator, dict) and 'metrics' in evaluator:
-                self.build(key, lambda evaluator=evaluator: registry.EVALUATOR.build({'type': 'Evaluator', **evaluator}))
+                self.build(
+                    key,
+                    lambda evaluator=evaluator: registry.EVALUATOR.build({'type': 'Evaluator', **evaluator}),
+                )
             elif evaluator is not None:
                 self.build(key, lambda evaluator=evaluator: Evaluator(evaluator))
 
     def hooks(self, cfg: Config) -> None:
         hooks = {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
-        hooks.update({f'custom_hooks.{number}': hook for number, hook in enumerate(cfg.get('custom_hooks') or [])})
+        hooks.update(
+            {f'custom_hooks.{number}': hook for number, hook in enumerate(cfg.get('custom_hooks') or [])}
+        )
         for key, hook in hooks.items():
             if isinstance(hook, dict):
                 hook = {name: value for name, value in hook.items() if name != 'priority'}
@@ -222,39 +282,60 @@ class _StageCheck:
         if cfg.get('optim_wrapper') is None:
             return
         if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise ConfigError(f'{self.place}no parameter of {cfg.model.type} learns; is everything frozen '
-                              f'(model.frozen={cfg.model.get("frozen")})?')
+            raise ConfigError(
+                f'{self.place}no parameter of {cfg.model.type} learns; is everything frozen '
+                f'(model.frozen={cfg.model.get("frozen")})?'
+            )
         self.custom_keys(model, cfg.optim_wrapper)
-        wrapper = self.build('optim_wrapper', lambda: build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper)))
+        wrapper = self.build(
+            'optim_wrapper', lambda: build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+        )
         schedulers = cfg.get('param_scheduler') or []
         built = []
         for number, scheduler in enumerate([schedulers] if 'type' in schedulers else schedulers):
             arguments = dict(optimizer=wrapper, epoch_length=epoch_length)
-            if 'max_epochs' in cfg.train_cfg:                     # as the Runner does
-                arguments['end'] = cfg.train_cfg.max_epochs * (1 if scheduler.get('by_epoch', True) else epoch_length)
-            built.append(self.build(f'param_scheduler.{number}', lambda scheduler=scheduler, arguments=arguments:
-                                    registry.PARAM_SCHEDULERS.build(scheduler, default_args=arguments)))
+            if 'max_epochs' in cfg.train_cfg:  # as the Runner does
+                arguments['end'] = cfg.train_cfg.max_epochs * (
+                    1 if scheduler.get('by_epoch', True) else epoch_length
+                )
+            built.append(
+                self.build(
+                    f'param_scheduler.{number}',
+                    lambda scheduler=scheduler, arguments=arguments: registry.PARAM_SCHEDULERS.build(
+                        scheduler, default_args=arguments
+                    ),
+                )
+            )
         self.warmup(built, cfg, epoch_length)
 
     def warmup(self, schedulers: list[Any], cfg: Config, epoch_length: int) -> None:
-        """Warn of a warm-up that is half of the stage or more: a rate that was set for it is not what it trains at."""
+        """Warn of a warm-up that is half of the stage or more: a rate that was set for it is not what it
+        trains at."""
         if 'max_epochs' not in cfg.train_cfg:
             return
         share = warmup_share(schedulers, cfg.train_cfg.max_epochs, epoch_length)
         if share >= LONG_WARMUP:
             iterations = cfg.train_cfg.max_epochs * epoch_length
-            print_log(f'{self.place}the warm-up of param_scheduler takes {100 * share:.0f} % of the {iterations} iterations, '
-                      "so the rate that is set is reached late or never; warm up over a share of the stage: "
-                      "dict(type='WarmupLR', share=0.1, by_epoch=False)", logger='current', level=logging.WARNING)
+            print_log(
+                f'{self.place}the warm-up of param_scheduler takes {100 * share:.0f} % of the {iterations}'
+                ' iterations, so the rate that is set is reached late or never; warm up over a share of the'
+                " stage: dict(type='WarmupLR', share=0.1, by_epoch=False)",
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def custom_keys(self, model: nn.Module, wrapper: dict) -> None:
         """Each of ``paramwise_cfg.custom_keys`` is part of the name of a parameter."""
         names = [name for name, _ in model.named_parameters()]
-        parts = {'.'.join(name.split('.')[:depth]) for name in names for depth in range(1, name.count('.') + 2)}
+        parts = {
+            '.'.join(name.split('.')[:depth]) for name in names for depth in range(1, name.count('.') + 2)
+        }
         for key, value in ((wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}).items():
             if not any(key in name for name in names):
                 fault = told_unknown(f'optim_wrapper.paramwise_cfg.custom_keys.{key}', value, parts)
-                raise ConfigError(f'{self.place}{fault} No parameter of {type(model).__name__} has it in its name')
+                raise ConfigError(
+                    f'{self.place}{fault} No parameter of {type(model).__name__} has it in its name'
+                )
 
 
 def _frame_size(pipeline: Any) -> tuple[int, int] | None:
@@ -262,11 +343,11 @@ def _frame_size(pipeline: Any) -> tuple[int, int] | None:
     size = None
     for step in pipeline if isinstance(pipeline, list | tuple) else ():
         if not isinstance(step, dict):
-            return None                                           # a function: what it does to the size is unknown
+            return None  # a function: what it does to the size is unknown
         if 'size' in step:
             size = (step['size'],) * 2 if isinstance(step['size'], int) else tuple(step['size'])
         elif 'short' in step:
-            size = None                                           # the longer side follows the video
+            size = None  # the longer side follows the video
     return size
 
 

@@ -204,8 +204,10 @@ def _find(tree: Registry, kind: Any) -> tuple[Callable | None, list[str]]:
         return kind if callable(kind) else None, []
     with tree.switch_scope_and_registry(None) as here:
         found = here.get(kind)
-        return found, [] if found is not None else difflib.get_close_matches(
-            kind.rpartition('.')[2], _all_names(here), 1
+        return found, (
+            []
+            if found is not None
+            else difflib.get_close_matches(kind.rpartition('.')[2], _all_names(here), 1)
         )
 
 
@@ -337,9 +339,13 @@ def _choices_of(target: Callable) -> dict[str, tuple[str, ...]]:
     init = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(init)
-    except (AttributeError, NameError, TypeError):                # of a part that names what it does not import
+    except (AttributeError, NameError, TypeError):  # of a part that names what it does not import
         return {}
-    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is typing.Literal}
+    return {
+        name: typing.get_args(hint)
+        for name, hint in hints.items()
+        if typing.get_origin(hint) is typing.Literal
+    }
 
 
 # ------------------------------------------------------------------------------------------------- the places

@@ -1,4 +1,6 @@
-"""Early exit inside mmengine's test loop: a recognizer that predicts by the runtime, and what its exits belong to."""
+"""Early exit inside mmengine's test loop: a recognizer that predicts by the runtime, and what its exits
+belong to."""
+
 from __future__ import annotations
 
 import time
@@ -11,7 +13,16 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..complexity import latency, recognizer_cost
-from ..exits import Calibration, ExitsFileError, StepExits, StreamExits, replay_clips, replay_stream, run_clips, run_stream
+from ..exits import (
+    Calibration,
+    ExitsFileError,
+    StepExits,
+    StreamExits,
+    replay_clips,
+    replay_stream,
+    run_clips,
+    run_stream,
+)
 from ..models.base import Recognizer
 from ..structures import ClipSample
 from .checkpoint import weights_hash
@@ -23,7 +34,8 @@ DESCRIBED = ('steps', 'glance_size', 'patch_size', 'test_centres', 'input_size',
 
 
 def micro_batch_for(device: torch.device) -> int | None:
-    """How many clips to look at together: on a CPU few at a time stay in its caches, a GPU takes the whole batch."""
+    """How many clips to look at together: on a CPU few at a time stay in its caches, a GPU takes the whole
+    batch."""
     return 4 if device.type == 'cpu' else None
 
 
@@ -36,8 +48,12 @@ def describe_model(model: Recognizer) -> dict[str, Any]:
         return dict(model.described)
     settings = {name: getattr(model, name) for name in DESCRIBED if hasattr(model, name)}
     shifts = sorted({str(module.shift) for module in model.modules() if hasattr(module, 'fold_div')})
-    return dict(weights=weights_hash(model.state_dict()), type=type(model).__name__, shift=shifts,
-                **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()})
+    return dict(
+        weights=weights_hash(model.state_dict()),
+        type=type(model).__name__,
+        shift=shifts,
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
+    )
 
 
 def check_exits(calibration: Calibration, model: Recognizer, name: str) -> None:
@@ -49,8 +65,12 @@ def check_exits(calibration: Calibration, model: Recognizer, name: str) -> None:
     fitted, now = calibration.source.get('model') or {}, describe_model(model)
     different = [key for key in sorted(fitted.keys() | now.keys()) if fitted.get(key) != now.get(key)]
     if different:
-        told = ', '.join(f'{key} {_short(fitted.get(key))} there and {_short(now.get(key))} here' for key in different)
-        raise ExitsFileError(f'{name} was fitted for another model ({told}): calibrate this checkpoint with tools/calibrate.py')
+        told = ', '.join(
+            f'{key} {_short(fitted.get(key))} there and {_short(now.get(key))} here' for key in different
+        )
+        raise ExitsFileError(
+            f'{name} was fitted for another model ({told}): calibrate this checkpoint with tools/calibrate.py'
+        )
 
 
 def _short(value: Any) -> str:
@@ -63,16 +83,18 @@ def costs_of(model: Recognizer, frames: Tensor, kind: str, repeats: int = 20) ->
     Args:
         model: in evaluation mode.
         frames: a real clip, normalised.
-        kind: 'steps' for cumulative costs after each step of a clip, 'stream' for those of each look at one frame.
+        kind: 'steps' for cumulative costs after each step of a clip, 'stream' for those of each look at one
+            frame.
         repeats: runs that are timed.
 
     Returns:
-        dict(gmacs=S + 1 costs in 1e9 multiply-adds, ms=S + 1 costs in milliseconds at batch 1 on the frames' device).
+        dict(gmacs=S + 1 costs in 1e9 multiply-adds, ms=S + 1 costs in milliseconds at batch 1 on the frames'
+        device).
     """
     frames = frames[:, :1] if kind == 'stream' else frames
     gmacs = [steps / 1e9 for steps in recognizer_cost(model, tuple(frames.shape[1:]))['steps']]
     ms = latency(model, frames, repeats=repeats, warm_up=3)
-    ms = [max(ms[:step + 1]) for step in range(len(ms))]                     # medians of so few runs may cross
+    ms = [max(ms[: step + 1]) for step in range(len(ms))]  # medians of so few runs may cross
     if kind == 'stream':
         gmacs, ms = ([now - before for now, before in zip(costs, [0.0, *costs])] for costs in (gmacs, ms))
     return dict(gmacs=gmacs, ms=ms)
@@ -81,9 +103,10 @@ def costs_of(model: Recognizer, frames: Tensor, kind: str, repeats: int = 20) ->
 class ExitingRecognizer(BaseModel):
     """Predicts by early exit, for mmengine's test loop and :class:`~gfvideo.evaluation.ExitAccuracy`.
 
-    Beside ``logits (C,)`` a sample gets ``exit`` (the step, or the frame from 0, at which it stopped), ``looks`` (focus looks: of a clip
-    one number, of a stream ``(T,)`` with -1 for frames that were not read), ``ms`` (time of the model alone, the batch's divided by its
-    clips) and, with ``replay``, ``replay_exit``, ``replay_looks`` and ``replay_logits`` from a run that skips nothing.
+    Beside ``logits (C,)`` a sample gets ``exit`` (the step, or the frame from 0, at which it stopped),
+    ``looks`` (focus looks: of a clip one number, of a stream ``(T,)`` with -1 for frames that were not read),
+    ``ms`` (time of the model alone, the batch's divided by its clips) and, with ``replay``, ``replay_exit``,
+    ``replay_looks`` and ``replay_logits`` from a run that skips nothing.
 
     Args:
         recognizer: trained.
@@ -92,8 +115,13 @@ class ExitingRecognizer(BaseModel):
         micro_batch: see :func:`~gfvideo.exits.run_clips`; 'auto' chooses by device.
     """
 
-    def __init__(self, recognizer: Recognizer, exits: StepExits | StreamExits, replay: bool = True,
-                 micro_batch: int | str | None = 'auto'):
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        exits: StepExits | StreamExits,
+        replay: bool = True,
+        micro_batch: int | str | None = 'auto',
+    ):
         super().__init__(recognizer.data_preprocessor)
         self.recognizer, self.exits, self.replay, self.micro_batch = recognizer, exits, replay, micro_batch
         self._warm = False
@@ -101,7 +129,9 @@ class ExitingRecognizer(BaseModel):
     def init_weights(self) -> None:
         """The recognizer has its weights."""
 
-    def forward(self, inputs: Tensor, data_samples: Sequence[ClipSample] | None = None, mode: str = 'predict') -> list[ClipSample]:
+    def forward(
+        self, inputs: Tensor, data_samples: Sequence[ClipSample] | None = None, mode: str = 'predict'
+    ) -> list[ClipSample]:
         """Predict clips ``(B, T, 3, H, W)``.
 
         Raises:
@@ -111,10 +141,12 @@ class ExitingRecognizer(BaseModel):
         if mode != 'predict':
             raise ValueError(f'mode={mode!r}: a recognizer with exits only predicts')
         if inputs.dim() != 5:
-            raise ConfigError(f'inputs have shape {tuple(inputs.shape)}; exits were fitted for one view, so test with one: '
-                              'frames (B, T, 3, H, W)')
+            raise ConfigError(
+                f'inputs have shape {tuple(inputs.shape)}; exits were fitted for one view, so test with one: '
+                'frames (B, T, 3, H, W)'
+            )
         samples = list(data_samples) if data_samples else [ClipSample() for _ in range(len(inputs))]
-        if not self._warm:                                                   # the first run also chooses kernels
+        if not self._warm:  # the first run also chooses kernels
             self._run(inputs[:1])
             self._warm = True
         start = _now(inputs.device)
@@ -140,17 +172,20 @@ class ExitingRecognizer(BaseModel):
         """The same from all looks, none skipped, and thresholds applied afterwards."""
         unknown = torch.zeros(len(frames), dtype=torch.long)
         if isinstance(self.exits, StepExits):
-            predictions = self.recognizer.predict_steps(frames).step_logits.float().cpu()                  # (B, S+1, C)
+            predictions = self.recognizer.predict_steps(frames).step_logits.float().cpu()  # (B, S+1, C)
             outcome = replay_clips(predictions, unknown, self.exits, list(range(predictions.shape[1])))
             looks = outcome.positions
         else:
             trace = run_stream(self.recognizer, frames, replace(self.exits, stop=()))
-            predictions = trace.frame_logits.float().cpu()                                                 # (B, T, C)
+            predictions = trace.frame_logits.float().cpu()  # (B, T, C)
             outcome = replay_stream(trace, unknown, self.exits, [1.0] * (len(self.exits.enough) + 1))
             unread = torch.arange(frames.shape[1]) > outcome.positions[:, None]
-            looks = trace.looks.cpu().masked_fill(unread, -1)                                              # (B, T)
-        return dict(replay_logits=predictions[torch.arange(len(frames)), outcome.positions], replay_exit=outcome.positions,
-                    replay_looks=looks)
+            looks = trace.looks.cpu().masked_fill(unread, -1)  # (B, T)
+        return dict(
+            replay_logits=predictions[torch.arange(len(frames)), outcome.positions],
+            replay_exit=outcome.positions,
+            replay_looks=looks,
+        )
 
 
 def _now(device: torch.device) -> float:
@@ -162,7 +197,10 @@ def _now(device: torch.device) -> float:
 def same_clips(calibration: Calibration, dataset: Mapping[str, Any]) -> bool:
     """Whether exits were fitted on clips that are (also) in ``dataset``, told by its ``metainfo``."""
     fitted = calibration.source.get('data') or {}
-    if (fitted.get('manifest_hash'), fitted.get('split')) != (dataset.get('manifest_hash'), dataset.get('split')):
+    if (fitted.get('manifest_hash'), fitted.get('split')) != (
+        dataset.get('manifest_hash'),
+        dataset.get('split'),
+    ):
         return False
     one, other = fitted.get('fold'), dataset.get('fold')
     return None in (one, other) or one == other or one.split('/')[1] != other.split('/')[1]

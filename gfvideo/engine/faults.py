@@ -1,4 +1,5 @@
 """Ends of a command that are no bug of ours: told in one line, with the way on, instead of a traceback."""
+
 from __future__ import annotations
 
 import errno
@@ -22,10 +23,21 @@ from .hooks import NotFiniteError
 
 __all__ = ['tell_faults']
 
-_TOLD = (CheckpointError, ConfigError, ExitsFileError, FileNotFoundError, ManifestError, NotFiniteError, TooManyBadVideos,
-         VideoError)
-_FULL = {errno.ENOSPC: 'the disk is full', errno.EDQUOT: 'the quota of the disk is used up', errno.EFBIG: 'the file is too large for the '
-         'disk or the limit set (ulimit -f)'}
+_TOLD = (
+    CheckpointError,
+    ConfigError,
+    ExitsFileError,
+    FileNotFoundError,
+    ManifestError,
+    NotFiniteError,
+    TooManyBadVideos,
+    VideoError,
+)
+_FULL = {
+    errno.ENOSPC: 'the disk is full',
+    errno.EDQUOT: 'the quota of the disk is used up',
+    errno.EFBIG: 'the file is too large for the disk or the limit set (ulimit -f)',
+}
 
 
 class _Terminated(BaseException):
@@ -34,9 +46,11 @@ class _Terminated(BaseException):
 
 @contextmanager
 def tell_faults(way_on: str = '') -> Iterator[None]:
-    """Around a command: leave with one line on standard error where the user, the data, the disk or a signal ended it.
+    """Around a command: leave with one line on standard error where the user, the data, the disk or a signal
+    ended it.
 
-    Anything else passes, with its traceback: it is a bug. The exit status is 130 after SIGINT, 143 after SIGTERM, else 1.
+    Anything else passes, with its traceback: it is a bug. The exit status is 130 after SIGINT, 143 after
+    SIGTERM, else 1.
 
     Args:
         way_on: the command that goes on from what is saved; '' if there is none.
@@ -56,15 +70,17 @@ def tell_faults(way_on: str = '') -> Iterator[None]:
         except _TOLD as error:
             sys.exit(f'{type(error).__name__}: {_from_worker(error)}')
         except (OSError, EOFError) as error:
-            if _of_a_loader(error):                               # its worker died while it was handing over a batch
+            if _of_a_loader(error):  # its worker died while it was handing over a batch
                 _forget_workers()
                 sys.exit(_worker_died('was killed', on))
             if getattr(error, 'errno', None) not in _FULL:
                 raise
             where = f' ({error.filename})' if error.filename else ''
             sys.exit(f'{_FULL[error.errno]}{where}: make room{on}')
-    except RuntimeError as error:                                 # torch raises it wherever the main thread is, above too
-        worker = re.search(r'DataLoader worker \(pid.*?\) (is killed by signal: [^.]*|exited unexpectedly)', str(error))
+    except RuntimeError as error:  # torch raises it wherever the main thread is, above too
+        worker = re.search(
+            r'DataLoader worker \(pid.*?\) (is killed by signal: [^.]*|exited unexpectedly)', str(error)
+        )
         if worker is None:
             raise
         _forget_workers()
@@ -72,8 +88,10 @@ def tell_faults(way_on: str = '') -> Iterator[None]:
 
 
 def _worker_died(how: str, on: str) -> str:
-    return (f'a process that reads clips {how} (out of memory? fewer of them need less: '
-            f'--cfg-options train_dataloader.num_workers=N){on}')
+    return (
+        f'a process that reads clips {how} (out of memory? fewer of them need less: '
+        f'--cfg-options train_dataloader.num_workers=N){on}'
+    )
 
 
 def _of_a_loader(error: BaseException) -> bool:
@@ -94,12 +112,17 @@ def _leave(line: str, status: int) -> None:
 def _from_worker(error: Exception) -> str:
     """The message alone of an error that came from another process with its traceback in it."""
     text = str(error)
-    found = re.search(r'Original Traceback \(most recent call last\):.*\n[\w.]*' + type(error).__name__ + r': (.*)\Z', text, re.DOTALL)
+    found = re.search(
+        r'Original Traceback \(most recent call last\):.*\n[\w.]*' + type(error).__name__ + r': (.*)\Z',
+        text,
+        re.DOTALL,
+    )
     return found[1].strip() if found else text
 
 
 def _forget_workers() -> None:
-    """torch raises, at the latest on the way out, if a worker of a loader was killed; that was told, or meant."""
+    """torch raises, at the latest on the way out, if a worker of a loader was killed; that was told, or
+    meant."""
     if hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -115,7 +138,7 @@ def _sigterm_raises() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:
             raise _Terminated
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)             # a process forked from this one just ends
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a process forked from this one just ends
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, handle)

@@ -1,4 +1,6 @@
-"""What a run needs at every epoch and iteration: seeds that do not depend on where it was cut, and an end when it goes wrong."""
+"""What a run needs at every epoch and iteration: seeds that do not depend on where it was cut, and an end
+when it goes wrong."""
+
 from __future__ import annotations
 
 import inspect
@@ -19,11 +21,13 @@ __all__ = ['DatasetEpochHook', 'EpochSeedHook', 'FiniteHook', 'NotFiniteError']
 
 @HOOKS.register_module()
 class DatasetEpochHook(Hook):
-    """Tell the training dataset, and those it wraps, the number of the epoch (``set_epoch``), as samplers are told.
+    """Tell the training dataset, and those it wraps, the number of the epoch (``set_epoch``), as samplers are
+    told.
 
-    A dataset can then draw its augmentation from (seed, epoch, index) alone, whichever worker serves it. A ``set_epoch`` that takes a
-    ``seed`` is given the run's.
+    A dataset can then draw its augmentation from (seed, epoch, index) alone, whichever worker serves it. A
+    ``set_epoch`` that takes a ``seed`` is given the run's.
     """
+
     priority = 'NORMAL'
 
     def before_train_epoch(self, runner: Any) -> None:
@@ -42,13 +46,15 @@ def set_epoch(dataset: Any, epoch: int, seed: int) -> None:
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seed all generators from (seed, epoch, rank) before each training epoch, and each loader's own before it is read.
+    """Seed all generators from (seed, epoch, rank) before each training epoch, and each loader's own before
+    it is read.
 
-    What is drawn in an epoch then does not depend on what was drawn before it (in validation, say), so a run resumed
-    between two epochs is the run that was never cut; and ranks draw different patches. A loader without a generator of
-    its own would take the seed of its workers from torch's global one: with persistent workers in the first epoch of
-    a process alone, which shifts all that this epoch draws after it.
+    What is drawn in an epoch then does not depend on what was drawn before it (in validation, say), so a run
+    resumed between two epochs is the run that was never cut; and ranks draw different patches. A loader
+    without a generator of its own would take the seed of its workers from torch's global one: with persistent
+    workers in the first epoch of a process alone, which shifts all that this epoch draws after it.
     """
+
     priority = 'HIGH'
 
     def before_train_epoch(self, runner: Any) -> None:
@@ -67,28 +73,36 @@ class EpochSeedHook(Hook):
 
 
 class NotFiniteError(RuntimeError):
-    """A loss or a weight became nan or infinite; the message tells the iteration, the clips and what to try."""
+    """A loss or a weight became nan or infinite; the message tells the iteration, the clips and what to
+    try."""
 
 
 @HOOKS.register_module()
 class FiniteHook(Hook):
-    """Stop a run at the iteration whose loss or update is not finite, before anything is logged or saved of it.
+    """Stop a run at the iteration whose loss or update is not finite, before anything is logged or saved of
+    it.
 
     Raises:
         NotFiniteError: with the iteration, the values and the ids of the batch's clips.
     """
+
     priority = 'HIGH'
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Mapping | None = None,
-                         outputs: Mapping | None = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Mapping | None = None, outputs: Mapping | None = None
+    ) -> None:
         losses = {name: torch.as_tensor(value) for name, value in (outputs or {}).items() if 'loss' in name}
         if not all(value.isfinite().all() for value in losses.values()):
             told = ', '.join(f'{name}={value.float().mean().item():.4g}' for name, value in losses.items())
             raise not_finite(runner, told, data_batch)
         if not weights_are_finite(runner.model):
             bad = [name for name, value in _trained(runner.model) if not value.isfinite().all()]
-            raise not_finite(runner, f'after the update {len(bad)} weights are nan or infinite '
-                                     f'({", ".join(bad[:3])}{", ..." if len(bad) > 3 else ""})', data_batch)
+            raise not_finite(
+                runner,
+                f'after the update {len(bad)} weights are nan or infinite '
+                f'({", ".join(bad[:3])}{", ..." if len(bad) > 3 else ""})',
+                data_batch,
+            )
 
 
 def not_finite(runner: Any, told: str, data_batch: Mapping | None) -> NotFiniteError:
@@ -96,10 +110,12 @@ def not_finite(runner: Any, told: str, data_batch: Mapping | None) -> NotFiniteE
     stage = runner.cfg.get('stage')
     rates = sorted({group['lr'] for group in runner.optim_wrapper.param_groups})
     return NotFiniteError(
-        f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}{f", stage {stage!r}" if stage else ""}) is not finite: '
-        f'{told}; clips {", ".join(clip_ids(data_batch)) or "unknown"}. Look at these clips, lower the rate '
-        f'(optim_wrapper.optimizer.lr; it was {", ".join(f"{rate:.3g}" for rate in rates)} here) or clip gradients '
-        'harder (optim_wrapper.clip_grad.max_norm); checkpoints that were saved before are whole')
+        f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}{f", stage {stage!r}" if stage else ""}) is'
+        f' not finite: {told}; clips {", ".join(clip_ids(data_batch)) or "unknown"}. Look at these clips,'
+        f' lower the rate (optim_wrapper.optimizer.lr; it was {", ".join(f"{rate:.3g}" for rate in rates)}'
+        ' here) or clip gradients harder (optim_wrapper.clip_grad.max_norm); checkpoints that were saved'
+        ' before are whole'
+    )
 
 
 def weights_are_finite(model: nn.Module) -> bool:
@@ -111,10 +127,16 @@ def weights_are_finite(model: nn.Module) -> bool:
 def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     model = model.module if is_model_wrapper(model) else model
     yield from ((name, value.detach()) for name, value in model.named_parameters() if value.requires_grad)
-    yield from ((name, value) for name, value in model.named_buffers() if value.is_floating_point() and value.numel())
+    yield from (
+        (name, value) for name, value in model.named_buffers() if value.is_floating_point() and value.numel()
+    )
 
 
 def clip_ids(data_batch: Mapping | None) -> list[str]:
     """The video ids of a batch, as far as its samples tell them."""
     samples = (data_batch or {}).get('data_samples') or []
-    return [str(sample.get('video_id')) for sample in samples if hasattr(sample, 'get') and sample.get('video_id') is not None]
+    return [
+        str(sample.get('video_id'))
+        for sample in samples
+        if hasattr(sample, 'get') and sample.get('video_id') is not None
+    ]

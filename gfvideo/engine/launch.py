@@ -1,4 +1,5 @@
 """Several processes, with GPUs or without: mmengine starts them on GPUs only."""
+
 from __future__ import annotations
 
 import datetime
@@ -19,7 +20,8 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 def init_distributed(launcher: str, env_cfg: dict | None = None) -> None:
-    """Join the process group, before any Runner is built: 'nccl' (or as ``env_cfg`` says) with GPUs, 'gloo' without.
+    """Join the process group, before any Runner is built: 'nccl' (or as ``env_cfg`` says) with GPUs, 'gloo'
+    without.
 
     Args:
         launcher: 'none', 'pytorch' (torchrun), 'slurm' or 'mpi'.
@@ -41,20 +43,30 @@ def init_distributed(launcher: str, env_cfg: dict | None = None) -> None:
         return
     if launcher != 'pytorch':
         _export_torch_variables(launcher)
-    torch.distributed.init_process_group('gloo', timeout=datetime.timedelta(seconds=dist_cfg.get('timeout', 1800)))
+    torch.distributed.init_process_group(
+        'gloo', timeout=datetime.timedelta(seconds=dist_cfg.get('timeout', 1800))
+    )
 
 
-_VARIABLES = dict(pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'),
-                  slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'SLURM_NODELIST'),
-                  mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK', 'MASTER_ADDR'))
-_STARTERS = dict(pytorch='torchrun, e.g. tools/dist_train.sh CONFIG GPUS', slurm='srun, e.g. tools/slurm_train.sh PARTITION JOB CONFIG',
-                 mpi='mpirun with MASTER_ADDR exported')
+_VARIABLES = dict(
+    pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'),
+    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'SLURM_NODELIST'),
+    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK', 'MASTER_ADDR'),
+)
+_STARTERS = dict(
+    pytorch='torchrun, e.g. tools/dist_train.sh CONFIG GPUS',
+    slurm='srun, e.g. tools/slurm_train.sh PARTITION JOB CONFIG',
+    mpi='mpirun with MASTER_ADDR exported',
+)
 
 
 def _check_environment(launcher: str) -> None:
     missing = [name for name in _VARIABLES[launcher] if name not in os.environ]
     if missing:
-        raise ConfigError(f'--launcher {launcher}: {", ".join(missing)} not set; start the processes with {_STARTERS[launcher]}')
+        raise ConfigError(
+            f'--launcher {launcher}: {", ".join(missing)} not set; start the processes with'
+            f' {_STARTERS[launcher]}'
+        )
 
 
 def _export_torch_variables(launcher: str) -> None:
@@ -63,22 +75,31 @@ def _export_torch_variables(launcher: str) -> None:
         os.environ[name] = os.environ[source]
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:
-        nodes = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True, text=True,
-                               timeout=60, check=True).stdout
+        nodes = subprocess.run(
+            ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
         os.environ['MASTER_ADDR'] = nodes.split()[0]
 
 
 def adapt_to_devices(cfg: Config, launcher: str) -> None:
     """Set, in place, what a Runner needs to wrap the model for several processes on the devices at hand.
 
-    Buffers are not broadcast at every pass; SyncBuffersHook averages them after each epoch, so that every rank's clips count. A stage
-    may leave parameters without gradient (the policy's while patches are random), hence ``find_unused_parameters``.
+    Buffers are not broadcast at every pass; SyncBuffersHook averages them after each epoch, so that every
+    rank's clips count. A stage may leave parameters without gradient (the policy's while patches are random),
+    hence ``find_unused_parameters``.
     """
     cfg.launcher = launcher
     if launcher == 'none':
         return
-    wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False,
-                   find_unused_parameters=cfg.get('find_unused_parameters', True))
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', True),
+    )
     wrapper.update(cfg.get('model_wrapper_cfg') or {})
     if not torch.cuda.is_available():
         wrapper['device_ids'] = None

@@ -1,4 +1,5 @@
 """An epoch-based training loop that can be cut anywhere."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ __all__ = ['ResumableEpochLoop']
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
-    """mmengine's epoch loop, which after a checkpoint in mid-epoch goes on with the batches that were left, not with the epoch anew.
+    """mmengine's epoch loop, which after a checkpoint in mid-epoch goes on with the batches that were left,
+    not with the epoch anew.
 
-    The run is then, to the bit on one thread of a CPU, the one that was never cut: batches already seen are skipped by their indices and
-    the random generators are where they were. (With worker processes that holds for datasets whose items depend on seed, epoch and index
-    alone; without, for any.) A validation that was due when the run was cut is made up for.
+    The run is then, to the bit on one thread of a CPU, the one that was never cut: batches already seen are
+    skipped by their indices and the random generators are where they were. (With worker processes that holds
+    for datasets whose items depend on seed, epoch and index alone; without, for any.) A validation that was
+    due when the run was cut is made up for.
 
     Args:
         as :class:`mmengine.runner.EpochBasedTrainLoop`.
@@ -33,7 +36,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Train.
 
         Raises:
-            ValueError: if the run is resumed in mid-epoch and an epoch no longer has the same number of batches.
+            ValueError: if the run is resumed in mid-epoch and an epoch no longer has the same number of
+                batches.
         """
         self._batches_seen = self._batches_of_cut_epoch()
         self.runner.message_hub.update_info('epoch_length', len(self.dataloader))
@@ -52,11 +56,17 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         seen = self._iter - self._epoch * length
         if length != len(self.dataloader):
             if seen:
-                raise ValueError(f'the checkpoint was saved after {seen} of {length} batches of epoch {self._epoch + 1}, now an epoch has '
-                                 f'{len(self.dataloader)}: resume with the same batch size, number of processes and dataset, or from a '
-                                 'checkpoint at the end of an epoch')
-            print_log(f'an epoch had {length} batches and now has {len(self.dataloader)}; schedules that count iterations go on at '
-                      f'iteration {self._iter}', logger='current', level=30)
+                raise ValueError(
+                    f'the checkpoint was saved after {seen} of {length} batches of epoch {self._epoch + 1},'
+                    f' now an epoch has {len(self.dataloader)}: resume with the same batch size, number of'
+                    ' processes and dataset, or from a checkpoint at the end of an epoch'
+                )
+            print_log(
+                f'an epoch had {length} batches and now has {len(self.dataloader)}; schedules that count'
+                f' iterations go on at iteration {self._iter}',
+                logger='current',
+                level=30,
+            )
         return seen
 
     def _validate_if_due(self) -> None:
@@ -84,10 +94,18 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     def _rest_of_epoch(self, seen: int) -> Iterator[Any]:
         """The batches after the first ``seen``; the earlier ones are not loaded."""
         whole = self.dataloader
-        left = DataLoader(whole.dataset, batch_sampler=list(islice(whole.batch_sampler, seen, None)), num_workers=whole.num_workers,
-                          collate_fn=whole.collate_fn, pin_memory=whole.pin_memory, timeout=whole.timeout,
-                          worker_init_fn=whole.worker_init_fn, multiprocessing_context=whole.multiprocessing_context,
-                          prefetch_factor=whole.prefetch_factor, generator=whole.generator)
+        left = DataLoader(
+            whole.dataset,
+            batch_sampler=list(islice(whole.batch_sampler, seen, None)),
+            num_workers=whole.num_workers,
+            collate_fn=whole.collate_fn,
+            pin_memory=whole.pin_memory,
+            timeout=whole.timeout,
+            worker_init_fn=whole.worker_init_fn,
+            multiprocessing_context=whole.multiprocessing_context,
+            prefetch_factor=whole.prefetch_factor,
+            generator=whole.generator,
+        )
         batches = iter(left)
         states = self.runner.message_hub.get_info('random_states')
         if states is not None and len(states) == self.runner.world_size:

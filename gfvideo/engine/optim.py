@@ -1,4 +1,5 @@
 """Automatic mixed precision where mmengine's wants a GPU, and which rates follow the size of the batch."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ __all__ = ['AutocastOptimWrapper', 'scale_rates']
 
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
-    """Forward passes under ``torch.autocast`` on whatever device the model is on, CPU or GPU; weights and updates stay float32.
+    """Forward passes under ``torch.autocast`` on whatever device the model is on, CPU or GPU; weights and
+    updates stay float32.
 
-    bfloat16 has the range of float32, so losses need no scaling. For float16 on a GPU use mmengine's AmpOptimWrapper.
+    bfloat16 has the range of float32, so losses need no scaling. For float16 on a GPU use mmengine's
+    AmpOptimWrapper.
 
     Args:
         dtype: 'bfloat16'.
@@ -33,7 +36,10 @@ class AutocastOptimWrapper(OptimWrapper):
     def __init__(self, dtype: str = 'bfloat16', **kwargs):
         super().__init__(**kwargs)
         if dtype not in ('bfloat16', torch.bfloat16):
-            raise ValueError(f"dtype={dtype!r}: only 'bfloat16' works without loss scaling; float16 on a GPU is AmpOptimWrapper's")
+            raise ValueError(
+                f"dtype={dtype!r}: only 'bfloat16' works without loss scaling; float16 on a GPU is"
+                " AmpOptimWrapper's"
+            )
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -44,17 +50,19 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def scale_rates(cfg: Config, asked: bool) -> None:
-    """Set in a stage's config, in place, whether its rates follow the batch size: times the real one over their own.
+    """Set in a stage's config, in place, whether its rates follow the batch size: times the real one over
+    their own.
 
-    A stage whose loop says ``scales_rates = False`` (:class:`~gfvideo.engine.PolicyLoop`) keeps its rate, and the log
-    says so.
+    A stage whose loop says ``scales_rates = False`` (:class:`~gfvideo.engine.PolicyLoop`) keeps its rate, and
+    the log says so.
 
     Args:
         cfg: of the stage.
         asked: scale, whatever ``auto_scale_lr.enable`` is now.
 
     Raises:
-        ConfigError: if rates are to be scaled and the config does not say which batch size they are meant for.
+        ConfigError: if rates are to be scaled and the config does not say which batch size they are meant
+            for.
     """
     scaling = cfg.get('auto_scale_lr') or {}
     if not (asked or scaling.get('enable')):
@@ -69,9 +77,13 @@ def scale_rates(cfg: Config, asked: bool) -> None:
         return
     size = scaling.get('base_batch_size')
     if size is None:
-        raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: what its rates '
-                          'are meant for')
+        raise ConfigError(
+            '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: what its rates '
+            'are meant for'
+        )
     if type(size) is not int or size < 1:
-        raise ConfigError(f'auto_scale_lr.base_batch_size={size!r}: give the number of clips, 1 or more, that the rates '
-                          'are meant for')
+        raise ConfigError(
+            f'auto_scale_lr.base_batch_size={size!r}: give the number of clips, 1 or more, that the rates '
+            'are meant for'
+        )
     cfg.auto_scale_lr.enable = True

@@ -1,4 +1,6 @@
-"""The policy's stage: roll out, then several epochs of minibatches on what was rolled out (PPO, Schulman et al., 2017)."""
+"""The policy's stage: roll out, then several epochs of minibatches on what was rolled out (PPO, Schulman et
+al., 2017)."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,27 +19,40 @@ __all__ = ['PolicyLoop']
 
 @LOOPS.register_module()
 class PolicyLoop(ResumableEpochLoop):
-    """Epoch-based training of a policy: one iteration is one batch of clips, looked at once and learned from several times.
+    """Epoch-based training of a policy: one iteration is one batch of clips, looked at once and learned from
+    several times.
 
-    All passes go through the model's ``forward`` (modes 'rollout' and 'policy_loss'), so that a DDP wrapper sees them; it would never call
-    a ``train_step`` of the model. Before each iteration the model's ``set_progress``, if it has one, is told the share of the stage that
-    is over, in [0, 1).
+    All passes go through the model's ``forward`` (modes 'rollout' and 'policy_loss'), so that a DDP wrapper
+    sees them; it would never call a ``train_step`` of the model. Before each iteration the model's
+    ``set_progress``, if it has one, is told the share of the stage that is over, in [0, 1).
 
     Args:
-        runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals: see :class:`mmengine.runner.EpochBasedTrainLoop`.
+        runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals: see
+        :class:`mmengine.runner.EpochBasedTrainLoop`.
         update_epochs: passes over each rollout.
         minibatches: parts, of whole clips, a pass is cut in; a part per clip at most.
-        target_kl: no further pass over a rollout once the mean approximate KL of a pass is above this (over all processes); None: never.
+        target_kl: no further pass over a rollout once the mean approximate KL of a pass is above this (over
+            all processes); None: never.
 
     Raises:
         ValueError: if a number is out of range.
     """
+
     # PPO makes as many updates whatever the batch, with Adam, whose steps do not grow with it
     scales_rates = False
 
-    def __init__(self, runner: Any, dataloader: Any, max_epochs: int, update_epochs: int = 4, minibatches: int = 4,
-                 target_kl: float | None = None, val_begin: int = 1, val_interval: int = 1,
-                 dynamic_intervals: list[tuple[int, int]] | None = None):
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_epochs: int,
+        update_epochs: int = 4,
+        minibatches: int = 4,
+        target_kl: float | None = None,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ):
         super().__init__(runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals)
         if update_epochs < 1 or minibatches < 1:
             raise ValueError(f'update_epochs={update_epochs} and minibatches={minibatches} must be 1 or more')
@@ -49,12 +64,15 @@ class PolicyLoop(ResumableEpochLoop):
         """Train.
 
         Raises:
-            ValueError: if gradients are to be accumulated, which the number of updates per iteration does not allow.
+            ValueError: if gradients are to be accumulated, which the number of updates per iteration does not
+                allow.
         """
         accumulative_counts = getattr(self.runner.optim_wrapper, '_accumulative_counts', 1)
         if accumulative_counts != 1:
-            raise ValueError(f'optim_wrapper.accumulative_counts={accumulative_counts}: PolicyLoop makes several updates per batch; '
-                             'use fewer minibatches instead')
+            raise ValueError(
+                f'optim_wrapper.accumulative_counts={accumulative_counts}: PolicyLoop makes several updates'
+                ' per batch; use fewer minibatches instead'
+            )
         return super().run()
 
     def run_iter(self, idx: int, data_batch: Mapping) -> None:
@@ -79,14 +97,21 @@ class PolicyLoop(ResumableEpochLoop):
             rollout = model(**data, mode='rollout')
         logs: list[dict[str, Tensor]] = []
         for _ in range(self.update_epochs):
-            logs += (pass_logs := [self._update(model, recognizer, rollout.select(rows)) for rows in self._split(data['inputs'])])
+            logs += (
+                pass_logs := [
+                    self._update(model, recognizer, rollout.select(rows))
+                    for rows in self._split(data['inputs'])
+                ]
+            )
             if self.target_kl is not None and self._mean_kl(pass_logs) > self.target_kl:
                 break
-        return {key: torch.stack([log[key] for log in logs]).mean() for key in logs[0]} | dict(updates=len(logs))
+        return {key: torch.stack([log[key] for log in logs]).mean() for key in logs[0]} | dict(
+            updates=len(logs)
+        )
 
     def _split(self, clips: Tensor) -> list[Tensor]:
         """Random parts of the row numbers of ``clips`` (B, ...), of sizes that differ by one at most."""
-        rows = torch.randperm(len(clips)).to(clips.device)                      # (B,)
+        rows = torch.randperm(len(clips)).to(clips.device)  # (B,)
         return list(rows.tensor_split(min(self.minibatches, len(clips))))
 
     def _update(self, model: nn.Module, recognizer: nn.Module, part: Any) -> dict[str, Tensor]:
@@ -99,7 +124,8 @@ class PolicyLoop(ResumableEpochLoop):
 
     @staticmethod
     def _mean_kl(logs: list[dict[str, Tensor]]) -> float:
-        """Mean over updates and processes: all processes must agree to stop, or they wait for each other for ever."""
+        """Mean over updates and processes: all processes must agree to stop, or they wait for each other for
+        ever."""
         kl = torch.stack([log['approx_kl'] for log in logs]).mean()
         all_reduce(kl, 'mean')
         return kl.item()

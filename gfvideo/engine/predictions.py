@@ -1,4 +1,5 @@
 """What a recognizer says of a split of its dataset, for whoever fits exits or draws curves."""
+
 from __future__ import annotations
 
 import math
@@ -31,10 +32,14 @@ def loader_config(cfg: Config, split: str, fold: str | None, batch_size: int) ->
         raise ConfigError('the config has no test_dataloader, so how to prepare clips is unknown')
     dataset = dict(loader['dataset'], test_mode=True)
     if dataset.get('form', 'manifest') != 'manifest' and dataset.get('split') != split:
-        raise ConfigError(f'the config reads a list file for split {dataset.get("split")!r}; name that of {split!r} with --cfg-options '
-                          f'test_dataloader.dataset.list_file=FILE test_dataloader.dataset.split={split}')
+        raise ConfigError(
+            f'the config reads a list file for split {dataset.get("split")!r}; name that of {split!r} with'
+            f' --cfg-options test_dataloader.dataset.list_file=FILE test_dataloader.dataset.split={split}'
+        )
     dataset.update(split=split, **({} if fold is None else dict(fold=fold)))
-    return dict(loader, dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False))
+    return dict(
+        loader, dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False)
+    )
 
 
 class SplitPredictions:
@@ -66,11 +71,16 @@ class SplitPredictions:
         labels = []
         for data in progress(self._loader, what):
             if any('gt_label' not in sample for sample in data['data_samples']):
-                raise ConfigError(f'split {self.meta.get("split")!r} has clips without labels; name one with labels')
+                raise ConfigError(
+                    f'split {self.meta.get("split")!r} has clips without labels; name one with labels'
+                )
             labels += [int(sample.gt_label) for sample in data['data_samples']]
             frames = self.model.data_preprocessor(data)['inputs']
             if frames.dim() != 5:
-                raise ConfigError(f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits are for one view')
+                raise ConfigError(
+                    f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits are for'
+                    ' one view'
+                )
             self._clip = frames[:1] if self._clip is None else self._clip
             yield frames
         self.labels = torch.tensor(labels)
@@ -78,24 +88,35 @@ class SplitPredictions:
     @torch.no_grad()
     def step_logits(self) -> Tensor:
         """Clip logits after every step, ``(N, S+1, C)`` on the CPU."""
-        return torch.cat([self.model.predict_steps(frames).step_logits.float().cpu() for frames in self._batches('clips')])
+        return torch.cat(
+            [self.model.predict_steps(frames).step_logits.float().cpu() for frames in self._batches('clips')]
+        )
 
     def trace(self, exits: StreamExits | None = None) -> StreamExit:
         """Every frame read with step-level ``exits``, on the CPU; None takes all looks."""
         exits = exits or StreamExits((math.inf,) * self.model.steps)
         at = ', '.join('never' if value == math.inf else f'{value:.3g}' for value in exits.enough)
-        what = f'reading with "enough of a frame" at confidence {at}' if exits.asks else 'reading with all looks'
+        what = (
+            f'reading with "enough of a frame" at confidence {at}' if exits.asks else 'reading with all looks'
+        )
         parts = [run_stream(self.model, frames, exits) for frames in self._batches(what)]
         return StreamExit(*(torch.cat(values).cpu() for values in zip(*parts)))
 
     def frames(self, count: int) -> Tensor:
         """The first ``count`` clips, normalised, ``(N, T, 3, H, W)``; fewer if there are no more."""
         dataset = self._loader.dataset
-        return torch.cat([self.model.data_preprocessor(pseudo_collate([dataset[i]]))['inputs'] for i in range(min(count, len(dataset)))])
+        return torch.cat(
+            [
+                self.model.data_preprocessor(pseudo_collate([dataset[i]]))['inputs']
+                for i in range(min(count, len(dataset)))
+            ]
+        )
 
     def videos(self, count: int) -> list[tuple[str, int]]:
         """(path, label) of the first ``count`` clips."""
-        samples = (self._loader.dataset[i]['data_samples'] for i in range(min(count, len(self._loader.dataset))))
+        samples = (
+            self._loader.dataset[i]['data_samples'] for i in range(min(count, len(self._loader.dataset)))
+        )
         return [(sample.path, int(sample.gt_label)) for sample in samples]
 
     def costs(self, kind: str) -> dict[str, list[float]]:

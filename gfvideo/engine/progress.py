@@ -1,4 +1,5 @@
 """Progress of a loop over batches: a bar on a terminal, a plain line now and then elsewhere."""
+
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,6 @@
-"""The state of every random generator a training run draws from: seeded per epoch and rank, saved, restored."""
+"""The state of every random generator a training run draws from: seeded per epoch and rank, saved,
+restored."""
+
 from __future__ import annotations
 
 import random
@@ -13,14 +15,17 @@ __all__ = ['epoch_generator', 'random_state', 'restore_random_state', 'seed_ever
 def seed_everything(seed: int, epoch: int, rank: int) -> None:
     """Seed Python, numpy and torch (with its devices) for one epoch on one rank.
 
-    The three numbers are mixed (numpy's SeedSequence), so that neighbouring epochs, ranks and seeds share no stream.
+    The three numbers are mixed (numpy's SeedSequence), so that neighbouring epochs, ranks and seeds share no
+    stream.
 
     Args:
         seed: of the run, from 0.
         epoch: from 0.
         rank: of this process, from 0.
     """
-    python, numpy, torch_low, torch_high = np.random.SeedSequence([seed, epoch, rank]).generate_state(4).tolist()
+    python, numpy, torch_low, torch_high = (
+        np.random.SeedSequence([seed, epoch, rank]).generate_state(4).tolist()
+    )
     random.seed(python)
     np.random.seed(numpy)
     torch.manual_seed((torch_high & 0x7FFFFFFF) << 32 | torch_low)
@@ -37,14 +42,20 @@ def epoch_generator(seed: int, epoch: int, rank: int) -> torch.Generator:
 
 
 def random_state() -> dict[str, Any]:
-    """States of Python's, numpy's, torch's and the current CUDA device's generators, as tensors and plain values only."""
+    """States of Python's, numpy's, torch's and the current CUDA device's generators, as tensors and plain
+    values only."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
-    return dict(python=random.getstate(), numpy=(kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
-                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None)
+    return dict(
+        python=random.getstate(),
+        numpy=(kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    )
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put every generator back to where :func:`random_state` found it; CUDA's is left as it is where one of the two had no device."""
+    """Put every generator back to where :func:`random_state` found it; CUDA's is left as it is where one of
+    the two had no device."""
     version, internal, gauss_next = state['python']
     random.setstate((version, tuple(internal), gauss_next))
     kind, keys, position, has_gauss, gauss = state['numpy']

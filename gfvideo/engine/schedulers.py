@@ -1,4 +1,5 @@
 """Warm-up that is a share of a stage, and a warning where a warm-up is most of one."""
+
 from __future__ import annotations
 
 import math
@@ -19,8 +20,9 @@ LONG_WARMUP = 0.5
 class WarmupLR(LinearLR):
     """A linear warm-up over the first share of a stage, however many iterations the stage has.
 
-    A warm-up of a fixed number of iterations is most of a stage on a small dataset, whose schedule then never comes
-    near the rate that is set. Write ``by_epoch=False`` beside it: the Runner then says how many iterations there are.
+    A warm-up of a fixed number of iterations is most of a stage on a small dataset, whose schedule then never
+    comes near the rate that is set. Write ``by_epoch=False`` beside it: the Runner then says how many
+    iterations there are.
 
     Args:
         optimizer: optimizer or its wrapper, given by the builder.
@@ -34,24 +36,42 @@ class WarmupLR(LinearLR):
         ValueError: if an argument is out of range, or ``by_epoch`` is not False.
     """
 
-    def __init__(self, optimizer: Any, share: float = 0.1, start_factor: float = 0.01, end: int | None = None,
-                 by_epoch: bool = True, last_step: int = -1, verbose: bool = False):
+    def __init__(
+        self,
+        optimizer: Any,
+        share: float = 0.1,
+        start_factor: float = 0.01,
+        end: int | None = None,
+        by_epoch: bool = True,
+        last_step: int = -1,
+        verbose: bool = False,
+    ):
         if not 0 < share < 1:
-            raise ValueError(f'share={share} must be above 0 and below 1: the part of the stage that warms up')
+            raise ValueError(
+                f'share={share} must be above 0 and below 1: the part of the stage that warms up'
+            )
         if by_epoch or end is None:
-            raise ValueError('a share of a stage is counted in iterations; write '
-                             "dict(type='WarmupLR', share=..., by_epoch=False)")
-        iterations = max(2, round(share * end))                   # the second one is the first at the full rate
-        super().__init__(optimizer, start_factor=start_factor, end=iterations, by_epoch=False,
-                         last_step=last_step, verbose=verbose)
+            raise ValueError(
+                'a share of a stage is counted in iterations; write '
+                "dict(type='WarmupLR', share=..., by_epoch=False)"
+            )
+        iterations = max(2, round(share * end))  # the second one is the first at the full rate
+        super().__init__(
+            optimizer,
+            start_factor=start_factor,
+            end=iterations,
+            by_epoch=False,
+            last_step=last_step,
+            verbose=verbose,
+        )
 
 
 def warmup_share(schedulers: Iterable[Any], epochs: int, epoch_length: int) -> float:
     """The longest warm-up among built schedulers, as a share of the stage, in [0, 1].
 
     Args:
-        schedulers: built; one that starts below its final factor (``start_factor``, or a constant ``factor`` below 1)
-            at step 0 is a warm-up.
+        schedulers: built; one that starts below its final factor (``start_factor``, or a constant ``factor``
+            below 1) at step 0 is a warm-up.
         epochs: of the stage.
         epoch_length: iterations of one.
     """

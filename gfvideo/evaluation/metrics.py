@@ -1,4 +1,5 @@
 """Accuracy after every look, as a metric of mmengine."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -17,21 +18,24 @@ __all__ = ['ClipAccuracy', 'anytime_table']
 
 @METRICS.register_module()
 class ClipAccuracy(BaseMetric):
-    """Top-1, top-5 and mean class accuracy after the last look, and top-1 after every look (anytime prediction).
+    """Top-1, top-5 and mean class accuracy after the last look, and top-1 after every look (anytime
+    prediction).
 
     All accuracies are fractions in [0, 1]:
 
-    * ``top1``, ``top5`` (``top{C}`` is what it means when there are C < 5 classes), ``mean_class_accuracy``: after the last step;
-    * ``top1_step0`` .. ``top1_step{S}``: after the glance and after each focus look; a static recognizer has step 0 alone;
+    * ``top1``, ``top5`` (``top{C}`` is what it means when there are C < 5 classes), ``mean_class_accuracy``:
+      after the last step;
+    * ``top1_step0`` .. ``top1_step{S}``: after the glance and after each focus look; a static recognizer has
+      step 0 alone;
     * ``top1_standard_error``: sqrt(p (1 - p) / N) of ``top1``;
     * ``gmacs_step0`` ..: the given costs, so that they stand beside the accuracies in every log.
 
-    One result is kept per clip, so the clips that a distributed sampler adds to fill the last batch are dropped by
-    ``evaluate(size)`` and each clip of the dataset counts once.
+    One result is kept per clip, so the clips that a distributed sampler adds to fill the last batch are
+    dropped by ``evaluate(size)`` and each clip of the dataset counts once.
 
     Args:
-        costs: GMACs (1e9 multiply-adds) per clip after each step, as :func:`gfvideo.complexity.recognizer_cost` measures them;
-            None to show accuracies alone.
+        costs: GMACs (1e9 multiply-adds) per clip after each step, as
+            :func:`gfvideo.complexity.recognizer_cost` measures them; None to show accuracies alone.
         collect_device: see :class:`mmengine.evaluator.BaseMetric`.
         prefix: put before every name as ``prefix/name``.
         collect_dir: see :class:`mmengine.evaluator.BaseMetric`.
@@ -39,8 +43,13 @@ class ClipAccuracy(BaseMetric):
 
     default_prefix = ''
 
-    def __init__(self, costs: Sequence[float] | None = None, collect_device: str = 'cpu', prefix: str | None = None,
-                 collect_dir: str | None = None):
+    def __init__(
+        self,
+        costs: Sequence[float] | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.costs = None if costs is None else [float(cost) for cost in costs]
 
@@ -51,30 +60,44 @@ class ClipAccuracy(BaseMetric):
             ValueError: if a clip has no label or no prediction.
         """
         for sample in data_samples:
-            for field, remedy in (('gt_label', 'test with a dataset that has labels'),
-                                  ('step_logits', "the recognizer's predict must set it")):
+            for field, remedy in (
+                ('gt_label', 'test with a dataset that has labels'),
+                ('step_logits', "the recognizer's predict must set it"),
+            ):
                 if field not in sample:
                     raise ValueError(f'clip {sample.get("video_id")!r} has no {field}: {remedy}')
-            self.results.append(dict(video_id=sample.get('video_id'), label=int(sample['gt_label']),
-                                     step_logits=sample['step_logits'].detach().float().cpu()))    # (S+1, C)
+            self.results.append(
+                dict(
+                    video_id=sample.get('video_id'),
+                    label=int(sample['gt_label']),
+                    step_logits=sample['step_logits'].detach().float().cpu(),
+                )
+            )  # (S+1, C)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Metrics of all clips; see the class.
 
         Raises:
-            ValueError: if there is no clip, clips differ in their number of steps or classes, or the costs are not one per step.
+            ValueError: if there is no clip, clips differ in their number of steps or classes, or the costs
+                are not one per step.
         """
-        step_logits, labels = _stack(results)                                # (N, S+1, C), (N,)
-        last = step_logits[:, -1]                                            # (N, C)
+        step_logits, labels = _stack(results)  # (N, S+1, C), (N,)
+        last = step_logits[:, -1]  # (N, C)
         top1 = top_k_accuracy(last, labels, 1)
-        metrics = dict(top1=top1, top5=top_k_accuracy(last, labels, min(5, last.shape[1])),
-                       mean_class_accuracy=mean_class_accuracy(last, labels),
-                       top1_standard_error=accuracy_standard_error(top1, len(labels)))
+        metrics = dict(
+            top1=top1,
+            top5=top_k_accuracy(last, labels, min(5, last.shape[1])),
+            mean_class_accuracy=mean_class_accuracy(last, labels),
+            top1_standard_error=accuracy_standard_error(top1, len(labels)),
+        )
         steps = [top_k_accuracy(logits, labels, 1) for logits in step_logits.unbind(1)]
         metrics.update({f'top1_step{s}': accuracy for s, accuracy in enumerate(steps)})
         if self.costs is not None:
             if len(self.costs) != len(steps):
-                raise ValueError(f'{len(self.costs)} costs {self.costs} for {len(steps)} steps: give one per step, the glance included')
+                raise ValueError(
+                    f'{len(self.costs)} costs {self.costs} for {len(steps)} steps: give one per step, the'
+                    ' glance included'
+                )
             metrics.update({f'gmacs_step{s}': cost for s, cost in enumerate(self.costs)})
             print_log('\n' + anytime_table(steps, self.costs, len(labels)), logger='current')
         return metrics

@@ -27,9 +27,9 @@ class PredictionsError(ValueError):
 def read_predictions(path: str | PathLike[str]) -> list[dict[str, Any]]:
     """What ``tools/test.py --dump`` wrote: one dict a clip, see :class:`~gfvideo.structures.ClipSample`.
 
-    Such a file is a pickle, and a pickle can name any function to be called while it is read. Here it can name
-    those alone by which tensors, NumPy's numbers and arrays of numbers, and plain containers are made; whatever
-    else it names is refused before it is looked up.
+    Such a file is a pickle, and a pickle can name any function to be called while it is read. Here it can
+    name those alone by which tensors, NumPy's numbers and arrays of numbers, and plain containers are made;
+    whatever else it names is refused before it is looked up.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,13 +1,51 @@
 """Early exit: confidence, thresholds, replay, and the runtime that really skips. It needs torch alone."""
+
 from .calibration import Calibration, Costs, Setting, calibrate_steps, calibrate_stream
 from .confidence import CRITERIA, confidence, fit_temperature
 from .file import ExitsFileError, read_exits, write_exits
-from .replay import ExitTable, Replay, exit_positions, replay, replay_clips, replay_stream, step_table, stream_table
+from .replay import (
+    ExitTable,
+    Replay,
+    exit_positions,
+    replay,
+    replay_clips,
+    replay_stream,
+    step_table,
+    stream_table,
+)
 from .rules import StepExits, StreamExits
 from .runtime import ClipExit, StreamExit, run_clips, run_stream
 from .thresholds import GEOMETRIC_RATIOS, Frontier, direct_search, geometric_fractions, geometric_thresholds
 
-__all__ = ['CRITERIA', 'Calibration', 'ClipExit', 'Costs', 'ExitTable', 'ExitsFileError', 'Frontier', 'GEOMETRIC_RATIOS', 'Replay',
-           'Setting', 'StepExits', 'StreamExit', 'StreamExits', 'calibrate_steps', 'calibrate_stream', 'confidence', 'direct_search',
-           'exit_positions', 'fit_temperature', 'geometric_fractions', 'geometric_thresholds', 'read_exits', 'replay', 'replay_clips',
-           'replay_stream', 'run_clips', 'run_stream', 'step_table', 'stream_table', 'write_exits']
+__all__ = [
+    'CRITERIA',
+    'Calibration',
+    'ClipExit',
+    'Costs',
+    'ExitTable',
+    'ExitsFileError',
+    'Frontier',
+    'GEOMETRIC_RATIOS',
+    'Replay',
+    'Setting',
+    'StepExits',
+    'StreamExit',
+    'StreamExits',
+    'calibrate_steps',
+    'calibrate_stream',
+    'confidence',
+    'direct_search',
+    'exit_positions',
+    'fit_temperature',
+    'geometric_fractions',
+    'geometric_thresholds',
+    'read_exits',
+    'replay',
+    'replay_clips',
+    'replay_stream',
+    'run_clips',
+    'run_stream',
+    'step_table',
+    'stream_table',
+    'write_exits',
+]

@@ -1,4 +1,5 @@
 """From held-out predictions to a sweep of exits, cheapest to most accurate."""
+
 from __future__ import annotations
 
 import math
@@ -17,7 +18,8 @@ from .thresholds import direct_search
 __all__ = ['Calibration', 'Costs', 'Setting', 'calibrate_steps', 'calibrate_stream']
 
 Costs = Mapping[str, Sequence[float]]
-"""Unit ('gmacs', 'ms') -> S + 1 costs. Clips: cumulative, after step 0..S. Streams: of each look at one frame, the glance first."""
+"""Unit ('gmacs', 'ms') -> S + 1 costs. Clips: cumulative, after step 0..S. Streams: of each look at one
+frame, the glance first."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Setting:
         exits: the thresholds.
         accuracy: in [0, 1].
         costs: unit -> mean cost of a clip.
-        counts: clips that left at each step (of a clip) or after each frame (of a stream; one number where only the end was allowed).
+        counts: clips that left at each step (of a clip) or after each frame (of a stream; one number where
+            only the end was allowed).
     """
+
     exits: StepExits | StreamExits
     accuracy: float
     costs: dict[str, float]
@@ -48,6 +52,7 @@ class Calibration:
         source: where it comes from, as the caller wrote it: checkpoint, model, data.
         chosen: number of the setting to use unless another budget is asked for.
     """
+
     kind: str
     unit: str
     sweep: tuple[Setting, ...]
@@ -55,8 +60,11 @@ class Calibration:
     source: dict[str, Any]
     chosen: int = -1
 
-    def pick(self, budget: float | None = None, accuracy: float | None = None, unit: str | None = None) -> Setting:
-        """The most accurate setting within ``budget`` (mean cost of a clip in ``unit``), or the cheapest with ``accuracy``.
+    def pick(
+        self, budget: float | None = None, accuracy: float | None = None, unit: str | None = None
+    ) -> Setting:
+        """The most accurate setting within ``budget`` (mean cost of a clip in ``unit``), or the cheapest with
+        ``accuracy``.
 
         Without either, the chosen one.
 
@@ -71,14 +79,18 @@ class Calibration:
         if budget is not None:
             fitting = [setting for setting in self.sweep if setting.costs[unit] <= budget * (1 + 1e-9)]
             if not fitting:
-                raise ValueError(f'no setting costs {budget:g} {unit} or less; the cheapest costs '
-                                 f'{min(setting.costs[unit] for setting in self.sweep):.4g}')
+                raise ValueError(
+                    f'no setting costs {budget:g} {unit} or less; the cheapest costs '
+                    f'{min(setting.costs[unit] for setting in self.sweep):.4g}'
+                )
             return max(fitting, key=lambda setting: setting.accuracy)
         if accuracy is not None:
             fitting = [setting for setting in self.sweep if setting.accuracy >= accuracy - 1e-12]
             if not fitting:
-                raise ValueError(f'no setting reaches an accuracy of {accuracy:.4f}; the best has '
-                                 f'{max(setting.accuracy for setting in self.sweep):.4f}')
+                raise ValueError(
+                    f'no setting reaches an accuracy of {accuracy:.4f}; the best has '
+                    f'{max(setting.accuracy for setting in self.sweep):.4f}'
+                )
             return min(fitting, key=lambda setting: setting.costs[unit])
         return self.sweep[self.chosen]
 
@@ -87,15 +99,23 @@ class Calibration:
         return replace(self, chosen=self.sweep.index(self.pick(budget, accuracy)))
 
 
-def _settings(tables: Mapping[str, ExitTable], unit: str, make: Callable[[tuple[float, ...]], StepExits | StreamExits]) -> list[Setting]:
+def _settings(
+    tables: Mapping[str, ExitTable], unit: str, make: Callable[[tuple[float, ...]], StepExits | StreamExits]
+) -> list[Setting]:
     if unit not in tables:
         raise ValueError(f'unit {unit!r} has no costs; there are {", ".join(tables)}')
     frontier = direct_search(tables[unit])
     settings = []
     for thresholds in frontier.thresholds:
         outcome = {name: replay(table, thresholds) for name, table in tables.items()}
-        settings.append(Setting(make(tuple(thresholds.tolist())), outcome[unit].accuracy, {name: one.cost for name, one in outcome.items()},
-                                tuple(outcome[unit].exits.tolist())))
+        settings.append(
+            Setting(
+                make(tuple(thresholds.tolist())),
+                outcome[unit].accuracy,
+                {name: one.cost for name, one in outcome.items()},
+                tuple(outcome[unit].exits.tolist()),
+            )
+        )
     return settings
 
 
@@ -107,8 +127,14 @@ def _best_of(settings: Sequence[Setting], unit: str) -> tuple[Setting, ...]:
     return tuple(kept)
 
 
-def calibrate_steps(step_logits: Tensor, labels: Tensor, costs: Costs, unit: str = 'gmacs', criterion: str = 'max_prob',
-                    source: Mapping[str, Any] | None = None) -> Calibration:
+def calibrate_steps(
+    step_logits: Tensor,
+    labels: Tensor,
+    costs: Costs,
+    unit: str = 'gmacs',
+    criterion: str = 'max_prob',
+    source: Mapping[str, Any] | None = None,
+) -> Calibration:
     """Exits of clips, step by step.
 
     Args:
@@ -123,18 +149,36 @@ def calibrate_steps(step_logits: Tensor, labels: Tensor, costs: Costs, unit: str
         The sweep; the chosen setting is the most accurate one.
     """
     temperature = fit_temperature(step_logits.flatten(0, 1), labels.repeat_interleave(step_logits.shape[1]))
-    tables = {name: step_table(step_logits, labels, values, criterion, temperature) for name, values in costs.items()}
+    tables = {
+        name: step_table(step_logits, labels, values, criterion, temperature)
+        for name, values in costs.items()
+    }
     settings = _settings(tables, unit, lambda thresholds: StepExits(thresholds, criterion, temperature))
-    return Calibration('steps', unit, _best_of(settings, unit), {name: list(values) for name, values in costs.items()}, dict(source or {}))
+    return Calibration(
+        'steps',
+        unit,
+        _best_of(settings, unit),
+        {name: list(values) for name, values in costs.items()},
+        dict(source or {}),
+    )
 
 
-def calibrate_stream(record: Callable[[StreamExits], StreamExit], labels: Tensor, costs: Costs, steps: int, unit: str = 'gmacs',
-                     criterion: str = 'max_prob', source: Mapping[str, Any] | None = None,
-                     shares: Sequence[float] = (0.15, 0.3, 0.5, 0.7, 0.85), levels: str = 'both') -> Calibration:
+def calibrate_stream(
+    record: Callable[[StreamExits], StreamExit],
+    labels: Tensor,
+    costs: Costs,
+    steps: int,
+    unit: str = 'gmacs',
+    criterion: str = 'max_prob',
+    source: Mapping[str, Any] | None = None,
+    shares: Sequence[float] = (0.15, 0.3, 0.5, 0.7, 0.85),
+    levels: str = 'both',
+) -> Calibration:
     """Exits of streams, look by look and frame by frame.
 
-    What a look shows depends on the looks that earlier frames took, so step-level thresholds are not replayed: for each candidate the model
-    reads the held-out videos anew, without stopping, and the frame-level thresholds are searched on what it really predicted.
+    What a look shows depends on the looks that earlier frames took, so step-level thresholds are not
+    replayed: for each candidate the model reads the held-out videos anew, without stopping, and the
+    frame-level thresholds are searched on what it really predicted.
 
     Args:
         record: reads the held-out videos with given exits, whose ``stop`` is empty.
@@ -142,9 +186,10 @@ def calibrate_stream(record: Callable[[StreamExits], StreamExit], labels: Tensor
         costs: see :data:`Costs`; of each look at one frame.
         steps: S.
         unit, criterion, source: as for :func:`calibrate_steps`.
-        shares: step-level candidates: the confidence, in a reading with all looks, that these shares of the frames exceed. Beside them
-            every fixed number of looks is tried.
-        levels: 'both'; or 'step' alone (all frames are read) or 'frame' alone (all looks are taken), to see what each is worth.
+        shares: step-level candidates: the confidence, in a reading with all looks, that these shares of the
+            frames exceed. Beside them every fixed number of looks is tried.
+        levels: 'both'; or 'step' alone (all frames are read) or 'frame' alone (all looks are taken), to see
+            what each is worth.
     """
     if levels not in ('both', 'step', 'frame'):
         raise ValueError(f"levels={levels!r} is unknown; choose 'both', 'step' or 'frame'")
@@ -152,19 +197,36 @@ def calibrate_stream(record: Callable[[StreamExits], StreamExit], labels: Tensor
     T = full.looks.shape[1]
     temperature = fit_temperature(full.frame_logits.flatten(0, 1).cpu(), labels.repeat_interleave(T).cpu())
     settings = []
-    for enough in _step_candidates(full, steps, shares, criterion, temperature) if levels != 'frame' else [(math.inf,) * steps]:
+    for enough in (
+        _step_candidates(full, steps, shares, criterion, temperature)
+        if levels != 'frame'
+        else [(math.inf,) * steps]
+    ):
         rule = StreamExits(enough, (), criterion, temperature)
         trace = record(rule) if rule.asks else full
-        tables = {name: stream_table(trace, labels, values, criterion, temperature) for name, values in costs.items()}
-        if levels == 'step':                                      # the last frame is the only exit
+        tables = {
+            name: stream_table(trace, labels, values, criterion, temperature)
+            for name, values in costs.items()
+        }
+        if levels == 'step':  # the last frame is the only exit
             tables = {name: ExitTable(*(part[:, -1:] for part in table)) for name, table in tables.items()}
         settings += _settings(tables, unit, lambda stop, rule=rule: replace(rule, stop=stop))
-    return Calibration('stream', unit, _best_of(settings, unit), {name: list(values) for name, values in costs.items()}, dict(source or {}))
+    return Calibration(
+        'stream',
+        unit,
+        _best_of(settings, unit),
+        {name: list(values) for name, values in costs.items()},
+        dict(source or {}),
+    )
 
 
-def _step_candidates(full: StreamExit, steps: int, shares: Sequence[float], criterion: str, temperature: float) -> list[tuple[float, ...]]:
+def _step_candidates(
+    full: StreamExit, steps: int, shares: Sequence[float], criterion: str, temperature: float
+) -> list[tuple[float, ...]]:
     fixed = [(math.inf,) * looks + (0.0,) * (steps - looks) for looks in range(steps + 1)]
     if not steps:
         return fixed
     sure = confidence(full.frame_logits, criterion, temperature).flatten()
-    return fixed + [(value,) * steps for value in sorted({sure.quantile(1 - share).item() for share in shares})]
+    return fixed + [
+        (value,) * steps for value in sorted({sure.quantile(1 - share).item() for share in shares})
+    ]

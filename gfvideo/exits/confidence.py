@@ -1,4 +1,5 @@
 """How sure a prediction is, as a number in [0, 1], and the temperature that makes it honest."""
+
 from __future__ import annotations
 
 import math
@@ -18,7 +19,8 @@ def _entropy(log_probs: Tensor) -> Tensor:
     classes = log_probs.shape[-1]
     if classes == 1:
         return log_probs[..., 0].exp()
-    entropy = -(log_probs.exp() * log_probs.clamp_min(torch.finfo(log_probs.dtype).min)).sum(-1)     # 0 * -inf would be nan
+    # 0 * -inf would be nan
+    entropy = -(log_probs.exp() * log_probs.clamp_min(torch.finfo(log_probs.dtype).min)).sum(-1)
     return 1 - entropy / math.log(classes)
 
 
@@ -37,12 +39,13 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
 
     Args:
         logits: ``(..., C)``.
-        criterion: 'max_prob', the largest softmax probability (MSDNet, GFNet); 'entropy', 1 - H / log C; 'margin', the largest probability
-            minus the second largest.
+        criterion: 'max_prob', the largest softmax probability (MSDNet, GFNet); 'entropy', 1 - H / log C;
+            'margin', the largest probability minus the second largest.
         temperature: the logits are divided by it first, above 0.
 
     Returns:
-        ``(...)`` in [0, 1], float64 where the device has it: in float32 many a sure answer would be exactly 1, and those cannot be ordered.
+        ``(...)`` in [0, 1], float64 where the device has it: in float32 many a sure answer would be exactly
+        1, and those cannot be ordered.
 
     Raises:
         ValueError: on an unknown criterion, a temperature not above 0, or logits that are not numbers.
@@ -57,8 +60,10 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
     # one test for the whole batch: nan survives every step above
     if sure.isnan().any():
         bad = sure.isnan().nonzero()[0].tolist()
-        raise ValueError(f'the logits at {bad} of {tuple(logits.shape)} are not numbers (nan or inf), so nothing can be said of how sure '
-                         'they are; the network has diverged')
+        raise ValueError(
+            f'the logits at {bad} of {tuple(logits.shape)} are not numbers (nan or inf), so nothing can be'
+            ' said of how sure they are; the network has diverged'
+        )
     return sure
 
 
@@ -78,12 +83,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         ValueError: without predictions, or if logits are not numbers.
     """
     if not len(logits) or labels.shape != logits.shape[:1]:
-        raise ValueError(f'logits {tuple(logits.shape)} and labels {tuple(labels.shape)} must be (N, C) and (N,), N at least 1')
+        raise ValueError(
+            f'logits {tuple(logits.shape)} and labels {tuple(labels.shape)} must be (N, C) and (N,), N at'
+            ' least 1'
+        )
     logits = logits.detach().double()
     if not logits.isfinite().all():
         raise ValueError('some logits are not numbers (nan or inf): the network has diverged')
-    logits = logits - logits.amax(1, keepdim=True)                                         # no softmax changes; less rounding
-    own = logits.gather(1, labels[:, None]).squeeze(1)                                     # (N,)
+    logits = logits - logits.amax(1, keepdim=True)  # no softmax changes; less rounding
+    own = logits.gather(1, labels[:, None]).squeeze(1)  # (N,)
 
     def slope(inverse: float) -> float:
         """Derivative of the mean cross-entropy by the inverse temperature."""

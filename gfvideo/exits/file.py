@@ -70,8 +70,8 @@ def write_exits(path: str | Path, calibration: Calibration) -> None:
 def read_exits(path: str | Path) -> Calibration:
     """Read what :func:`write_exits` wrote.
 
-    A file whose content is not that of its hash was edited, and its accuracies and costs are nobody's measurement:
-    it is refused. A file of earlier versions has no hash and is read with a warning.
+    A file whose content is not that of its hash was edited, and its accuracies and costs are nobody's
+    measurement: it is refused. A file of earlier versions has no hash and is read with a warning.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,8 +1,10 @@
 """What early exit would have done, from stored confidences: no network runs here.
 
-An exit table has a row a sample and a column an exit, in the order in which a runtime comes by them: the S + 1 steps of a clip, or the
-looks (frame, step) of a stream. A sample leaves at the first exit where its confidence reaches the threshold; the last lets all out.
+An exit table has a row a sample and a column an exit, in the order in which a runtime comes by them: the S +
+1 steps of a clip, or the looks (frame, step) of a stream. A sample leaves at the first exit where its
+confidence reaches the threshold; the last lets all out.
 """
+
 from __future__ import annotations
 
 import math
@@ -16,17 +18,29 @@ from .confidence import confidence
 from .rules import StepExits, StreamExits
 from .runtime import StreamExit
 
-__all__ = ['ExitTable', 'Replay', 'exit_positions', 'replay', 'replay_clips', 'replay_stream', 'step_table', 'stream_table']
+__all__ = [
+    'ExitTable',
+    'Replay',
+    'exit_positions',
+    'replay',
+    'replay_clips',
+    'replay_stream',
+    'step_table',
+    'stream_table',
+]
 
 
 class ExitTable(NamedTuple):
     """What is known of N samples at K exits.
 
     Attributes:
-        confidence: ``(N, K)`` float64 in [0, 1]; -inf where a sample does not come by this exit (it never leaves there).
-        correct: ``(N, K)`` bool, is the prediction at this exit right; in the last column that of the sample's last prediction.
+        confidence: ``(N, K)`` float64 in [0, 1]; -inf where a sample does not come by this exit (it never
+            leaves there).
+        correct: ``(N, K)`` bool, is the prediction at this exit right; in the last column that of the
+            sample's last prediction.
         costs: ``(N, K)`` cumulative cost up to this exit, in one unit for all (GMACs, or milliseconds).
     """
+
     confidence: Tensor
     correct: Tensor
     costs: Tensor
@@ -36,22 +50,34 @@ class ExitTable(NamedTuple):
         """A checked table; ``costs`` may be ``(K,)``, the same for all samples.
 
         Raises:
-            ValueError: if shapes disagree, there is no sample, a value is not a number, a confidence is outside [0, 1] or costs fall.
+            ValueError: if shapes disagree, there is no sample, a value is not a number, a confidence is
+                outside [0, 1] or costs fall.
         """
         if confidence.ndim != 2 or correct.shape != confidence.shape or 0 in confidence.shape:
-            raise ValueError(f'confidence {tuple(confidence.shape)} and correct {tuple(correct.shape)} must both be (N, K), N and K at '
-                             'least 1')
+            raise ValueError(
+                f'confidence {tuple(confidence.shape)} and correct {tuple(correct.shape)} must both be (N,'
+                ' K), N and K at least 1'
+            )
         if confidence.isnan().any():
             sample, at = confidence.isnan().nonzero()[0].tolist()
-            raise ValueError(f'the confidence of sample {sample} at exit {at} is not a number (nan); the network has diverged')
+            raise ValueError(
+                f'the confidence of sample {sample} at exit {at} is not a number (nan); the network has'
+                ' diverged'
+            )
         if ((confidence > 1) | (confidence < 0) & (confidence != -torch.inf)).any():
-            raise ValueError('a confidence lies outside [0, 1]; use gfvideo.exits.confidence, raw logits are no confidence')
+            raise ValueError(
+                'a confidence lies outside [0, 1]; use gfvideo.exits.confidence, raw logits are no confidence'
+            )
         costs = torch.as_tensor(costs, dtype=torch.float64, device=confidence.device)
         if costs.shape != confidence.shape[1:] and costs.shape != confidence.shape:
-            raise ValueError(f'costs {tuple(costs.shape)} must be (K,) or (N, K) for a table of {tuple(confidence.shape)}')
+            raise ValueError(
+                f'costs {tuple(costs.shape)} must be (K,) or (N, K) for a table of {tuple(confidence.shape)}'
+            )
         costs = costs.expand(confidence.shape)
         if not costs.isfinite().all() or (costs.diff(dim=1) < 0).any():
-            raise ValueError('costs are cumulative: they must be numbers and never fall from one exit to the next')
+            raise ValueError(
+                'costs are cumulative: they must be numbers and never fall from one exit to the next'
+            )
         return cls(confidence.double(), correct.bool(), costs)
 
 
@@ -65,6 +91,7 @@ class Replay(NamedTuple):
         positions: ``(N,)`` the exit of each sample.
         class_exits: ``(C, K)`` the same by true class; None without labels.
     """
+
     accuracy: float
     cost: float
     exits: Tensor
@@ -77,7 +104,8 @@ def exit_positions(confidence: Tensor, thresholds: Tensor) -> Tensor:
 
     Args:
         confidence: ``(N, K)``.
-        thresholds: ``(K-1,)``; a sample leaves at exit k if its confidence is at least ``thresholds[k]``; inf lets nobody out.
+        thresholds: ``(K-1,)``; a sample leaves at exit k if its confidence is at least ``thresholds[k]``; inf
+            lets nobody out.
 
     Returns:
         ``(N,)`` int64 in [0, K).
@@ -85,18 +113,25 @@ def exit_positions(confidence: Tensor, thresholds: Tensor) -> Tensor:
     Raises:
         ValueError: if there is not one threshold for every exit but the last, or one is not a number.
     """
-    confidence = confidence.double()                                         # rounded thresholds could let others out
+    confidence = confidence.double()  # rounded thresholds could let others out
     thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=confidence.device)
     if thresholds.shape != (confidence.shape[1] - 1,):
-        raise ValueError(f'{tuple(thresholds.shape)} thresholds for {confidence.shape[1]} exits: give one for each but the last')
+        raise ValueError(
+            f'{tuple(thresholds.shape)} thresholds for {confidence.shape[1]} exits: give one for each but the'
+            ' last'
+        )
     if thresholds.isnan().any():
-        raise ValueError(f'thresholds {thresholds.tolist()} hold a nan; write inf for an exit that lets nobody out')
+        raise ValueError(
+            f'thresholds {thresholds.tolist()} hold a nan; write inf for an exit that lets nobody out'
+        )
     leaves = confidence.new_ones(confidence.shape, dtype=torch.bool)
     leaves[:, :-1] = (confidence[:, :-1] >= thresholds) & (confidence[:, :-1] > -torch.inf)
-    return leaves.int().argmax(1)                                            # the first of equal values
+    return leaves.int().argmax(1)  # the first of equal values
 
 
-def replay(table: ExitTable, thresholds: Tensor, labels: Tensor | None = None, num_classes: int | None = None) -> Replay:
+def replay(
+    table: ExitTable, thresholds: Tensor, labels: Tensor | None = None, num_classes: int | None = None
+) -> Replay:
     """What the thresholds would have done.
 
     Args:
@@ -112,12 +147,22 @@ def replay(table: ExitTable, thresholds: Tensor, labels: Tensor | None = None, n
     if labels is not None:
         classes = int(labels.max()) + 1 if num_classes is None else num_classes
         by_class = torch.bincount(labels * exits + positions, minlength=classes * exits).view(classes, exits)
-    return Replay(table.correct.gather(1, at).double().mean().item(), table.costs.gather(1, at).mean().item(),
-                  torch.bincount(positions, minlength=exits), positions, by_class)
+    return Replay(
+        table.correct.gather(1, at).double().mean().item(),
+        table.costs.gather(1, at).mean().item(),
+        torch.bincount(positions, minlength=exits),
+        positions,
+        by_class,
+    )
 
 
-def step_table(step_logits: Tensor, labels: Tensor, costs: Sequence[float], criterion: str = 'max_prob', temperature: float = 1.0
-               ) -> ExitTable:
+def step_table(
+    step_logits: Tensor,
+    labels: Tensor,
+    costs: Sequence[float],
+    criterion: str = 'max_prob',
+    temperature: float = 1.0,
+) -> ExitTable:
     """Exits after each step of a clip.
 
     Args:
@@ -126,12 +171,20 @@ def step_table(step_logits: Tensor, labels: Tensor, costs: Sequence[float], crit
         costs: S + 1, cumulative.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
     """
-    return ExitTable.of(confidence(step_logits, criterion, temperature), step_logits.argmax(-1) == labels[:, None],
-                        torch.tensor(costs, dtype=torch.float64))
+    return ExitTable.of(
+        confidence(step_logits, criterion, temperature),
+        step_logits.argmax(-1) == labels[:, None],
+        torch.tensor(costs, dtype=torch.float64),
+    )
 
 
-def stream_table(trace: StreamExit, labels: Tensor, costs: Sequence[float], criterion: str = 'max_prob', temperature: float = 1.0
-                 ) -> ExitTable:
+def stream_table(
+    trace: StreamExit,
+    labels: Tensor,
+    costs: Sequence[float],
+    criterion: str = 'max_prob',
+    temperature: float = 1.0,
+) -> ExitTable:
     """Exits after each frame of a stream.
 
     Args:
@@ -144,12 +197,19 @@ def stream_table(trace: StreamExit, labels: Tensor, costs: Sequence[float], crit
         ValueError: if a video stopped early: what its further frames would have said is unknown.
     """
     if len(costs) <= int(trace.looks.max()):
-        raise ValueError(f'{len(costs)} costs for frames of up to {int(trace.looks.max())} looks; give one for the glance, one a look')
+        raise ValueError(
+            f'{len(costs)} costs for frames of up to {int(trace.looks.max())} looks; give one for the glance,'
+            ' one a look'
+        )
     if (trace.looks < 0).any():
         raise ValueError('a video of the trace stopped early; record it with exits whose stop is all inf')
-    spent = torch.tensor(costs, dtype=torch.float64).cumsum(0)[trace.looks.cpu()].cumsum(1)                # (N, T)
+    spent = torch.tensor(costs, dtype=torch.float64).cumsum(0)[trace.looks.cpu()].cumsum(1)  # (N, T)
     predictions = trace.frame_logits.cpu()
-    return ExitTable.of(confidence(predictions, criterion, temperature), predictions.argmax(-1) == labels.cpu()[:, None], spent)
+    return ExitTable.of(
+        confidence(predictions, criterion, temperature),
+        predictions.argmax(-1) == labels.cpu()[:, None],
+        spent,
+    )
 
 
 def replay_clips(step_logits: Tensor, labels: Tensor, exits: StepExits, costs: Sequence[float]) -> Replay:
@@ -159,8 +219,9 @@ def replay_clips(step_logits: Tensor, labels: Tensor, exits: StepExits, costs: S
 
 
 def replay_stream(trace: StreamExit, labels: Tensor, exits: StreamExits, costs: Sequence[float]) -> Replay:
-    """What stopping by ``exits`` would do to a ``trace`` that was recorded with the same step-level thresholds and no stop."""
+    """What stopping by ``exits`` would do to a ``trace`` that was recorded with the same step-level
+    thresholds and no stop."""
     table = stream_table(trace, labels, costs, exits.criterion, exits.temperature)
     frames = table.confidence.shape[1]
-    stop = [*exits.stop, *[math.inf] * frames][:frames - 1]
+    stop = [*exits.stop, *[math.inf] * frames][: frames - 1]
     return replay(table, torch.tensor(stop, dtype=torch.float64), labels, trace.frame_logits.shape[-1])

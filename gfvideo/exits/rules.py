@@ -1,4 +1,5 @@
 """What an exit asks after a look: the thresholds of a clip's steps, and of a stream's looks and frames."""
+
 from __future__ import annotations
 
 import math
@@ -29,9 +30,11 @@ class StepExits:
     """Step-level exits of clips: a clip is done as soon as its prediction is sure enough.
 
     Args:
-        thresholds: S of them, after step 0..S-1; a clip leaves at a confidence of at least this, inf lets nobody out.
+        thresholds: S of them, after step 0..S-1; a clip leaves at a confidence of at least this, inf lets
+            nobody out.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
     """
+
     thresholds: tuple[float, ...]
     criterion: str = 'max_prob'
     temperature: float = 1.0
@@ -49,14 +52,17 @@ class StepExits:
 class StreamExits:
     """Exits of a stream: after a look, look once more at this frame, go on to the next, or stop.
 
-    Both questions are put to the prediction from all frames so far. It is enough of a frame after its last look, or once the confidence
-    reaches ``enough`` of that look; then it is enough of the video once the confidence reaches ``stop`` of that frame.
+    Both questions are put to the prediction from all frames so far. It is enough of a frame after its last
+    look, or once the confidence reaches ``enough`` of that look; then it is enough of the video once the
+    confidence reaches ``stop`` of that frame.
 
     Args:
-        enough: S thresholds, after look 0..S-1 of any frame (step-level); inf always takes the next look, 0 never.
+        enough: S thresholds, after look 0..S-1 of any frame (step-level); inf always takes the next look, 0
+            never.
         stop: thresholds after frame 0, 1, ... (frame-level); inf goes on, as do the frames beyond them.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
     """
+
     enough: tuple[float, ...]
     stop: tuple[float, ...] = ()
     criterion: str = 'max_prob'
@@ -73,10 +79,12 @@ class StreamExits:
         return any(value < math.inf for value in (*self.enough, *self.stop))
 
     def decide(self, logits: Tensor, frame: int, step: int) -> tuple[Tensor, Tensor]:
-        """After look ``step`` of frame number ``frame`` (both from 0), on the prediction ``(B, C)`` from all frames so far.
+        """After look ``step`` of frame number ``frame`` (both from 0), on the prediction ``(B, C)`` from all
+        frames so far.
 
         Returns:
-            ``(B,)`` bool, is it enough of this frame; and ``(B,)`` bool, of the video (only where it is enough of the frame).
+            ``(B,)`` bool, is it enough of this frame; and ``(B,)`` bool, of the video (only where it is
+            enough of the frame).
         """
         sure = confidence(logits, self.criterion, self.temperature)
         last = step == len(self.enough)
@@ -86,8 +94,10 @@ class StreamExits:
 
 def to_plain(exits: StepExits | StreamExits) -> dict[str, Any]:
     """As JSON can hold it: null for a threshold that lets nobody out."""
-    return {key: [None if item == math.inf else item for item in value] if isinstance(value, tuple) else value
-            for key, value in asdict(exits).items()}
+    return {
+        key: [None if item == math.inf else item for item in value] if isinstance(value, tuple) else value
+        for key, value in asdict(exits).items()
+    }
 
 
 def from_plain(values: Mapping[str, Any]) -> StepExits | StreamExits:
@@ -98,7 +108,15 @@ def from_plain(values: Mapping[str, Any]) -> StepExits | StreamExits:
     """
     kind = StepExits if 'thresholds' in values else StreamExits
     try:
-        return kind(**{key: tuple(math.inf if item is None else item for item in value) if isinstance(value, list) else value
-                       for key, value in values.items()})
+        return kind(
+            **{
+                key: (
+                    tuple(math.inf if item is None else item for item in value)
+                    if isinstance(value, list)
+                    else value
+                )
+                for key, value in values.items()
+            }
+        )
     except TypeError as error:
         raise ValueError(f'{dict(values)} are no exits: {error}') from error

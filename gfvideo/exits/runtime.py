@@ -1,8 +1,9 @@
 """Early exit that skips the work: sure clips leave the batch, the others go on as a smaller one.
 
-A model is anything with ``glance(frames) -> state``, ``focus(frames, state) -> state`` and ``steps``, whose states have
-``logits (B, T, C)`` and ``select(rows)``. A streaming model has ``stream(exits)``.
+A model is anything with ``glance(frames) -> state``, ``focus(frames, state) -> state`` and ``steps``, whose
+states have ``logits (B, T, C)`` and ``select(rows)``. A streaming model has ``stream(exits)``.
 """
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -23,27 +24,33 @@ class ClipExit(NamedTuple):
         steps: ``(B,)`` int64, that step, 0..S.
         centres: ``(B, S, T, 2)``, nan for looks that were not taken; None without focus steps.
     """
+
     logits: Tensor
     steps: Tensor
     centres: Tensor | None
 
 
 @torch.no_grad()
-def run_clips(model: Any, frames: Tensor, exits: StepExits | None, micro_batch: int | None = None) -> ClipExit:
+def run_clips(
+    model: Any, frames: Tensor, exits: StepExits | None, micro_batch: int | None = None
+) -> ClipExit:
     """Look at clips step by step; those that are sure leave, the rest go on as a smaller batch.
 
     Args:
         model: in evaluation mode; see the top of this page.
         frames: ``(B, T, 3, H, W)``, normalised.
         exits: None takes every step.
-        micro_batch: look at so many clips at a time; None at all of them. On a CPU single clips are as fast as batches, and a batch of one
-            leaves without copying what remains of it.
+        micro_batch: look at so many clips at a time; None at all of them. On a CPU single clips are as fast
+            as batches, and a batch of one leaves without copying what remains of it.
 
     Raises:
         ValueError: if the thresholds are not of as many steps as the model has.
     """
     if exits is not None and len(exits.thresholds) != model.steps:
-        raise ValueError(f'exits with {len(exits.thresholds)} thresholds for a model of {model.steps} focus steps; calibrate this model')
+        raise ValueError(
+            f'exits with {len(exits.thresholds)} thresholds for a model of {model.steps} focus steps;'
+            ' calibrate this model'
+        )
     if micro_batch is not None and micro_batch < len(frames):
         parts = [_run_clips(model, part, exits) for part in frames.split(micro_batch)]
         return ClipExit(*(None if values[0] is None else torch.cat(values) for values in zip(*parts)))
@@ -53,13 +60,13 @@ def run_clips(model: Any, frames: Tensor, exits: StepExits | None, micro_batch: 
 def _run_clips(model: Any, frames: Tensor, exits: StepExits | None) -> ClipExit:
     B, T = frames.shape[:2]
     state = model.glance(frames)
-    now = state.logits.mean(1)                                                             # (b, C)
+    now = state.logits.mean(1)  # (b, C)
     logits, steps = now.clone(), torch.zeros(B, dtype=torch.long, device=now.device)
     centres = torch.full((B, model.steps, T, 2), torch.nan, device=now.device) if model.steps else None
-    rows = None                                                                            # which clips are still looked at; None for all
+    rows = None  # which clips are still looked at; None for all
     for step in range(model.steps):
         if exits is not None and exits.thresholds[step] < torch.inf:
-            stay = (~exits.sure(now, step)).nonzero().squeeze(1)                           # the one wait for the device of a step
+            stay = (~exits.sure(now, step)).nonzero().squeeze(1)  # the one wait for the device of a step
             if not len(stay):
                 break
             if len(stay) < len(now):
@@ -84,6 +91,7 @@ class StreamExit(NamedTuple):
         looks: ``(B, T)`` int64, focus looks at each frame, -1 for frames that were not read.
         frame_logits: ``(B, T, C)`` the prediction after each frame, nan for frames that were not read.
     """
+
     logits: Tensor
     frames: Tensor
     looks: Tensor
@@ -92,7 +100,8 @@ class StreamExit(NamedTuple):
 
 @torch.no_grad()
 def run_stream(model: Any, frames: Tensor, exits: StreamExits | None) -> StreamExit:
-    """Read clips ``(B, T, 3, H, W)`` frame by frame; those that are sure stop, the rest go on as a smaller batch.
+    """Read clips ``(B, T, 3, H, W)`` frame by frame; those that are sure stop, the rest go on as a smaller
+    batch.
 
     Args:
         model: a causal recognizer in evaluation mode.
@@ -115,5 +124,5 @@ def run_stream(model: Any, frames: Tensor, exits: StreamExits | None) -> StreamE
                 break
             if len(stay) < len(rows):
                 rows, stream = rows[stay], stream.select(stay)
-    read = (looks >= 0).sum(1)                                                             # (B,)
+    read = (looks >= 0).sum(1)  # (B,)
     return StreamExit(predictions[torch.arange(B, device=read.device), read - 1], read, looks, predictions)

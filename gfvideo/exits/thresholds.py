@@ -1,8 +1,11 @@
-"""Thresholds for a budget or an accuracy: the geometric family of MSDNet and GFNet, and a direct search that is never below it.
+"""Thresholds for a budget or an accuracy: the geometric family of MSDNet and GFNet, and a direct search that
+is never below it.
 
-Everything is fitted on an :class:`~gfvideo.exits.replay.ExitTable` of held-out samples. A threshold lies half way between two
-confidences that occurred, so that rounding in a batch of another size seldom moves a sample across it.
+Everything is fitted on an :class:`~gfvideo.exits.replay.ExitTable` of held-out samples. A threshold lies half
+way between two confidences that occurred, so that rounding in a batch of another size seldom moves a sample
+across it.
 """
+
 from __future__ import annotations
 
 import math
@@ -21,7 +24,8 @@ GEOMETRIC_RATIOS = tuple(p / 20 for p in range(1, 40))
 
 
 def geometric_fractions(ratio: float, exits: int) -> Tensor:
-    """Shares of all samples that leave at each exit, q_k = q^k / sum of q^j (MSDNet, Huang et al., ICLR 2018, Sec. 4.2), ``(K,)``.
+    """Shares of all samples that leave at each exit, q_k = q^k / sum of q^j (MSDNet, Huang et al., ICLR 2018,
+    Sec. 4.2), ``(K,)``.
 
     Raises:
         ValueError: if the ratio is not above 0 or there is no exit.
@@ -33,7 +37,8 @@ def geometric_fractions(ratio: float, exits: int) -> Tensor:
 
 
 def geometric_thresholds(confidence: Tensor, fractions: Sequence[float] | Tensor) -> Tensor:
-    """Thresholds that let about the asked shares out; of equal confidences all leave or none, so never more than asked.
+    """Thresholds that let about the asked shares out; of equal confidences all leave or none, so never more
+    than asked.
 
     Args:
         confidence: ``(N, K)``, -inf where a sample does not come by.
@@ -52,14 +57,14 @@ def geometric_thresholds(confidence: Tensor, fractions: Sequence[float] | Tensor
     if confidence.isnan().any():
         raise ValueError('a confidence is not a number (nan); the network has diverged')
     confidence = confidence.double()
-    wanted = (fractions.cumsum(0) * N).round().long().tolist()               # samples gone after each exit
+    wanted = (fractions.cumsum(0) * N).round().long().tolist()  # samples gone after each exit
     inside = confidence.new_ones(N, dtype=torch.bool)
     thresholds = confidence.new_full((K - 1,), torch.inf)
     gone = 0
     for k in range(K - 1):
         scores = confidence[inside & (confidence[:, k] > -torch.inf), k].sort(descending=True).values
         out = min(wanted[k] - gone, len(scores))
-        while 0 < out < len(scores) and scores[out - 1] == scores[out]:       # do not split equal ones
+        while 0 < out < len(scores) and scores[out - 1] == scores[out]:  # do not split equal ones
             out = int((scores > scores[out]).sum())
         if out > 0:
             thresholds[k] = _between(scores[out - 1], scores[out]) if out < len(scores) else 0.0
@@ -82,6 +87,7 @@ class Frontier(NamedTuple):
         cost: ``(P,)`` mean cost of a sample, rising.
         accuracy: ``(P,)`` in [0, 1], rising.
     """
+
     thresholds: Tensor
     cost: Tensor
     accuracy: Tensor
@@ -105,18 +111,21 @@ class Frontier(NamedTuple):
         """
         enough = (self.accuracy >= accuracy - 1e-12).nonzero()
         if not len(enough):
-            raise ValueError(f'no setting reaches an accuracy of {accuracy:.4f}; the best has {self.accuracy[-1]:.4f}')
+            raise ValueError(
+                f'no setting reaches an accuracy of {accuracy:.4f}; the best has {self.accuracy[-1]:.4f}'
+            )
         return int(enough[0])
 
 
 def direct_search(table: ExitTable, levels: int = 48, sweeps: int = 4) -> Frontier:
     """Thresholds of high accuracy for every budget, on small tables nearly always the highest there is.
 
-    Three families compete, and the best of each cost stays: the geometric one; for a range of prices, the thresholds that maximise
-    accuracy minus price times cost; and for a range of budgets, the thresholds of highest accuracy within it, climbing from the best found
-    before. The latter two go exit by exit, each time trying every threshold between two samples with the others held, all prices (budgets)
-    at a time. The budgets tried depend on the table alone, so a larger budget never gets less accuracy, and the geometric family is never
-    above the result.
+    Three families compete, and the best of each cost stays: the geometric one; for a range of prices, the
+    thresholds that maximise accuracy minus price times cost; and for a range of budgets, the thresholds of
+    highest accuracy within it, climbing from the best found before. The latter two go exit by exit, each time
+    trying every threshold between two samples with the others held, all prices (budgets) at a time. The
+    budgets tried depend on the table alone, so a larger budget never gets less accuracy, and the geometric
+    family is never above the result.
 
     Args:
         table: held-out samples.
@@ -140,14 +149,17 @@ def direct_search(table: ExitTable, levels: int = 48, sweeps: int = 4) -> Fronti
         candidates += list(climber.at_prices(prices, sweeps))
         budgets = torch.linspace(low, high, levels, dtype=torch.float64, device=device)
         found = _frontier_of(table, candidates)
-        start = torch.stack([found.thresholds[found.within(max(budget, found.cost[0].item()))] for budget in budgets.tolist()])
+        start = torch.stack(
+            [found.thresholds[found.within(max(budget, found.cost[0].item()))] for budget in budgets.tolist()]
+        )
         candidates += list(climber.within_budgets(budgets, start, max(1, sweeps // 2)))
     return _frontier_of(table, candidates)
 
 
 def _frontier_of(table: ExitTable, candidates: Sequence[Tensor]) -> Frontier:
     thresholds = torch.stack(list(candidates))
-    thresholds = thresholds.unique(dim=0) if thresholds.shape[1] else thresholds[:1]      # unique() refuses an empty row
+    # unique() refuses an empty row
+    thresholds = thresholds.unique(dim=0) if thresholds.shape[1] else thresholds[:1]
     outcomes = [replay(table, one) for one in thresholds]
     cost = torch.tensor([outcome.cost for outcome in outcomes], dtype=torch.float64)
     accuracy = torch.tensor([outcome.accuracy for outcome in outcomes], dtype=torch.float64)
@@ -167,18 +179,21 @@ class _Climber:
         self.correct, self.costs = table.correct.float(), table.costs
         self.confidence = table.confidence
         ordered = table.confidence.sort(dim=0, descending=True, stable=True)
-        self.order = ordered.indices.T.contiguous()                                        # (K, N)
-        scores = ordered.values.T                                                          # (K, N)
+        self.order = ordered.indices.T.contiguous()  # (K, N)
+        scores = ordered.values.T  # (K, N)
         after = torch.cat([scores[:, 1:], scores.new_full((len(scores), 1), -torch.inf)], dim=1)
-        self.may_end = (scores > after) & (scores > -torch.inf)                            # between equal ones no threshold fits
+        self.may_end = (scores > after) & (scores > -torch.inf)  # between equal ones no threshold fits
         # the threshold that lets the first m + 1 out; below the last sample that comes by, everyone
-        self.threshold = torch.where(after == -torch.inf, torch.zeros_like(after), _between(scores, after.clamp_min(0)))
+        self.threshold = torch.where(
+            after == -torch.inf, torch.zeros_like(after), _between(scores, after.clamp_min(0))
+        )
 
     def _sure(self, thresholds: Tensor, k: int) -> Tensor:
         return self.confidence[:, k] >= thresholds[:, k, None]
 
     def _reach(self, thresholds: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Which samples come as far as each exit, and the summed cost ``(L,)`` of those that left before it."""
+        """Which samples come as far as each exit, and the summed cost ``(L,)`` of those that left before
+        it."""
         inside = torch.ones(len(thresholds), len(self.confidence), dtype=torch.bool, device=thresholds.device)
         reached, gone = [inside], [thresholds.new_zeros(len(thresholds))]
         for k in range(thresholds.shape[1] - 1):
@@ -202,7 +217,9 @@ class _Climber:
             later = self.correct[:, -1] - prices[:, None] * self.costs[:, -1]
             for k in reversed(range(K - 1)):
                 here = self.correct[:, k] - prices[:, None] * self.costs[:, k]
-                total = self._in_order((here - later) * reached[k], k).masked_fill_(~self.may_end[k], -torch.inf)
+                total = self._in_order((here - later) * reached[k], k).masked_fill_(
+                    ~self.may_end[k], -torch.inf
+                )
                 best, place = total.max(1)
                 thresholds[:, k] = torch.where(best > 1e-12, self.threshold[k][place], torch.inf)
                 later = torch.where(self._sure(thresholds, k), here, later)
@@ -211,7 +228,8 @@ class _Climber:
         return thresholds
 
     def within_budgets(self, budgets: Tensor, start: Tensor, sweeps: int) -> Tensor:
-        """Thresholds ``(L, K-1)`` of highest accuracy within each budget, from ``start``, which should be within them."""
+        """Thresholds ``(L, K-1)`` of highest accuracy within each budget, from ``start``, which should be
+        within them."""
         N, K = self.confidence.shape
         thresholds, room = start.clone(), budgets * N * (1 + 1e-12)
         # of equally many right answers the cheapest
@@ -219,15 +237,20 @@ class _Climber:
         for _ in range(sweeps):
             before = thresholds.clone()
             reached, gone = self._reach(thresholds)
-            right_later, cost_later = self.correct[:, -1].expand(len(start), N), self.costs[:, -1].expand(len(start), N)
+            right_later, cost_later = (
+                self.correct[:, -1].expand(len(start), N),
+                self.costs[:, -1].expand(len(start), N),
+            )
             for k in reversed(range(K - 1)):
                 right = self._in_order((self.correct[:, k] - right_later) * reached[k], k)
                 cost = self._in_order((self.costs[:, k] - cost_later) * reached[k], k)
-                waiting = gone[k] + (cost_later * reached[k]).sum(1)                       # (L,) cost if nobody left here
+                waiting = gone[k] + (cost_later * reached[k]).sum(1)  # (L,) cost if nobody left here
                 fits = (waiting[:, None] + cost <= room[:, None]) & self.may_end[k]
                 best, place = (right + cheaper).masked_fill_(~fits, -torch.inf).max(1)
                 moved = torch.where((waiting <= room) & (best < 0), torch.inf, self.threshold[k][place])
-                thresholds[:, k] = torch.where((waiting > room) & (best == -torch.inf), thresholds[:, k], moved)
+                thresholds[:, k] = torch.where(
+                    (waiting > room) & (best == -torch.inf), thresholds[:, k], moved
+                )
                 sure = self._sure(thresholds, k)
                 right_later = torch.where(sure, self.correct[:, k], right_later)
                 cost_later = torch.where(sure, self.costs[:, k], cost_later)

@@ -1,7 +1,9 @@
 """Recognizers of the AdaFocus family: a glance at few frames, one window per clip, a focus on more frames.
 
-AdaFocus V2 on TSM (Wang et al., CVPR 2022) and Uni-AdaFocus on TSM (Wang et al., TPAMI 2024), as policies and encoders of this package.
+AdaFocus V2 on TSM (Wang et al., CVPR 2022) and Uni-AdaFocus on TSM (Wang et al., TPAMI 2024), as policies and
+encoders of this package.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -25,56 +27,93 @@ Frames = Tensor | Mapping[str, Tensor]
 
 @MODELS.register_module()
 class AdaFocusRecognizer(Recognizer):
-    """Glance at ``glance_frames`` frames, choose one window for the clip, focus on ``focus_frames`` frames there; logits are added.
+    """Glance at ``glance_frames`` frames, choose one window for the clip, focus on ``focus_frames`` frames
+    there; logits are added.
 
-    Where a method takes frames, it takes ``dict(glance=(B, Tg, 3, H, W), focus=(B, T, 3, H, W))``, the focus frames being the candidates,
-    or one tensor ``(B, T, 3, H, W)`` of candidates, of which ``glance_frames`` evenly spaced ones are glanced at. Steps are 0, the glance,
-    and 1, the focus, so the step-level exits of this package apply.
+    Where a method takes frames, it takes ``dict(glance=(B, Tg, 3, H, W), focus=(B, T, 3, H, W))``, the focus
+    frames being the candidates, or one tensor ``(B, T, 3, H, W)`` of candidates, of which ``glance_frames``
+    evenly spaced ones are glanced at. Steps are 0, the glance, and 1, the focus, so the step-level exits of
+    this package apply.
 
     Args:
         glance, focus: configs of the two encoders; both see time, with the bidirectional shift.
-        policy: config of a :class:`~gfvideo.models.policies.StackedMapPolicy` or :class:`~gfvideo.models.policies.DeformablePolicy`.
+        policy: config of a :class:`~gfvideo.models.policies.StackedMapPolicy` or
+            :class:`~gfvideo.models.policies.DeformablePolicy`.
         num_classes: C.
         patch_size: P, one number or (height, width) in pixels.
         glance_size: one number or (height, width) in pixels.
         glance_frames: Tg.
-        frame_policy: config of a :class:`~gfvideo.models.policies.FramePolicy`, which picks the focus frames among the candidates; None
-            focuses on all of them.
-        focus_frames: how many are picked; None for a third of the candidates. Without a frame policy it has no meaning and must be None.
+        frame_policy: config of a :class:`~gfvideo.models.policies.FramePolicy`, which picks the focus frames
+            among the candidates; None focuses on all of them.
+        focus_frames: how many are picked; None for a third of the candidates. Without a frame policy it has
+            no meaning and must be None.
         dropout: rate before the linear layers.
 
-    Training (``mode='loss'``) follows AdaFocus V2: every clip is read at the policy's window and at a random one; the encoders learn
-    through heads of their own, the answer through linear layers on detached vectors. A :class:`StackedMapPolicy` learns through the
-    sampling of the patch; a :class:`DeformablePolicy` through its window on the glance map, a :class:`FramePolicy` through the glance
-    logits that its weights would pick, as in Uni-AdaFocus, with all terms weighted alike and without its regulariser of the window's size.
+    Training (``mode='loss'``) follows AdaFocus V2: every clip is read at the policy's window and at a random
+    one; the encoders learn through heads of their own, the answer through linear layers on detached vectors.
+    A :class:`StackedMapPolicy` learns through the sampling of the patch; a :class:`DeformablePolicy` through
+    its window on the glance map, a :class:`FramePolicy` through the glance logits that its weights would
+    pick, as in Uni-AdaFocus, with all terms weighted alike and without its regulariser of the window's size.
 
     Raises:
         ValueError: on frames of other numbers or sizes than the policy was built for.
     """
+
     steps = 1
 
-    def __init__(self, glance: dict, focus: dict, policy: dict, num_classes: int, patch_size: int | tuple[int, int],
-                 glance_size: int | tuple[int, int] = 224, glance_frames: int = 8, frame_policy: dict | None = None,
-                 focus_frames: int | None = None, dropout: float = 0.5, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        glance: dict,
+        focus: dict,
+        policy: dict,
+        num_classes: int,
+        patch_size: int | tuple[int, int],
+        glance_size: int | tuple[int, int] = 224,
+        glance_frames: int = 8,
+        frame_policy: dict | None = None,
+        focus_frames: int | None = None,
+        dropout: float = 0.5,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(num_classes, data_preprocessor, init_cfg)
         if focus_frames is not None and frame_policy is None:
-            raise ValueError(f'focus_frames={focus_frames} needs a frame_policy to pick them; without one, give as many frames')
+            raise ValueError(
+                f'focus_frames={focus_frames} needs a frame_policy to pick them; without one, give as many'
+                ' frames'
+            )
         self.glance_frames, self.focus_frames = glance_frames, focus_frames
-        self.glance_size, self.patch_size = as_size(glance_size, 'glance_size'), as_size(patch_size, 'patch_size')
+        self.glance_size, self.patch_size = (
+            as_size(glance_size, 'glance_size'),
+            as_size(patch_size, 'patch_size'),
+        )
         self.glance_encoder, self.focus_encoder = MODELS.build(glance), MODELS.build(focus)
-        self.policy = MODELS.build(dict(glance_channels=self.glance_encoder.map_channels, glance_frames=glance_frames,
-                                        glance_map=self.glance_encoder.map_size(self.glance_size)) | dict(policy))
+        self.policy = MODELS.build(
+            dict(
+                glance_channels=self.glance_encoder.map_channels,
+                glance_frames=glance_frames,
+                glance_map=self.glance_encoder.map_size(self.glance_size),
+            )
+            | dict(policy)
+        )
         self.frame_policy = None
         if frame_policy is not None:
-            self.frame_policy = MODELS.build(dict(glance_channels=self.glance_encoder.channels) | dict(frame_policy))
+            self.frame_policy = MODELS.build(
+                dict(glance_channels=self.glance_encoder.channels) | dict(frame_policy)
+            )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.ModuleDict(dict(glance=nn.Linear(self.glance_encoder.channels, num_classes),
-                                             focus=nn.Linear(self.focus_encoder.channels, num_classes)))
+        self.classifier = nn.ModuleDict(
+            dict(
+                glance=nn.Linear(self.glance_encoder.channels, num_classes),
+                focus=nn.Linear(self.focus_encoder.channels, num_classes),
+            )
+        )
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
         self.focus_head = nn.Linear(self.focus_encoder.channels, num_classes)
         self.deformable = hasattr(self.policy, 'side_range')
-        self.window_head = nn.Linear(self.glance_encoder.map_channels, num_classes) if self.deformable else None
+        self.window_head = (
+            nn.Linear(self.glance_encoder.map_channels, num_classes) if self.deformable else None
+        )
 
     # ---- frames
 
@@ -83,15 +122,21 @@ class AdaFocusRecognizer(Recognizer):
         if isinstance(frames, Tensor):
             T = frames.shape[1]
             if T < self.glance_frames:
-                raise ValueError(f'{T} frames are fewer than the {self.glance_frames} that the glance needs; give at least as many')
+                raise ValueError(
+                    f'{T} frames are fewer than the {self.glance_frames} that the glance needs; give at least'
+                    ' as many'
+                )
             moments = (torch.arange(self.glance_frames, device=frames.device) + 0.5) / self.glance_frames
             return frames[:, (moments * T).long()], frames
         if set(frames) != {'glance', 'focus'}:
-            raise ValueError(f'frames come as a tensor or as dict(glance=..., focus=...), not with {sorted(frames)}')
+            raise ValueError(
+                f'frames come as a tensor or as dict(glance=..., focus=...), not with {sorted(frames)}'
+            )
         return frames['glance'], frames['focus']
 
     def _pick(self, candidates: Tensor, vectors: Tensor) -> Tensor | None:
-        """Indices ``(B, K)`` of the focus frames, None for all the candidates; in training at random quantiles of equal parts."""
+        """Indices ``(B, K)`` of the focus frames, None for all the candidates; in training at random
+        quantiles of equal parts."""
         if self.frame_policy is None:
             return None
         T = candidates.shape[1]
@@ -106,7 +151,8 @@ class AdaFocusRecognizer(Recognizer):
     def _take(candidates: Tensor, indices: Tensor | None) -> Tensor:
         if indices is None:
             return candidates
-        return candidates[torch.arange(candidates.shape[0], device=candidates.device)[:, None], indices]               # (B, K, 3, H, W)
+        # (B, K, 3, H, W)
+        return candidates[torch.arange(candidates.shape[0], device=candidates.device)[:, None], indices]
 
     # ---- looks
 
@@ -125,22 +171,33 @@ class AdaFocusRecognizer(Recognizer):
         Args:
             frames: those of ``state``.
             state: what the glance left.
-            centres: ``(B, 1, 2)`` to cut patches of ``patch_size`` at; None lets the policy choose place and size.
+            centres: ``(B, 1, 2)`` to cut patches of ``patch_size`` at; None lets the policy choose place and
+                size.
 
         Returns:
-            A state with logits ``(B, K, C)``, of which the mean over frames is the sum of both encoders' clip logits; ``memory`` holds the
-            indices ``(B, K)`` of the focus frames, None if all candidates are; ``centres`` and ``window_sizes`` ``(B, T, 2)`` are the
-            clip's one window.
+            A state with logits ``(B, K, C)``, of which the mean over frames is the sum of both encoders' clip
+            logits; ``memory`` holds the indices ``(B, K)`` of the focus frames, None if all candidates are;
+            ``centres`` and ``window_sizes`` ``(B, T, 2)`` are the clip's one window.
         """
         candidates = self._frames(frames)[1]
         indices = self._pick(candidates, state.vector)
         choice = self.choose(frames, state) if centres is None else Choice(centres)
         patches = self._cut(self._take(candidates, indices), choice)
         features = self.focus_encoder(patches)
-        logits = self.classifier['focus'](self.dropout(features.vector.detach())) + state.evidence                 # (B, K, C)
+        # (B, K, C)
+        logits = self.classifier['focus'](self.dropout(features.vector.detach())) + state.evidence
         B, T = candidates.shape[:2]
         sizes = None if choice.window_sizes is None else choice.window_sizes[:, :1].expand(B, T, 2)
-        return LookState(1, logits, features.vector, features.map, None, indices, choice.centres[:, :1].expand(B, T, 2), window_sizes=sizes)
+        return LookState(
+            1,
+            logits,
+            features.vector,
+            features.map,
+            None,
+            indices,
+            choice.centres[:, :1].expand(B, T, 2),
+            window_sizes=sizes,
+        )
 
     def choose(self, frames: Frames, state: LookState) -> Choice:
         """The window of the clip, from the glance map without gradient to the encoder."""
@@ -156,18 +213,24 @@ class AdaFocusRecognizer(Recognizer):
 
     @staticmethod
     def _where_focused(values: Tensor | None, indices: Tensor | None) -> Tensor | None:
-        """A window's numbers ``(B, T, 2)`` as ``(B, 1, T, 2)``, nan at the frames that were not focused on."""
+        """A window's numbers ``(B, T, 2)`` as ``(B, 1, T, 2)``, nan at the frames that were not focused
+        on."""
         if values is None or indices is None:
             return None if values is None else values[:, None]
-        chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device).scatter(1, indices, True)
+        chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device).scatter(
+            1, indices, True
+        )
         return values.masked_fill(~chosen[..., None], torch.nan)[:, None]
 
     # ---- prediction and losses
 
     def predict_steps(self, frames: Frames) -> Prediction:
         glance, focus = self.looks(frames)
-        step_logits = torch.stack([glance.logits.mean(1), focus.logits.mean(1)], dim=1)                            # (B, 2, C)
-        return Prediction(step_logits, *(self._where_focused(values, focus.memory) for values in (focus.centres, focus.window_sizes)))
+        step_logits = torch.stack([glance.logits.mean(1), focus.logits.mean(1)], dim=1)  # (B, 2, C)
+        return Prediction(
+            step_logits,
+            *(self._where_focused(values, focus.memory) for values in (focus.centres, focus.window_sizes)),
+        )
 
     def forward(self, inputs: Frames, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
         """See :meth:`Recognizer.forward`; takes ``dict(glance=..., focus=...)`` too."""
@@ -176,8 +239,13 @@ class AdaFocusRecognizer(Recognizer):
         if mode == 'tensor':
             return self.predict_steps(inputs).step_logits[:, -1]
         if mode == 'loss':
-            return self.losses(inputs, labels_of(data_samples, self.num_classes, self._frames(inputs)[1].device))
-        raise ValueError(f"mode={mode!r} takes one tensor of frames; glance and focus frames apart are for 'tensor' and 'loss'")
+            return self.losses(
+                inputs, labels_of(data_samples, self.num_classes, self._frames(inputs)[1].device)
+            )
+        raise ValueError(
+            f"mode={mode!r} takes one tensor of frames; glance and focus frames apart are for 'tensor' and"
+            " 'loss'"
+        )
 
     def losses(self, frames: Frames, labels: Tensor) -> dict[str, Tensor]:
         """Cross-entropies of the answer and of the own heads, means of the policy's and a random window."""
@@ -186,49 +254,63 @@ class AdaFocusRecognizer(Recognizer):
         B, device = len(candidates), candidates.device
         chosen = self.choose(frames, glance)
         random = Choice(torch.rand(B, 1, 2, device=device))
-        if self.deformable:                               # its own way to learn; the patch is cut without gradient
-            chosen = chosen._replace(centres=chosen.centres.detach(), window_sizes=chosen.window_sizes.detach())
+        if self.deformable:  # its own way to learn; the patch is cut without gradient
+            chosen = chosen._replace(
+                centres=chosen.centres.detach(), window_sizes=chosen.window_sizes.detach()
+            )
         indices = self._pick(candidates, glance.vector)
-        total: dict[str, Tensor] = dict(loss_glance_head=F.cross_entropy(self.glance_head(self.dropout(glance.vector)).mean(1), labels))
+        total: dict[str, Tensor] = dict(
+            loss_glance_head=F.cross_entropy(self.glance_head(self.dropout(glance.vector)).mean(1), labels)
+        )
         for name, choice in (('policy', chosen), ('random', random)):
             vector = self.focus_encoder(self._cut(self._take(candidates, indices), choice)).vector
             answer = self.classifier['focus'](self.dropout(vector.detach())).mean(1) + glance.evidence[:, 0]
             total[f'loss_{name}_window'] = F.cross_entropy(answer, labels) / 2
-            total[f'loss_{name}_head'] = F.cross_entropy(self.focus_head(self.dropout(vector)).mean(1), labels) / 2
+            total[f'loss_{name}_head'] = (
+                F.cross_entropy(self.focus_head(self.dropout(vector)).mean(1), labels) / 2
+            )
             if name == 'policy':
                 total['acc_step1'] = top1(answer, labels)
         if self.deformable:
-            total['loss_window_policy'] = F.cross_entropy(self._window_logits(glance.feature_map.detach(), frames, glance), labels)
+            total['loss_window_policy'] = F.cross_entropy(
+                self._window_logits(glance.feature_map.detach(), frames, glance), labels
+            )
         if self.frame_policy is not None:
             weights = self.frame_policy(glance.vector.detach())
             logits = self.glance_head(glance.vector).detach()
-            total['loss_frame_policy'] = F.cross_entropy(expected_draws(logits, weights, max(1, self.glance_frames // 3)), labels)
+            total['loss_frame_policy'] = F.cross_entropy(
+                expected_draws(logits, weights, max(1, self.glance_frames // 3)), labels
+            )
         total['acc_step0'] = top1(glance.logits.mean(1), labels)
         return total
 
     def _window_logits(self, feature_map: Tensor, frames: Frames, glance: LookState) -> Tensor:
         """Logits ``(B, C)`` of the mean of the glance map ``(B, Tg, D, h, w)`` inside the policy's window."""
         choice, (height, width) = self.choose(frames, glance), self.geometry(frames).frame_size
-        cells = feature_map.new_tensor([feature_map.shape[-2] / height, feature_map.shape[-1] / width])            # map cells a pixel
+        # map cells a pixel
+        cells = feature_map.new_tensor([feature_map.shape[-2] / height, feature_map.shape[-1] / width])
         patch = tuple(max(1, side // self.glance_encoder.map_stride) for side in self.patch_size)
-        inside = crop_windows(feature_map, choice.centres, choice.window_sizes * cells, patch)                     # (B, Tg, D, p, p)
+        # (B, Tg, D, p, p)
+        inside = crop_windows(feature_map, choice.centres, choice.window_sizes * cells, patch)
         return self.window_head(inside.mean((1, 3, 4)))
 
 
 def expected_draws(logits: Tensor, weights: Tensor, draws: int, samples: int = 128) -> Tensor:
-    """Mean logits of frames drawn by their weights without putting back, differentiable in the weights (Uni-AdaFocus).
+    """Mean logits of frames drawn by their weights without putting back, differentiable in the weights
+    (Uni-AdaFocus).
 
     Args:
         logits: ``(B, T, C)``.
         weights: ``(B, T)``, positive, adding up to 1.
-        draws: frames drawn one after the other; which were drawn before is sampled, which comes next is the expectation.
+        draws: frames drawn one after the other; which were drawn before is sampled, which comes next is the
+            expectation.
         samples: random orders to average over.
 
     Returns:
         ``(B, C)``.
     """
     B, T, _ = logits.shape
-    rows = weights.repeat_interleave(samples, 0)                                                                   # (B*samples, T)
+    rows = weights.repeat_interleave(samples, 0)  # (B*samples, T)
     picked = torch.multinomial(rows.detach(), draws - 1) if draws > 1 else None
     total = logits.new_zeros(B, logits.shape[2])
     for draw in range(draws):

@@ -1,4 +1,5 @@
 """What every clip recognizer shares: mmengine's forward modes, labels, views."""
+
 from __future__ import annotations
 
 from abc import abstractmethod
@@ -14,17 +15,28 @@ from ..registry import MODELS
 from ..structures import ClipSample, LookState
 from .stream import Exits, Stream, StreamState
 
-__all__ = ['Prediction', 'Recognizer', 'Supervision', 'as_size', 'known_supervision', 'labels_of', 'running_mean', 'supervised_loss',
-           'top1']
+__all__ = [
+    'Prediction',
+    'Recognizer',
+    'Supervision',
+    'as_size',
+    'known_supervision',
+    'labels_of',
+    'running_mean',
+    'supervised_loss',
+    'top1',
+]
 
 Supervision = Literal['clip', 'frames']
 
 
 class Prediction(NamedTuple):
-    """Clip logits after every step ``(B, S+1, C)``, and the centres ``(B, S, T, 2)`` of the focus steps, None without any.
+    """Clip logits after every step ``(B, S+1, C)``, and the centres ``(B, S, T, 2)`` of the focus steps, None
+    without any.
 
     ``window_sizes`` ``(B, S, T, 2)`` in pixels, where the policy chooses those too.
     """
+
     step_logits: Tensor
     centres: Tensor | None
     window_sizes: Tensor | None = None
@@ -45,13 +57,18 @@ def labels_of(data_samples: Sequence[ClipSample] | None, num_classes: int, devic
         ValueError: if a sample has no label, or one outside 0..C-1.
     """
     if not data_samples or any('gt_label' not in sample for sample in data_samples):
-        raise ValueError('training needs a gt_label in every data sample; use PackClip at the end of the training pipeline')
+        raise ValueError(
+            'training needs a gt_label in every data sample; use PackClip at the end of the training pipeline'
+        )
     labels = torch.stack([torch.as_tensor(sample.gt_label).reshape(()) for sample in data_samples]).long()
     wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
     if len(wrong):
         sample = data_samples[int(wrong[0])]
-        raise ValueError(f"clip {sample.get('video_id')!r} has label {int(labels[wrong[0]])}, but the model has {num_classes} classes "
-                         '(0 is the first); set num_classes to the number of classes of the dataset')
+        raise ValueError(
+            f'clip {sample.get("video_id")!r} has label {int(labels[wrong[0]])}, but the model has'
+            f' {num_classes} classes (0 is the first); set num_classes to the number of classes of the'
+            ' dataset'
+        )
     return labels.to(device)
 
 
@@ -61,12 +78,16 @@ def top1(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def running_mean(logits: Tensor) -> Tensor:
-    """What a stream has predicted after each frame: the mean of the logits ``(B, T, C)`` of the frames so far, ``(B, T, C)``."""
-    return logits.cumsum(1) / torch.arange(1, logits.shape[1] + 1, device=logits.device, dtype=logits.dtype).view(1, -1, 1)
+    """What a stream has predicted after each frame: the mean of the logits ``(B, T, C)`` of the frames so
+    far, ``(B, T, C)``."""
+    return logits.cumsum(1) / torch.arange(
+        1, logits.shape[1] + 1, device=logits.device, dtype=logits.dtype
+    ).view(1, -1, 1)
 
 
 def supervised_loss(logits: Tensor, labels: Tensor, supervision: Supervision) -> Tensor:
-    """Cross-entropy of frame logits ``(B, T, C)``: of their mean ('clip'), or the mean of those after every frame ('frames')."""
+    """Cross-entropy of frame logits ``(B, T, C)``: of their mean ('clip'), or the mean of those after every
+    frame ('frames')."""
     logits = logits.float()
     if supervision == 'clip':
         return F.cross_entropy(logits.mean(1), labels)
@@ -80,19 +101,26 @@ def known_supervision(supervision: str) -> str:
         ValueError: if it is not.
     """
     if supervision not in ('clip', 'frames'):
-        raise ValueError(f"supervision={supervision!r} is unknown; choose 'clip' (after the last frame) or 'frames' (after every frame)")
+        raise ValueError(
+            f"supervision={supervision!r} is unknown; choose 'clip' (after the last frame) or 'frames' (after"
+            ' every frame)'
+        )
     return supervision
 
 
 class Recognizer(BaseModel):
-    """Base of the clip recognizers; a subclass gives ``steps`` (S), ``glance``, ``focus`` if S is not 0, and ``losses``."""
+    """Base of the clip recognizers; a subclass gives ``steps`` (S), ``glance``, ``focus`` if S is not 0, and
+    ``losses``."""
+
     steps: int
 
     def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
         if num_classes is None:
-            raise ValueError('num_classes=None stands for the classes of the prepared dataset of the config, and there is none at its '
-                             'root; prepare it, or give the number')
+            raise ValueError(
+                'num_classes=None stands for the classes of the prepared dataset of the config, and there is'
+                ' none at its root; prepare it, or give the number'
+            )
         if num_classes < 1:
             raise ValueError(f'num_classes={num_classes} must be at least 1')
         self.num_classes = num_classes
@@ -119,22 +147,31 @@ class Recognizer(BaseModel):
     def predict_steps(self, frames: Tensor) -> Prediction:
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``."""
         states = self.looks(frames)
-        step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)                      # (B, S+1, C)
-        return Prediction(step_logits, torch.stack([state.centres for state in states[1:]], dim=1) if self.steps else None)
+        step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)  # (B, S+1, C)
+        return Prediction(
+            step_logits, torch.stack([state.centres for state in states[1:]], dim=1) if self.steps else None
+        )
 
     @abstractmethod
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses (keys that start with ``loss``) and values to log, of frames ``(B, T, 3, H, W)`` and labels ``(B,)``."""
+        """Losses (keys that start with ``loss``) and values to log, of frames ``(B, T, 3, H, W)`` and labels
+        ``(B,)``."""
 
     def predict_views(self, frames: Tensor) -> Prediction:
-        """Views ``(B, V, T, 3, H, W)``: log of the mean softmax over the views ``(B, S+1, C)``, centres ``(B, V, S, T, 2)``."""
+        """Views ``(B, V, T, 3, H, W)``: log of the mean softmax over the views ``(B, S+1, C)``, centres
+        ``(B, V, S, T, 2)``."""
         B, V = frames.shape[:2]
-        step_logits, centres, _ = self.predict_steps(frames.flatten(0, 1))                                # (B*V, S+1, C)
-        probabilities = step_logits.float().softmax(-1).unflatten(0, (B, V)).mean(1)                      # (B, S+1, C)
-        return Prediction(probabilities.clamp_min(1e-12).log(), None if centres is None else centres.unflatten(0, (B, V)))
+        step_logits, centres, _ = self.predict_steps(frames.flatten(0, 1))  # (B*V, S+1, C)
+        probabilities = step_logits.float().softmax(-1).unflatten(0, (B, V)).mean(1)  # (B, S+1, C)
+        return Prediction(
+            probabilities.clamp_min(1e-12).log(), None if centres is None else centres.unflatten(0, (B, V))
+        )
 
-    def stream(self, exits: Exits | None = None, window: int | None = None, state: StreamState | None = None) -> Stream:
-        """A new video to be read frame by frame, see :class:`~gfvideo.models.stream.Stream`; for causal recognizers in eval mode."""
+    def stream(
+        self, exits: Exits | None = None, window: int | None = None, state: StreamState | None = None
+    ) -> Stream:
+        """A new video to be read frame by frame, see :class:`~gfvideo.models.stream.Stream`; for causal
+        recognizers in eval mode."""
         return Stream(self, exits, window, state)
 
     def forward(self, inputs: Tensor, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
@@ -143,14 +180,20 @@ class Recognizer(BaseModel):
         Args:
             inputs: normalised frames ``(B, T, 3, H, W)``, or views ``(B, V, T, 3, H, W)`` except for 'loss'.
             data_samples: one a clip; needed by 'loss'.
-            mode: 'tensor' gives clip logits ``(B, C)``, 'loss' a dict of losses, 'predict' the samples with predictions.
+            mode: 'tensor' gives clip logits ``(B, C)``, 'loss' a dict of losses, 'predict' the samples with
+                predictions.
         """
         if mode == 'loss':
             return self.losses(inputs, labels_of(data_samples, self.num_classes, inputs.device))
         if mode not in ('tensor', 'predict'):
-            raise ValueError(f"mode={mode!r} is unknown to {type(self).__name__}; choose 'tensor', 'loss' or 'predict'")
+            raise ValueError(
+                f"mode={mode!r} is unknown to {type(self).__name__}; choose 'tensor', 'loss' or 'predict'"
+            )
         if inputs.dim() not in (5, 6):
-            raise ValueError(f'inputs have shape {tuple(inputs.shape)}; give frames (B, T, 3, H, W) or views (B, V, T, 3, H, W)')
+            raise ValueError(
+                f'inputs have shape {tuple(inputs.shape)}; give frames (B, T, 3, H, W) or views (B, V, T, 3,'
+                ' H, W)'
+            )
         prediction = self.predict_steps(inputs) if inputs.dim() == 5 else self.predict_views(inputs)
         if mode == 'tensor':
             return prediction.step_logits[:, -1]

@@ -2,6 +2,7 @@
 
 Every frame has evidence of its own; frames meet in the temporal shift and in the mean of their logits.
 """
+
 from __future__ import annotations
 
 import torch
@@ -23,12 +24,20 @@ class RecurrentClassifier(nn.Module):
         steps: S; any number of looks works, the argument is there for a common signature.
         hidden: size of the GRU state.
         dropout: rate, applied to the state before the linear layer.
-        glance_fc: answer the glance by a linear layer of its own, on its vector alone, as published for RegNet; its evidence still starts
-            the GRU.
+        glance_fc: answer the glance by a linear layer of its own, on its vector alone, as published for
+            RegNet; its evidence still starts the GRU.
     """
 
-    def __init__(self, glance_channels: int, focus_channels: int, num_classes: int, steps: int, hidden: int = 1024, dropout: float = 0.0,
-                 glance_fc: bool = False):
+    def __init__(
+        self,
+        glance_channels: int,
+        focus_channels: int,
+        num_classes: int,
+        steps: int,
+        hidden: int = 1024,
+        dropout: float = 0.0,
+        glance_fc: bool = False,
+    ):
         super().__init__()
         self.glance_fc = nn.Linear(glance_channels, num_classes) if glance_fc else None
         self.same_width = glance_channels == focus_channels
@@ -40,12 +49,14 @@ class RecurrentClassifier(nn.Module):
         self.fc = nn.Linear(hidden, num_classes)
 
     def forward(self, vector: Tensor, evidence: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
-        """One look's ``(B, T, F)`` and the evidence so far to logits ``(B, T, C)`` and new evidence ``(B, T, hidden)``."""
+        """One look's ``(B, T, F)`` and the evidence so far to logits ``(B, T, C)`` and new evidence
+        ``(B, T, hidden)``."""
         B, T = vector.shape[:2]
         glance_vector = vector
         if not self.same_width:
             vector = (self.project_glance if step == 0 else self.project_focus)(vector)
-        state = self.gru(vector.flatten(0, 1), None if evidence is None else evidence.flatten(0, 1))       # (B*T, hidden)
+        # (B*T, hidden)
+        state = self.gru(vector.flatten(0, 1), None if evidence is None else evidence.flatten(0, 1))
         if step == 0 and self.glance_fc is not None:
             return self.glance_fc(self.dropout(glance_vector)), state.unflatten(0, (B, T))
         return self.fc(self.dropout(state)).unflatten(0, (B, T)), state.unflatten(0, (B, T))
@@ -53,7 +64,8 @@ class RecurrentClassifier(nn.Module):
 
 @MODELS.register_module()
 class ConcatClassifier(nn.Module):
-    """The vectors of all looks side by side, one linear layer per number of looks (GFNet for MobileNetV3 and EfficientNet).
+    """The vectors of all looks side by side, one linear layer per number of looks (GFNet for MobileNetV3 and
+    EfficientNet).
 
     Args:
         glance_channels, focus_channels, num_classes: as in :class:`RecurrentClassifier`.
@@ -61,18 +73,26 @@ class ConcatClassifier(nn.Module):
         dropout: rate, applied to the vectors.
     """
 
-    def __init__(self, glance_channels: int, focus_channels: int, num_classes: int, steps: int, dropout: float = 0.0):
+    def __init__(
+        self, glance_channels: int, focus_channels: int, num_classes: int, steps: int, dropout: float = 0.0
+    ):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.ModuleList([nn.Linear(glance_channels + step * focus_channels, num_classes) for step in range(steps + 1)])
+        self.fc = nn.ModuleList(
+            [nn.Linear(glance_channels + step * focus_channels, num_classes) for step in range(steps + 1)]
+        )
 
     def forward(self, vector: Tensor, evidence: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
-        """One look's ``(B, T, F)`` and the vectors so far to logits ``(B, T, C)`` and the vectors with this one.
+        """One look's ``(B, T, F)`` and the vectors so far to logits ``(B, T, C)`` and the vectors with this
+        one.
 
         Raises:
             ValueError: if there is no linear layer for so many looks.
         """
         if step >= len(self.fc):
-            raise ValueError(f'look {step} was asked of a classifier built for {len(self.fc) - 1} focus steps; build it with steps={step}')
-        vectors = vector if evidence is None else torch.cat([evidence, vector], dim=-1)                    # (B, T, F0 + step*F)
+            raise ValueError(
+                f'look {step} was asked of a classifier built for {len(self.fc) - 1} focus steps; build it'
+                f' with steps={step}'
+            )
+        vectors = vector if evidence is None else torch.cat([evidence, vector], dim=-1)  # (B, T, F0 + step*F)
         return self.fc[step](self.dropout(vectors)), vectors

@@ -1,4 +1,5 @@
 """From frames to features, with time: a backbone, its temporal shift and its streaming cache."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -17,10 +18,12 @@ class Features(NamedTuple):
     """Features of a look at every frame.
 
     Attributes:
-        vector: ``(B, T, F)``, the deepest map averaged over space, or what the backbone makes of it (``to_vector``).
+        vector: ``(B, T, F)``, the deepest map averaged over space, or what the backbone makes of it
+            (``to_vector``).
         map: ``(B, T, D, h, w)``, the map at ``map_stride``.
         cache: what the next frame of a causal stream needs; empty otherwise.
     """
+
     vector: Tensor
     map: Tensor
     cache: Cache
@@ -31,7 +34,8 @@ class Encoder(nn.Module):
     """A backbone that sees time through the temporal shift (TSM, Lin et al., ICCV 2019).
 
     Args:
-        backbone: config of a backbone; its ``init_cfg=dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads image weights.
+        backbone: config of a backbone; its ``init_cfg=dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads
+            image weights.
         shift: 'bidirectional', 'causal', or None for frames that do not see each other (TSN).
         fold_div: 1/fold_div of the channels shift each way.
         map_stride: stride of the map that is handed to the policy; None for the deepest.
@@ -42,8 +46,14 @@ class Encoder(nn.Module):
         map_channels: D of the maps.
     """
 
-    def __init__(self, backbone: dict, shift: Shift | None = 'bidirectional', fold_div: int = 8, map_stride: int | None = None,
-                 frozen_stride: int = 0):
+    def __init__(
+        self,
+        backbone: dict,
+        shift: Shift | None = 'bidirectional',
+        fold_div: int = 8,
+        map_stride: int | None = None,
+        frozen_stride: int = 0,
+    ):
         super().__init__()
         if shift not in ('bidirectional', 'causal', None):
             raise ValueError(f"shift={shift!r} is unknown; choose 'bidirectional', 'causal' or None")
@@ -57,8 +67,12 @@ class Encoder(nn.Module):
         self.last_stride = strides[-1]
         self.map_stride = self.last_stride if map_stride is None else map_stride
         if self.map_stride not in strides:
-            raise ValueError(f'map_stride={map_stride} is none of the strides of {type(self.backbone).__name__}: {strides}')
-        self.channels: int = getattr(self.backbone, 'vector_channels', self.backbone.channels[self.last_stride])
+            raise ValueError(
+                f'map_stride={map_stride} is none of the strides of {type(self.backbone).__name__}: {strides}'
+            )
+        self.channels: int = getattr(
+            self.backbone, 'vector_channels', self.backbone.channels[self.last_stride]
+        )
         self.map_channels: int = self.backbone.channels[self.map_stride]
         self.frozen = self.backbone.layers_up_to(frozen_stride) if frozen_stride else []
         for layer in self.frozen:
@@ -69,7 +83,10 @@ class Encoder(nn.Module):
         if init_cfg is None:
             return None
         if init_cfg.get('type') != 'Pretrained' or 'checkpoint' not in init_cfg:
-            raise ValueError(f"init_cfg={init_cfg!r} is unknown; write init_cfg=dict(type='Pretrained', checkpoint=PATH_OR_URL)")
+            raise ValueError(
+                f"init_cfg={init_cfg!r} is unknown; write init_cfg=dict(type='Pretrained',"
+                ' checkpoint=PATH_OR_URL)'
+            )
         return init_cfg['checkpoint']
 
     def init_weights(self) -> None:
@@ -85,7 +102,8 @@ class Encoder(nn.Module):
         return self
 
     def map_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W): every halving rounds up, or as the backbone says."""
+        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W): every halving rounds up, or as
+        the backbone says."""
         if hasattr(self.backbone, 'map_size'):
             return self.backbone.map_size(size, self.map_stride)
         return tuple(-(-side // self.map_stride) for side in size)
@@ -97,18 +115,22 @@ class Encoder(nn.Module):
             ValueError: on clips of one frame with the bidirectional shift.
         """
         B, T = frames.shape[:2]
-        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)        # (B*T, 3, H, W)
+        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B*T, 3, H, W)
         if self.shift is None:
             maps, cache_out = self.backbone(images), {}
         else:
-            with temporal_context(TemporalContext(T, self.shift, self.fold_div, cache or None, images=B * T)) as context:
+            with temporal_context(
+                TemporalContext(T, self.shift, self.fold_div, cache or None, images=B * T)
+            ) as context:
                 maps = self.backbone(images)
             cache_out = context.cache_out
-        vector = self._vector(maps)                                                        # (B*T, F)
+        vector = self._vector(maps)  # (B*T, F)
         return Features(vector.unflatten(0, (B, T)), maps[self.map_stride].unflatten(0, (B, T)), cache_out)
 
     def _vector(self, maps: dict) -> Tensor:
         if 'vector' in maps:
-            return maps['vector']                                        # it comes from elsewhere than the map, e.g. a class token
+            return maps['vector']  # it comes from elsewhere than the map, e.g. a class token
         deepest = maps[self.last_stride]
-        return self.backbone.to_vector(deepest) if hasattr(self.backbone, 'to_vector') else deepest.mean((2, 3))
+        return (
+            self.backbone.to_vector(deepest) if hasattr(self.backbone, 'to_vector') else deepest.mean((2, 3))
+        )

@@ -1,7 +1,10 @@
-"""Proximal policy optimisation (Schulman et al., 2017, arXiv 1707.06347) as pure functions, and the record they work on.
+"""Proximal policy optimisation (Schulman et al., 2017, arXiv 1707.06347) as pure functions, and the record
+they work on.
 
-The functions' tensors are ``(S, ...)``: S focus steps of any number of independent trajectories (clips, or frames of clips).
+The functions' tensors are ``(S, ...)``: S focus steps of any number of independent trajectories (clips, or
+frames of clips).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -12,7 +15,15 @@ from torch import Tensor
 
 from .policies.base import Geometry
 
-__all__ = ['Reward', 'Rollout', 'clipped_policy_loss', 'explained_variance', 'generalised_advantages', 'normalise', 'step_rewards']
+__all__ = [
+    'Reward',
+    'Rollout',
+    'clipped_policy_loss',
+    'explained_variance',
+    'generalised_advantages',
+    'normalise',
+    'step_rewards',
+]
 
 Reward = Literal['prob', 'log_prob', 'contrast']
 
@@ -22,8 +33,8 @@ def step_rewards(log_probs: Tensor, reward: Reward, random_log_probs: Tensor | N
 
     Args:
         log_probs: ``(S+1, ...)`` log-probability of the true class after steps 0..S.
-        reward: 'prob', p_s - p_{s-1} (GFNet); 'log_prob', log p_s - log p_{s-1}, which is CE_{s-1} - CE_s (AdaptiveNN);
-            'contrast', p_s - p_s of a random patch in its place (AdaFocus).
+        reward: 'prob', p_s - p_{s-1} (GFNet); 'log_prob', log p_s - log p_{s-1}, which is CE_{s-1} - CE_s
+            (AdaptiveNN); 'contrast', p_s - p_s of a random patch in its place (AdaFocus).
         random_log_probs: ``(S, ...)``, log-probability with a random patch at step s, for 'contrast' alone.
 
     Returns:
@@ -43,8 +54,11 @@ def step_rewards(log_probs: Tensor, reward: Reward, random_log_probs: Tensor | N
     raise ValueError(f"reward={reward!r} is unknown; choose 'prob', 'log_prob' or 'contrast'")
 
 
-def generalised_advantages(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation (Schulman et al., 2016, Eq. 16) over trajectories that end after S steps.
+def generalised_advantages(
+    rewards: Tensor, values: Tensor, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """Generalised advantage estimation (Schulman et al., 2016, Eq. 16) over trajectories that end after S
+    steps.
 
     Args:
         rewards, values: ``(S, ...)``; ``values[s]`` is the estimate before choice s.
@@ -64,11 +78,14 @@ def generalised_advantages(rewards: Tensor, values: Tensor, gamma: float, lam: f
 
 
 def normalise(advantages: Tensor) -> Tensor:
-    """Zero mean and unit deviation; only the advantages of the policy loss, never the targets of the value function."""
+    """Zero mean and unit deviation; only the advantages of the policy loss, never the targets of the value
+    function."""
     return (advantages - advantages.mean()) / (advantages.std(unbiased=False) + 1e-6)
 
 
-def clipped_policy_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float) -> tuple[Tensor, dict[str, Tensor]]:
+def clipped_policy_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The clipped surrogate (PPO, Eq. 7), negated, and its diagnostics.
 
     Args:
@@ -78,18 +95,22 @@ def clipped_policy_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Te
         clip: epsilon; the ratio stops to pay outside [1 - clip, 1 + clip].
 
     Returns:
-        Scalar loss, and ``approx_kl`` (k3 estimator, http://joschu.net/blog/kl-approx.html) and ``clip_fraction``.
+        Scalar loss, and ``approx_kl`` (k3 estimator, http://joschu.net/blog/kl-approx.html) and
+        ``clip_fraction``.
     """
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
     with torch.no_grad():
-        diagnostics = dict(approx_kl=(ratio - 1 - log_ratio).mean(), clip_fraction=((ratio - 1).abs() > clip).float().mean())
+        diagnostics = dict(
+            approx_kl=(ratio - 1 - log_ratio).mean(), clip_fraction=((ratio - 1).abs() > clip).float().mean()
+        )
     return -surrogate.mean(), diagnostics
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
-    """1 - Var(returns - values) / Var(returns): 1 for a perfect value function, 0 for one that knows the mean alone."""
+    """1 - Var(returns - values) / Var(returns): 1 for a perfect value function, 0 for one that knows the mean
+    alone."""
     return 1 - (returns - values).var(unbiased=False) / returns.var(unbiased=False).clamp_min(1e-8)
 
 
@@ -108,6 +129,7 @@ class Rollout:
         returns: ``(B, S, A)``.
         geometry: frame and patch size.
     """
+
     feature_maps: tuple[Tensor, ...]
     centres: Tensor
     actions: Tensor
@@ -123,5 +145,11 @@ class Rollout:
 
     def select(self, rows: Tensor) -> Rollout:
         """Keep the clips at ``rows``, long ``(N,)``."""
-        kept = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in ('feature_maps', 'geometry')}
-        return Rollout(tuple(feature_map[rows] for feature_map in self.feature_maps), geometry=self.geometry, **kept)
+        kept = {
+            f.name: getattr(self, f.name)[rows]
+            for f in fields(self)
+            if f.name not in ('feature_maps', 'geometry')
+        }
+        return Rollout(
+            tuple(feature_map[rows] for feature_map in self.feature_maps), geometry=self.geometry, **kept
+        )

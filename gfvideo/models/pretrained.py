@@ -1,4 +1,5 @@
 """Read pretrained weights safely, and place every one of them or say which could not be placed."""
+
 from __future__ import annotations
 
 import re
@@ -12,13 +13,16 @@ from ..weights import DamagedFile, UnsafeFile, read_weights_file
 __all__ = ['load_pretrained', 'read_state_dict']
 
 _CLASSIFIER_NAMES = ('fc', 'classifier', 'head', 'new_fc')
-_ENCODERS = ('encoder', 'glance_encoder', 'focus_encoder')              # of the recognizers of this package
-_CONVERT = ('tools/convert_checkpoint.py INPUT OUTPUT makes a checkpoint of this package of the files of other code bases, and '
-            'init_cfg takes that')
+_ENCODERS = ('encoder', 'glance_encoder', 'focus_encoder')  # of the recognizers of this package
+_CONVERT = (
+    'tools/convert_checkpoint.py INPUT OUTPUT makes a checkpoint of this package of the files of other code'
+    ' bases, and init_cfg takes that'
+)
 
 
 def read_state_dict(source: str) -> dict[str, Tensor]:
-    """State dict of a checkpoint file or URL, read with ``weights_only=True``; a ``state_dict`` or ``model`` inside is opened.
+    """State dict of a checkpoint file or URL, read with ``weights_only=True``; a ``state_dict`` or ``model``
+    inside is opened.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -28,17 +32,25 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
     try:
         content = read_weights_file(source)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'pretrained weights {source!r} not found (looked from {Path.cwd()}); give the path of a '
-                                'checkpoint, or remove init_cfg to start from random weights') from error
+        raise FileNotFoundError(
+            f'pretrained weights {source!r} not found (looked from {Path.cwd()}); give the path of a '
+            'checkpoint, or remove init_cfg to start from random weights'
+        ) from error
     except UnsafeFile as error:
-        raise ValueError(f'{source!r} holds more than tensors and plain values, which may run a program while it loads; if you trust it, '
-                         f'{_CONVERT} (--trust-pickle)') from error
+        raise ValueError(
+            f'{source!r} holds more than tensors and plain values, which may run a program while it loads; if'
+            f' you trust it, {_CONVERT} (--trust-pickle)'
+        ) from error
     except DamagedFile as error:
         raise ValueError(f'{source!r} is damaged, or was not written by torch.save ({error})') from error
     for key in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
         raise ValueError(f'{source!r} holds no state dict of tensors; {_CONVERT}')
     return dict(content)
 
@@ -52,35 +64,52 @@ def _backbone_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, T
     weights = {name.removeprefix('module.'): value for name, value in weights.items()}
     encoders = [name for name in _ENCODERS if any(key.startswith(f'{name}.backbone.') for key in weights)]
     if len(encoders) > 1:
-        raise ValueError(f'{source!r} holds two encoders, {" and ".join(encoders)}; write one of them to a file of its own with '
-                         'tools/convert_checkpoint.py INPUT OUTPUT --to torchvision --part glance (or focus)')
+        raise ValueError(
+            f'{source!r} holds two encoders, {" and ".join(encoders)}; write one of them to a file of its own'
+            ' with tools/convert_checkpoint.py INPUT OUTPUT --to torchvision --part glance (or focus)'
+        )
     if encoders:
         prefix = f'{encoders[0]}.backbone.'
-        return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    if any(name.startswith('base_model.') for name in weights):          # TSM marks a shifted convolution by .net
-        return {re.sub(r'\.net\.(?=\w+$)', '.', name.removeprefix('base_model.')): value for name, value in weights.items()}
+        return {
+            name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
+        }
+    if any(name.startswith('base_model.') for name in weights):  # TSM marks a shifted convolution by .net
+        return {
+            re.sub(r'\.net\.(?=\w+$)', '.', name.removeprefix('base_model.')): value
+            for name, value in weights.items()
+        }
     return weights
 
 
 def load_pretrained(backbone: nn.Module, source: str) -> None:
     """Load weights into a backbone, all of them.
 
-    The file may hold an image model, in a layout that the backbone's ``rename_pretrained`` knows, a recognizer of this package with one
-    encoder (trained or converted), or a model of TSM. Weights of a classifier that the backbone does not have are left out; anything else
-    that is missing, left over or of another shape is an error.
+    The file may hold an image model, in a layout that the backbone's ``rename_pretrained`` knows, a
+    recognizer of this package with one encoder (trained or converted), or a model of TSM. Weights of a
+    classifier that the backbone does not have are left out; anything else that is missing, left over or of
+    another shape is an error.
 
     Raises:
         ValueError: with the names that could not be placed, or if the file cannot be read.
     """
     weights = backbone.rename_pretrained(_backbone_weights(read_state_dict(source), source))
     own = backbone.state_dict()
-    weights = {name: value for name, value in weights.items() if name in own or name.split('.')[0] not in _CLASSIFIER_NAMES}
+    weights = {
+        name: value
+        for name, value in weights.items()
+        if name in own or name.split('.')[0] not in _CLASSIFIER_NAMES
+    }
     missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')]
     left_over = [name for name in weights if name not in own]
-    reshaped = [f'{name}: file {tuple(weights[name].shape)}, model {tuple(own[name].shape)}'
-                for name in weights if name in own and weights[name].shape != own[name].shape]
+    reshaped = [
+        f'{name}: file {tuple(weights[name].shape)}, model {tuple(own[name].shape)}'
+        for name in weights
+        if name in own and weights[name].shape != own[name].shape
+    ]
     if missing or left_over or reshaped:
-        raise ValueError(f'{source!r} does not fit {type(backbone).__name__}: missing {missing[:5]} ({len(missing)} in all), '
-                         f'left over {left_over[:5]} ({len(left_over)}), of another shape {reshaped[:5]} ({len(reshaped)}). If it is of '
-                         f'another code base: {_CONVERT}')
+        raise ValueError(
+            f'{source!r} does not fit {type(backbone).__name__}: missing {missing[:5]} ({len(missing)} in'
+            f' all), left over {left_over[:5]} ({len(left_over)}), of another shape {reshaped[:5]}'
+            f' ({len(reshaped)}). If it is of another code base: {_CONVERT}'
+        )
     backbone.load_state_dict(weights, strict=False)

@@ -1,5 +1,14 @@
 """Pure tensor functions; they need torch alone."""
+
 from .crop import crop_patches, crop_patches_bilinear, crop_windows, patch_corners
 from .shift import bidirectional_shift, causal_shift, shift_fold
 
-__all__ = ['bidirectional_shift', 'causal_shift', 'crop_patches', 'crop_patches_bilinear', 'crop_windows', 'patch_corners', 'shift_fold']
+__all__ = [
+    'bidirectional_shift',
+    'causal_shift',
+    'crop_patches',
+    'crop_patches_bilinear',
+    'crop_windows',
+    'patch_corners',
+    'shift_fold',
+]

@@ -1,14 +1,18 @@
-"""Temporal shift (TSM, Lin et al., ICCV 2019): exchange channels between neighbouring frames, at no multiply-adds.
+"""Temporal shift (TSM, Lin et al., ICCV 2019): exchange channels between neighbouring frames, at no
+multiply-adds.
 
 Two forms, both on tensors whose frames are an axis of their own, ``(B, T, C, H, W)``:
 
-* bidirectional: the first C//fold_div channels come from the next frame, the second C//fold_div from the previous one;
-* causal: the first C//fold_div channels come from the previous frame, the rest stay, so a stream can be read frame by frame
-  with one cached slice per shift (TSM's online model).
+* bidirectional: the first C//fold_div channels come from the next frame, the second C//fold_div from the
+  previous one;
+* causal: the first C//fold_div channels come from the previous frame, the rest stay, so a stream can be read
+  frame by frame with one cached slice per shift (TSM's online model).
 
-Where there is no neighbouring frame the channels are zero. A clip of one frame has no neighbour on either side: the
-bidirectional shift, which would only lose channels, refuses it; the causal one takes it, for a stream comes frame by frame.
+Where there is no neighbouring frame the channels are zero. A clip of one frame has no neighbour on either
+side: the bidirectional shift, which would only lose channels, refuses it; the causal one takes it, for a
+stream comes frame by frame.
 """
+
 from __future__ import annotations
 
 import torch
@@ -26,12 +30,15 @@ def shift_fold(channels: int, fold_div: int) -> int:
     """
     fold = channels // fold_div if fold_div > 0 else 0
     if fold < 1 or 2 * fold > channels:
-        raise ValueError(f'fold_div={fold_div} moves {fold} of {channels} channels each way; choose fold_div between 2 and {channels}')
+        raise ValueError(
+            f'fold_div={fold_div} moves {fold} of {channels} channels each way; choose fold_div between 2 and'
+            f' {channels}'
+        )
     return fold
 
 
 def _exchanged(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
-    out = x.clone()                     # keeps the memory format; one straight copy beats gathering the parts that stay
+    out = x.clone()  # keeps the memory format; one straight copy beats gathering the parts that stay
     later, earlier = slice(*from_next), slice(*from_previous)
     out[:, :-1, later], out[:, -1, later] = x[:, 1:, later], 0
     out[:, 1:, earlier], out[:, 0, earlier] = x[:, :-1, earlier], 0
@@ -39,7 +46,9 @@ def _exchanged(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, 
 
 
 class _Exchange(torch.autograd.Function):
-    """The exchange with its gradient, which is the exchange backwards in time: one pass, where autograd would copy once a slice."""
+    """The exchange with its gradient, which is the exchange backwards in time: one pass, where autograd would
+    copy once a slice."""
+
     generate_vmap_rule = True
 
     @staticmethod
@@ -56,16 +65,18 @@ class _Exchange(torch.autograd.Function):
 
 
 def _gathered(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
-    """The same as one gather: the graphs of exporters cannot write into slices, and take many nodes to say so."""
+    """The same as one gather: the graphs of exporters cannot write into slices, and take many nodes to say
+    so."""
     T, C = x.shape[1:3]
     step = [1 if c in range(*from_next) else -1 if c in range(*from_previous) else 0 for c in range(C)]
     index = [(t + step[c]) * C + c if 0 <= t + step[c] < T else T * C for t in range(T) for c in range(C)]
-    padded = F.pad(x.flatten(1, 2), (0, 0) * (x.dim() - 3) + (0, 1))                         # (B, T*C + 1, H, W), the last is zeros
+    padded = F.pad(x.flatten(1, 2), (0, 0) * (x.dim() - 3) + (0, 1))  # (B, T*C + 1, H, W), the last is zeros
     return padded.index_select(1, torch.tensor(index, device=x.device)).unflatten(1, (T, C))
 
 
 def _exchange(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
-    """Copy of ``x`` ``(B, T, C, H, W)`` whose channels in the ranges come from the next and the previous frame, zeros past the ends."""
+    """Copy of ``x`` ``(B, T, C, H, W)`` whose channels in the ranges come from the next and the previous
+    frame, zeros past the ends."""
     if torch.is_grad_enabled() and x.requires_grad:
         return _Exchange.apply(x, from_next, from_previous)
     # plain operations where no gradient is needed: tracers and exporters know those
@@ -80,17 +91,20 @@ def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
         fold_div: the share of channels that moves each way is 1/fold_div.
 
     Returns:
-        ``(B, T, C, H, W)``: ``out[:, t, :fold] = x[:, t+1, :fold]``, ``out[:, t, fold:2*fold] = x[:, t-1, fold:2*fold]``,
+        ``(B, T, C, H, W)``: ``out[:, t, :fold] = x[:, t+1, :fold]``,
+            ``out[:, t, fold:2*fold] = x[:, t-1, fold:2*fold]``,
         the rest as it was, zeros past both ends.
 
     Raises:
         ValueError: if ``fold_div`` moves no channel, or more than there are; or if T is 1.
     """
     fold = shift_fold(x.shape[2], fold_div)
-    if x.shape[1] < 2:                  # a shape: tracers and compilers see a constant
-        raise ValueError(f'a bidirectional shift of a clip of one frame, input (B, T, C, ...) = {tuple(x.shape)}: no frame has a '
-                         f'neighbour, so {2 * fold} of {x.shape[2]} channels would be zeros. Give clips of 2 frames or more; '
-                         "for single images train with shift=None, for streams with shift='causal'")
+    if x.shape[1] < 2:  # a shape: tracers and compilers see a constant
+        raise ValueError(
+            f'a bidirectional shift of a clip of one frame, input (B, T, C, ...) = {tuple(x.shape)}: no frame'
+            f' has a neighbour, so {2 * fold} of {x.shape[2]} channels would be zeros. Give clips of 2 frames'
+            " or more; for single images train with shift=None, for streams with shift='causal'"
+        )
     return _exchange(x, (0, fold), (fold, 2 * fold))
 
 
@@ -99,11 +113,13 @@ def causal_shift(x: Tensor, cache: Tensor | None = None, fold_div: int = 8) -> t
 
     Args:
         x: ``(B, T, C, H, W)``, the next T frames of a stream.
-        cache: ``(B, fold, H, W)``, what the frame before ``x[:, 0]`` left; None at the start of a stream (zeros).
+        cache: ``(B, fold, H, W)``, what the frame before ``x[:, 0]`` left; None at the start of a stream
+            (zeros).
         fold_div: the share of channels that moves is 1/fold_div.
 
     Returns:
-        The shifted frames ``(B, T, C, H, W)`` and the cache for the frame after ``x[:, -1]``, ``(B, fold, H, W)``.
+        The shifted frames ``(B, T, C, H, W)`` and the cache for the frame after ``x[:, -1]``,
+        ``(B, fold, H, W)``.
 
     Raises:
         ValueError: if the cache does not fit ``x``, or ``fold_div`` moves no channel, or more than there are.
@@ -113,7 +129,9 @@ def causal_shift(x: Tensor, cache: Tensor | None = None, fold_div: int = 8) -> t
     if cache is not None:
         expected = (x.shape[0], fold, *x.shape[3:])
         if tuple(cache.shape) != expected:
-            raise ValueError(f'causal cache has shape {tuple(cache.shape)}, these frames need {expected}; '
-                             'a cache belongs to one stream, one look and one input size')
+            raise ValueError(
+                f'causal cache has shape {tuple(cache.shape)}, these frames need {expected}; '
+                'a cache belongs to one stream, one look and one input size'
+            )
         out[:, 0, :fold] = cache
     return out, x[:, -1, :fold].clone()

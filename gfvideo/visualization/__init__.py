@@ -1,6 +1,17 @@
 """Pictures: where the recognizer looked and what it said, and accuracy against cost."""
+
 from .canvas import save_picture
 from .curves import Curve, draw_curves
 from .patches import LOOK_COLOURS, Prediction, draw_looks, draw_sample, sheet, step_predictions
 
-__all__ = ['LOOK_COLOURS', 'Curve', 'Prediction', 'draw_curves', 'draw_looks', 'draw_sample', 'save_picture', 'sheet', 'step_predictions']
+__all__ = [
+    'LOOK_COLOURS',
+    'Curve',
+    'Prediction',
+    'draw_curves',
+    'draw_looks',
+    'draw_sample',
+    'save_picture',
+    'sheet',
+    'step_predictions',
+]

@@ -1,4 +1,6 @@
-"""A picture in pixels: images pasted one to one, with text and outlines drawn over them by matplotlib (no global state, no screen)."""
+"""A picture in pixels: images pasted one to one, with text and outlines drawn over them by matplotlib (no
+global state, no screen)."""
+
 from __future__ import annotations
 
 from os import PathLike
@@ -36,19 +38,48 @@ class Canvas:
     def paste(self, image: np.ndarray, y: int, x: int) -> None:
         """Put ``image`` (h, w, 3) uint8 with its top left corner at (y, x), pixel by pixel."""
         height, width = image.shape[:2]
-        self.pixels[y:y + height, x:x + width] = image
+        self.pixels[y : y + height, x : x + width] = image
 
-    def outline(self, y: float, x: float, height: float, width: float, colour: str, thickness: float = 2, dashed: bool = False) -> None:
+    def outline(
+        self,
+        y: float,
+        x: float,
+        height: float,
+        width: float,
+        colour: str,
+        thickness: float = 2,
+        dashed: bool = False,
+    ) -> None:
         """Draw a rectangle over all images; ``thickness`` in pixels, centred on the edge."""
-        self._axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=thickness * 72 / DPI,
-                                       linestyle=(0, (2, 1.5)) if dashed else 'solid', joinstyle='miter'))
+        self._axes.add_patch(
+            Rectangle(
+                (x, y),
+                width,
+                height,
+                fill=False,
+                edgecolor=colour,
+                linewidth=thickness * 72 / DPI,
+                linestyle=(0, (2, 1.5)) if dashed else 'solid',
+                joinstyle='miter',
+            )
+        )
 
     def fill(self, y: float, x: float, height: float, width: float, colour: str) -> None:
         """Draw a filled rectangle over all images."""
         self._axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor='none'))
 
-    def text(self, words: str, y: float, x: float, size: float = 14, colour: str = INK, bold: bool = False, align: str = 'left') -> None:
-        """Write one line; (y, x) is the middle of its left end, or of its centre or right end with ``align`` 'center', 'right'.
+    def text(
+        self,
+        words: str,
+        y: float,
+        x: float,
+        size: float = 14,
+        colour: str = INK,
+        bold: bool = False,
+        align: str = 'left',
+    ) -> None:
+        """Write one line; (y, x) is the middle of its left end, or of its centre or right end with ``align``
+        'center', 'right'.
 
         ``size`` is the height of a line in pixels.
         """
@@ -61,8 +92,11 @@ class Canvas:
         line.set_transform(self._axes.transData)
         return line.get_window_extent(self._agg.get_renderer()).width
 
-    def wrap(self, words: str, width: float, size: float = 14, bold: bool = False, lines: int = 3) -> list[str]:
-        """Break ``words`` into at most ``lines`` lines of at most ``width`` pixels; what does not fit ends in an ellipsis."""
+    def wrap(
+        self, words: str, width: float, size: float = 14, bold: bool = False, lines: int = 3
+    ) -> list[str]:
+        """Break ``words`` into at most ``lines`` lines of at most ``width`` pixels; what does not fit ends in
+        an ellipsis."""
         rows, rest = [], words.split()
         while rest:
             count = len(rest)
@@ -79,7 +113,7 @@ class Canvas:
         """The picture, ``(height, width, 3)`` uint8 RGB."""
         self._figure.patch.set_alpha(0)
         self._agg.draw()
-        drawn = np.asarray(self._agg.buffer_rgba())                                   # (height, width, 4)
+        drawn = np.asarray(self._agg.buffer_rgba())  # (height, width, 4)
         alpha = drawn[..., 3:].astype(np.float32) / 255
         mixed = drawn[..., :3] * alpha + self.pixels * (1 - alpha)
         return (mixed + 0.5).astype(np.uint8)
@@ -92,15 +126,27 @@ class Canvas:
         return words + '…'
 
     def _line(self, words: str, y: float, x: float, size: float, colour: str, bold: bool, align: str) -> Text:
-        return Text(x, y, words, fontsize=size * 72 / DPI, color=colour, fontweight='bold' if bold else 'normal',
-                    horizontalalignment=align, verticalalignment='center_baseline', parse_math=False)
+        return Text(
+            x,
+            y,
+            words,
+            fontsize=size * 72 / DPI,
+            color=colour,
+            fontweight='bold' if bold else 'normal',
+            horizontalalignment=align,
+            verticalalignment='center_baseline',
+            parse_math=False,
+        )
 
 
 def resize(image: np.ndarray, height: int, width: int, blocky: bool = False) -> np.ndarray:
-    """Resize (H, W, 3) uint8: by the mean of the covered pixels when smaller, smoothly or (``blocky``) in squares when larger."""
+    """Resize (H, W, 3) uint8: by the mean of the covered pixels when smaller, smoothly or (``blocky``) in
+    squares when larger."""
     larger = cv2.INTER_NEAREST if blocky else cv2.INTER_CUBIC
     smaller = height * width < image.shape[0] * image.shape[1]
-    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA if smaller else larger)
+    return cv2.resize(
+        np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA if smaller else larger
+    )
 
 
 def fit_inside(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:

@@ -1,4 +1,6 @@
-"""Draw where a recognizer looked: the frames with the patches of each step, what each step saw, and what it then said."""
+"""Draw where a recognizer looked: the frames with the patches of each step, what each step saw, and what it
+then said."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,15 +22,18 @@ Prediction = tuple[str, float]
 """Class name and its probability."""
 
 LOOK_COLOURS = ('#E69F00', '#56B4E9', '#CC79A7', '#F0E442', '#8C510A', '#0072B2')
-"""Colour of look 1, 2, ... (Okabe and Ito's, told apart by colour-blind readers); no green and no red, which say right and wrong."""
+"""Colour of look 1, 2, ... (Okabe and Ito's, told apart by colour-blind readers); no green and no red, which
+say right and wrong."""
 
 RIGHT, WRONG, INK, FAINT = '#1a7f37', '#cf222e', '#1f2328', '#59636e'
-MARGIN, GAP, LABELS, LINE = 18, 8, 320, 23      # pixels: outer margin, between images, width of the text column, height of a text line
+# pixels: outer margin, between images, width of the text column, height of a text line
+MARGIN, GAP, LABELS, LINE = 18, 8, 320, 23
 
 
 @dataclass
 class _Row:
     """One line of the picture: T images of equal size and what is written to their left."""
+
     heading: str
     images: list[np.ndarray]
     colour: str | None = None
@@ -36,14 +41,25 @@ class _Row:
     notes: tuple[str, ...] = ()
 
 
-def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_predictions: Sequence[Prediction], *, title: str = '',
-               label: str | None = None, glance_size: tuple[int, int] | None = None, frame_indices: Sequence[int] | None = None,
-               objects: Objects | None = None, cell_width: int | None = None, window_sizes=None) -> np.ndarray:
+def draw_looks(
+    frames: np.ndarray,
+    centres,
+    patch_size: tuple[int, int],
+    step_predictions: Sequence[Prediction],
+    *,
+    title: str = '',
+    label: str | None = None,
+    glance_size: tuple[int, int] | None = None,
+    frame_indices: Sequence[int] | None = None,
+    objects: Objects | None = None,
+    cell_width: int | None = None,
+    window_sizes=None,
+) -> np.ndarray:
     """Draw the looks at one clip.
 
-    A row of the T frames with the patches of each look in its own colour; a row of the frames as small as the glance sees them; a row of
-    the patches of each look. Left of each row stands what the recognizer said after it: green and a tick when it is ``label``, red and a
-    cross when it is not.
+    A row of the T frames with the patches of each look in its own colour; a row of the frames as small as the
+    glance sees them; a row of the patches of each look. Left of each row stands what the recognizer said
+    after it: green and a tick when it is ``label``, red and a cross when it is not.
 
     Args:
         frames: ``(T, H, W, 3)`` uint8 RGB, the frames that the patches were cut from.
@@ -55,8 +71,10 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
         glance_size: (height, width) the glance sees; None leaves its row out.
         frame_indices: T frame numbers, written over the frames.
         objects: frame number -> box in pixels of ``frames``, drawn dashed; needs ``frame_indices``.
-        cell_width: width in pixels at which a frame is drawn; by default what makes T of them about 1440 wide.
-        window_sizes: ``(S, T, 2)`` (height, width) in pixels of what was cut, where the policy chose that too; None for ``patch_size``.
+        cell_width: width in pixels at which a frame is drawn; by default what makes T of them about 1440
+            wide.
+        window_sizes: ``(S, T, 2)`` (height, width) in pixels of what was cut, where the policy chose that
+            too; None for ``patch_size``.
 
     Returns:
         The picture, ``(height, width, 3)`` uint8 RGB.
@@ -70,12 +88,15 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
         raise ValueError(f'centres {centres.shape} must be (S, T, 2) with T={T}, the number of frames')
     S = len(centres)
     if len(step_predictions) != S + 1:
-        raise ValueError(f'{len(step_predictions)} predictions for {S} looks: give one after the glance and one after each look, {S + 1}')
+        raise ValueError(
+            f'{len(step_predictions)} predictions for {S} looks: give one after the glance and one after each'
+            f' look, {S + 1}'
+        )
     if objects and frame_indices is None:
         raise ValueError('objects are given by frame number: give frame_indices too')
     patch_size = patch_size if S else (H, W)
 
-    windows = _windows(centres, (H, W), patch_size, window_sizes)                                        # (S, T, 4)
+    windows = _windows(centres, (H, W), patch_size, window_sizes)  # (S, T, 4)
     width = cell_width or min(240, max(100, 1440 // T))
     cell = fit_inside((H, W), (width * 3 // 2, width))
     boxes = [objects.get(int(frame)) for frame in frame_indices] if objects else [None] * T
@@ -86,7 +107,11 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
     total_width = 2 * MARGIN + LABELS + T * (cell[1] + GAP)
     measure = Canvas(1, total_width)
     head = measure.wrap(title, total_width - 2 * MARGIN, size=22, bold=True, lines=2)
-    true = measure.wrap(f'true class: {label}', total_width - 2 * MARGIN, size=18, lines=2) if label is not None else []
+    true = (
+        measure.wrap(f'true class: {label}', total_width - 2 * MARGIN, size=18, lines=2)
+        if label is not None
+        else []
+    )
     top = MARGIN + 30 * len(head) + 26 * len(true) + GAP
     texts = [_texts(row, label, measure) for row in rows]
     heights = [max(row.images[0].shape[0], LINE * len(lines)) for row, lines in zip(rows, texts)]
@@ -98,7 +123,9 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
         canvas.text(words, MARGIN + 30 * len(head) + 26 * number + 10, MARGIN, size=18)
     for t in range(T):
         name = f't = {t}' if frame_indices is None else f'frame {int(frame_indices[t])}'
-        canvas.text(name, top + LINE / 2 - 2, _left(t, cell) + cell[1] / 2, size=15, colour=FAINT, align='center')
+        canvas.text(
+            name, top + LINE / 2 - 2, _left(t, cell) + cell[1] / 2, size=15, colour=FAINT, align='center'
+        )
     y = top + LINE
     for number, (row, lines, height) in enumerate(zip(rows, texts, heights)):
         _draw_row(canvas, row, lines, y, cell)
@@ -109,15 +136,25 @@ def draw_looks(frames: np.ndarray, centres, patch_size: tuple[int, int], step_pr
     return canvas.render()
 
 
-def draw_sample(inputs: Tensor, sample: ClipSample, classes: Sequence[str] | None = None, *, patch_size: tuple[int, int] | None = None,
-                glance_size: tuple[int, int] | None = None, objects: Objects | None = None, title: str | None = None) -> np.ndarray:
+def draw_sample(
+    inputs: Tensor,
+    sample: ClipSample,
+    classes: Sequence[str] | None = None,
+    *,
+    patch_size: tuple[int, int] | None = None,
+    glance_size: tuple[int, int] | None = None,
+    objects: Objects | None = None,
+    title: str | None = None,
+) -> np.ndarray:
     """Draw the looks at one recognized clip; :func:`draw_looks` with what a :class:`ClipSample` holds.
 
-    Of several views the first is drawn; what is said after each step is then the opinion of all views, and the title says so.
+    Of several views the first is drawn; what is said after each step is then the opinion of all views, and
+    the title says so.
 
     Args:
         inputs: ``(T, 3, H, W)`` or ``(V, T, 3, H, W)`` uint8 RGB, what the recognizer was given.
-        sample: its prediction: ``step_logits (S+1, C)``, ``centres (S, T, 2)`` or ``(V, S, T, 2)`` if it focused, ``gt_label`` if known.
+        sample: its prediction: ``step_logits (S+1, C)``, ``centres (S, T, 2)`` or ``(V, S, T, 2)`` if it
+            focused, ``gt_label`` if known.
         classes: C class names; None names them by number.
         patch_size: (height, width) in pixels, needed when the recognizer focused.
         glance_size: (height, width) the glance sees; None leaves its row out.
@@ -134,27 +171,38 @@ def draw_sample(inputs: Tensor, sample: ClipSample, classes: Sequence[str] | Non
     title = str(sample.get('video_id', '')) if title is None else title
     if inputs.ndim == 5:
         title += f' (view 1 of {len(inputs)}; the predictions are those of all views)'
-        inputs = inputs[0]                                                    # (T, 3, H, W)
+        inputs = inputs[0]  # (T, 3, H, W)
         centres = centres[0] if centres is not None and centres.ndim == 4 else centres
     label, windows = sample.get('gt_label'), sample.get('window_sizes')
     windows = None if windows is None else windows.cpu()
-    indices = None if indices is None else indices[:len(inputs)]
+    indices = None if indices is None else indices[: len(inputs)]
     if centres is not None and centres.isnan().any():
-        focused = (~centres.isnan().any(-1).all(0)).nonzero().flatten().cpu()                               # frames with a look at least
+        focused = (~centres.isnan().any(-1).all(0)).nonzero().flatten().cpu()  # frames with a look at least
         title += f' ({len(focused)} of {len(inputs)} frames, those that were focused on)'
         inputs, centres = inputs[focused.to(inputs.device)], centres[:, focused.to(centres.device)]
         indices = None if indices is None else [indices[t] for t in focused.tolist()]
         windows = None if windows is None else windows[:, focused]
-    return draw_looks(inputs.permute(0, 2, 3, 1).cpu().numpy(), None if centres is None else centres.cpu(), patch_size,
-                      step_predictions(sample.step_logits, names), title=title, label=None if label is None else names[int(label)],
-                      glance_size=glance_size, frame_indices=indices, objects=objects, window_sizes=windows)
+    return draw_looks(
+        inputs.permute(0, 2, 3, 1).cpu().numpy(),
+        None if centres is None else centres.cpu(),
+        patch_size,
+        step_predictions(sample.step_logits, names),
+        title=title,
+        label=None if label is None else names[int(label)],
+        glance_size=glance_size,
+        frame_indices=indices,
+        objects=objects,
+        window_sizes=windows,
+    )
 
 
 def step_predictions(step_logits: Tensor, classes: Sequence[str]) -> list[Prediction]:
     """The best class after each step and its softmax probability, from ``(S+1, C)`` logits."""
     if step_logits.shape[-1] != len(classes):
-        raise ValueError(f'{step_logits.shape[-1]} logits for {len(classes)} class names; are the names those of the dataset '
-                         'that the recognizer was trained on?')
+        raise ValueError(
+            f'{step_logits.shape[-1]} logits for {len(classes)} class names; are the names those of the'
+            ' dataset that the recognizer was trained on?'
+        )
     probabilities, best = step_logits.float().softmax(-1).max(-1)
     return [(classes[c], p) for c, p in zip(best.tolist(), probabilities.tolist())]
 
@@ -172,15 +220,19 @@ def sheet(pictures: Sequence[np.ndarray], columns: int = 1, gap: int = 24) -> np
     """
     if not pictures or columns < 1:
         raise ValueError(f'{len(pictures)} pictures in {columns} columns: give at least one of each')
-    lines = [pictures[first:first + columns] for first in range(0, len(pictures), columns)]
+    lines = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
     widths = [max(line[c].shape[1] for line in lines if c < len(line)) for c in range(len(lines[0]))]
     heights = [max(picture.shape[0] for picture in line) for line in lines]
-    whole = np.full((sum(heights) + gap * (len(heights) - 1), sum(widths) + gap * (len(widths) - 1), 3), 255, dtype=np.uint8)
+    whole = np.full(
+        (sum(heights) + gap * (len(heights) - 1), sum(widths) + gap * (len(widths) - 1), 3),
+        255,
+        dtype=np.uint8,
+    )
     for row, line in enumerate(lines):
         y = sum(heights[:row]) + gap * row
         for column, picture in enumerate(line):
             x = sum(widths[:column]) + gap * column
-            whole[y:y + picture.shape[0], x:x + picture.shape[1]] = picture
+            whole[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
     return whole
 
 
@@ -190,9 +242,12 @@ def _check_frames(frames: np.ndarray) -> tuple[int, int, int]:
     return frames.shape[:3]
 
 
-def _windows(centres: np.ndarray, frame_size: tuple[int, int], patch_size: tuple[int, int], window_sizes) -> np.ndarray:
-    """(top, left, height, width) in pixels of what was cut, ``(S, T, 4)``; heights of 0 where no look was taken."""
-    taken = ~np.isnan(centres).any(-1)                                                                   # (S, T)
+def _windows(
+    centres: np.ndarray, frame_size: tuple[int, int], patch_size: tuple[int, int], window_sizes
+) -> np.ndarray:
+    """(top, left, height, width) in pixels of what was cut, ``(S, T, 4)``; heights of 0 where no look was
+    taken."""
+    taken = ~np.isnan(centres).any(-1)  # (S, T)
     places = torch.from_numpy(np.nan_to_num(centres))
     if window_sizes is None:
         corners = patch_corners(places, frame_size, patch_size).floor()
@@ -207,12 +262,19 @@ def _windows(centres: np.ndarray, frame_size: tuple[int, int], patch_size: tuple
 
 def _as_glanced(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Frames (T, H, W, 3) uint8 as small as the glance reads them, resized as the recognizer does."""
-    small = resize_frames(torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float(), size)[0]               # (T, 3, *size)
+    # (T, 3, *size)
+    small = resize_frames(torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float(), size)[0]
     return small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
-def _rows(frames: np.ndarray, windows: np.ndarray, patch_size: tuple[int, int], predictions: Sequence[Prediction],
-          glance_size: tuple[int, int] | None, cell: tuple[int, int]) -> list[_Row]:
+def _rows(
+    frames: np.ndarray,
+    windows: np.ndarray,
+    patch_size: tuple[int, int],
+    predictions: Sequence[Prediction],
+    glance_size: tuple[int, int] | None,
+    cell: tuple[int, int],
+) -> list[_Row]:
     H, W = frames.shape[1:3]
     h, w = patch_size
     rows = [_Row(f'Frames, {W}×{H} pixels', [resize(frame, *cell) for frame in frames])]
@@ -220,34 +282,62 @@ def _rows(frames: np.ndarray, windows: np.ndarray, patch_size: tuple[int, int], 
         rows[0].prediction = predictions[0]
     else:
         small = [resize(frame, *cell, blocky=True) for frame in _as_glanced(frames, glance_size)]
-        rows.append(_Row(f'Glance: frames at {glance_size[1]}×{glance_size[0]}', small, prediction=predictions[0]))
-    size = fit_inside((h, w), (min(cell[0], cell[1]), cell[1]))                  # portrait frames: patches no higher than wide
+        rows.append(
+            _Row(f'Glance: frames at {glance_size[1]}×{glance_size[0]}', small, prediction=predictions[0])
+        )
+    # portrait frames: patches no higher than wide
+    size = fit_inside((h, w), (min(cell[0], cell[1]), cell[1]))
     for look, places in enumerate(windows.tolist()):
-        cut = [resize(frame[top:top + high, left:left + wide], *size) if high else np.full((*size, 3), 255, np.uint8)
-               for frame, (top, left, high, wide) in zip(frames, places)]
-        rows.append(_Row(f'Look {look + 1}: {w}×{h} patches', cut, colour=_colour(look), prediction=predictions[look + 1]))
+        cut = [
+            (
+                resize(frame[top : top + high, left : left + wide], *size)
+                if high
+                else np.full((*size, 3), 255, np.uint8)
+            )
+            for frame, (top, left, high, wide) in zip(frames, places)
+        ]
+        rows.append(
+            _Row(
+                f'Look {look + 1}: {w}×{h} patches',
+                cut,
+                colour=_colour(look),
+                prediction=predictions[look + 1],
+            )
+        )
     return rows
 
 
 def _texts(row: _Row, label: str | None, measure: Canvas) -> list[tuple[str, str, bool]]:
     """(words, colour, bold) of each line left of a row."""
     lines = [(row.heading, INK, True)]
-    lines += [(words, FAINT, False) for note in row.notes for words in measure.wrap(note, LABELS - 30, size=15)]
+    lines += [
+        (words, FAINT, False) for note in row.notes for words in measure.wrap(note, LABELS - 30, size=15)
+    ]
     if row.prediction is not None:
         name, probability = row.prediction
-        verdict, colour = ('', INK) if label is None else ('✓ right, ', RIGHT) if name == label else ('✗ wrong, ', WRONG)
+        verdict, colour = (
+            ('', INK) if label is None else ('✓ right, ', RIGHT) if name == label else ('✗ wrong, ', WRONG)
+        )
         lines += [(words, colour, False) for words in measure.wrap(name, LABELS - 30, size=17, lines=3)]
         lines.append((f'{verdict}{100 * probability:.0f} % sure', colour, False))
     return lines
 
 
-def _draw_row(canvas: Canvas, row: _Row, lines: list[tuple[str, str, bool]], y: int, cell: tuple[int, int]) -> None:
+def _draw_row(
+    canvas: Canvas, row: _Row, lines: list[tuple[str, str, bool]], y: int, cell: tuple[int, int]
+) -> None:
     indent = 24 if row.colour else 0
     if row.colour:
         canvas.fill(y + 3, MARGIN, 17, 17, row.colour)
     for number, (words, colour, bold) in enumerate(lines):
-        canvas.text(words, y + LINE * number + 11, MARGIN + (indent if number == 0 else 0), size=15 if colour == FAINT else 17,
-                    colour=colour, bold=bold)
+        canvas.text(
+            words,
+            y + LINE * number + 11,
+            MARGIN + (indent if number == 0 else 0),
+            size=15 if colour == FAINT else 17,
+            colour=colour,
+            bold=bold,
+        )
     height, width = row.images[0].shape[:2]
     for t, image in enumerate(row.images):
         x = _left(t, cell) + (cell[1] - width) // 2
@@ -256,7 +346,9 @@ def _draw_row(canvas: Canvas, row: _Row, lines: list[tuple[str, str, bool]], y: 
             canvas.outline(y, x, height, width, row.colour, thickness=3)
 
 
-def _draw_patches(canvas: Canvas, windows: np.ndarray, frame_size: tuple[int, int], y: int, cell: tuple[int, int]) -> None:
+def _draw_patches(
+    canvas: Canvas, windows: np.ndarray, frame_size: tuple[int, int], y: int, cell: tuple[int, int]
+) -> None:
     scale_y, scale_x = cell[0] / frame_size[0], cell[1] / frame_size[1]
     for look, places in enumerate(windows.tolist()):
         for t, (top, left, high, wide) in enumerate(places):
@@ -266,18 +358,26 @@ def _draw_patches(canvas: Canvas, windows: np.ndarray, frame_size: tuple[int, in
             size = high * scale_y, wide * scale_x
             canvas.outline(*place, *size, 'black', thickness=5)
             canvas.outline(*place, *size, _colour(look), thickness=3)
-            tag = place[1] + max(0, min(14 * look, size[1] - 14))              # side by side where two looks take the same place
+            # side by side where two looks take the same place
+            tag = place[1] + max(0, min(14 * look, size[1] - 14))
             canvas.fill(place[0], tag, 17, 14, _colour(look))
             canvas.text(str(look + 1), place[0] + 8, tag + 7, size=15, bold=True, align='center')
 
 
-def _draw_boxes(canvas: Canvas, boxes: Sequence, frame_size: tuple[int, int], y: int, cell: tuple[int, int]) -> None:
+def _draw_boxes(
+    canvas: Canvas, boxes: Sequence, frame_size: tuple[int, int], y: int, cell: tuple[int, int]
+) -> None:
     scale_y, scale_x = cell[0] / frame_size[0], cell[1] / frame_size[1]
     for t, box in enumerate(boxes):
         if box is None:
             continue
         top, left, bottom, right = box
-        place = (y + top * scale_y, _left(t, cell) + left * scale_x, (bottom - top) * scale_y, (right - left) * scale_x)
+        place = (
+            y + top * scale_y,
+            _left(t, cell) + left * scale_x,
+            (bottom - top) * scale_y,
+            (right - left) * scale_x,
+        )
         canvas.outline(*place, 'black', thickness=3)
         canvas.outline(*place, 'white', thickness=2, dashed=True)
 

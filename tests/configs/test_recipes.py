@@ -1,4 +1,5 @@
 """Recipes say in their names what is in them, and their tables and metafiles say what is measured."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -23,10 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('recipe_tables', ROOT / 'tools' / 'analysis_tools' / 'recipe_tables.py')
+    spec = importlib.util.spec_from_file_location(
+        'recipe_tables', ROOT / 'tools' / 'analysis_tools' / 'recipe_tables.py'
+    )
     module = importlib.util.module_from_spec(spec)
     kept = list(sys.path)
-    sys.modules[spec.name] = module                                # cached functions look their module up
+    sys.modules[spec.name] = module  # cached functions look their module up
     spec.loader.exec_module(module)
     sys.path[:] = kept
     return module
@@ -44,17 +47,24 @@ def beside_its_neighbour(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / 'tools' / 'analysis_tools'))
 
 
-# ------------------------------------------------------------------------------------------------------------------- one recipe
+# ------------------------------------------------------------------------------------------------- one recipe
+
 
 def name_of(recipe) -> str:
     """The file name that the content of a recipe asks for."""
     causal = '_causal' if recipe.shift == 'causal' else ''
     if recipe.focus:
-        backbones = '-'.join(dict.fromkeys((recipe.glance.backbone, recipe.focus.backbone)))      # once where they are the same
-        return (f'glance-focus_{backbones}_g{recipe.glance.size}-p{recipe.focus.size}-s{recipe.steps}_{recipe.frames}f{causal}'
-                f'_{recipe.dataset.key}')
+        # once where they are the same
+        backbones = '-'.join(dict.fromkeys((recipe.glance.backbone, recipe.focus.backbone)))
+        return (
+            f'glance-focus_{backbones}_g{recipe.glance.size}-p{recipe.focus.size}-s{recipe.steps}_{recipe.frames}f{causal}'
+            f'_{recipe.dataset.key}'
+        )
     size = f'_{recipe.model["input_size"]}' if recipe.model.get('input_size') else ''
-    return f'{recipe.method.lower()}_{recipe.glance.backbone}{size}_{recipe.frames}f{causal}_{recipe.epochs[""]}e_{recipe.dataset.key}'
+    return (
+        f'{recipe.method.lower()}_{recipe.glance.backbone}{size}_{recipe.frames}f{causal}'
+        f'_{recipe.epochs[""]}e_{recipe.dataset.key}'
+    )
 
 
 @every_recipe
@@ -69,11 +79,19 @@ def test_frames_classes_and_pipelines_agree(file):
     recipe = tool.read_recipe(file)
     for stage in expand_stages(load_config(file)):
         assert stage.cfg.model.num_classes == recipe.dataset.classes
-        for loader, test_mode in (('train_dataloader', False), ('val_dataloader', True), ('test_dataloader', True)):
+        for loader, test_mode in (
+            ('train_dataloader', False),
+            ('val_dataloader', True),
+            ('test_dataloader', True),
+        ):
             pipeline = stage.cfg[loader].dataset.pipeline
             sampler, *others = pipeline
             assert sampler.type == 'SampleFrames' and sampler.frames == recipe.frames
-            assert sampler.get('test_mode', False) == stage.cfg[loader].dataset.get('test_mode', False) == test_mode
+            assert (
+                sampler.get('test_mode', False)
+                == stage.cfg[loader].dataset.get('test_mode', False)
+                == test_mode
+            )
             assert [step.type for step in others][0] == 'DecodeFrames' and others[-1].type == 'PackClip'
             assert any(step.type == 'Flip' for step in others) != test_mode
 
@@ -83,7 +101,9 @@ def test_mirrored_clips_keep_or_swap_their_class_by_name(file):
     flips = [step for step in load_config(file).train_dataloader.dataset.pipeline if step.type == 'Flip']
     wanted = {'ssv2': 'something-something-v2', 'jester': 'jester', 'k400': {}, 'minik-arnet': {}}
     dataset = tool.dataset_of(file).key
-    assert len(flips) == 1 and (len(flips[0].label_map) == 3 if dataset == 'ssv1' else flips[0].label_map == wanted[dataset])
+    assert len(flips) == 1 and (
+        len(flips[0].label_map) == 3 if dataset == 'ssv1' else flips[0].label_map == wanted[dataset]
+    )
 
 
 @every_recipe
@@ -102,7 +122,9 @@ def test_rates_are_meant_for_a_known_batch(file):
 @every_recipe
 def test_causal_recipes_can_read_a_stream(file):
     model = load_config(file).model
-    [shift] = {model[part].get('shift', 'bidirectional') for part in ('glance', 'focus', 'encoder') if part in model}
+    [shift] = {
+        model[part].get('shift', 'bidirectional') for part in ('glance', 'focus', 'encoder') if part in model
+    }
     assert (model.get('supervision', 'clip') == 'frames') == (shift == 'causal')
     assert 'policy' not in model or model.policy['scope'] == 'frame'
 
@@ -124,30 +146,45 @@ def test_inheritance_is_shallow(file):
     assert all('_base_' in base.parts for base in tool.inherited(file))
 
 
-# ------------------------------------------------------------------------------------------------------------------- rates by stage
+# --------------------------------------------------------------------------------------------- rates by stage
 
-@pytest.mark.parametrize(('name', 'rates'), [
-    ('glance-focus_mobilenetv2-r50_g224-p96-s1_8f_ssv2', [(0.01, 0.1), None, (0.01, 0.01)]),
-    ('glance-focus_r50_g96-p96-s2_8f_jester', [(0.01, 0.1), None, (0.01, 0.01)]),
-    ('glance-focus_mobilenetv3-large_g128-p128-s2_8f_ssv2', [(0.005, 0.1), None, (0.005, 0.01)]),
-    ('glance-focus_efficientnet-b0_g128-p128-s3_8f_ssv2', [(0.005, 0.1), None, (0.005, 0.01)])])
+
+@pytest.mark.parametrize(
+    ('name', 'rates'),
+    [
+        ('glance-focus_mobilenetv2-r50_g224-p96-s1_8f_ssv2', [(0.01, 0.1), None, (0.01, 0.01)]),
+        ('glance-focus_r50_g96-p96-s2_8f_jester', [(0.01, 0.1), None, (0.01, 0.01)]),
+        ('glance-focus_mobilenetv3-large_g128-p128-s2_8f_ssv2', [(0.005, 0.1), None, (0.005, 0.01)]),
+        ('glance-focus_efficientnet-b0_g128-p128-s3_8f_ssv2', [(0.005, 0.1), None, (0.005, 0.01)]),
+    ],
+)
 def test_every_layer_learns_at_gfnets_rate(name, rates):
     cfg = load_config(ROOT / 'configs' / 'glance_focus' / f'{name}.py')
     for stage, wanted in zip(expand_stages(cfg), rates, strict=True):
         with torch.device('meta'):
             model = MODELS.build(tool.without_weights(stage.cfg.model.to_dict()))
-        rate_of = {parameter: group['lr'] for group in build_optim_wrapper(model, stage.cfg.optim_wrapper).optimizer.param_groups
-                   for parameter in group['params']}
-        learning = {name: rate_of[parameter] for name, parameter in model.named_parameters() if parameter.requires_grad}
+        rate_of = {
+            parameter: group['lr']
+            for group in build_optim_wrapper(model, stage.cfg.optim_wrapper).optimizer.param_groups
+            for parameter in group['params']
+        }
+        learning = {
+            name: rate_of[parameter]
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
         encoders = {rate for name, rate in learning.items() if re.match('(glance|focus)_encoder', name)}
         others = {rate for name, rate in learning.items() if not re.match('(glance|focus)_encoder', name)}
         if wanted is None:
-            assert (encoders, others) == (set(), {3e-4}) and all(name.startswith('policy.') for name in learning)
+            assert (encoders, others) == (set(), {3e-4}) and all(
+                name.startswith('policy.') for name in learning
+            )
         else:
             assert [round(rate, 9) for rate in (*encoders, *others)] == list(wanted)
 
 
-# -------------------------------------------------------------------------------------------------------------------- known numbers
+# ---------------------------------------------------------------------------------------------- known numbers
+
 
 def test_resnet50_reads_eight_frames_for_the_published_multiply_adds():
     recipe = tool.read_recipe(ROOT / 'configs' / 'baselines' / 'tsm' / 'tsm_r50_8f_50e_ssv2.py')
@@ -155,8 +192,14 @@ def test_resnet50_reads_eight_frames_for_the_published_multiply_adds():
     assert 32.7 <= round(measured / 1e9, 3) <= 32.9 and measured == 32_699_940_864
 
 
-@pytest.mark.parametrize(('backbone', 'size', 'published'), [
-    (dict(type='ResNet', depth=50), 96, 0.751), (dict(type='ResNet', depth=50), 128, 1.335), (dict(type='MobileNetV2'), 224, 0.300)])
+@pytest.mark.parametrize(
+    ('backbone', 'size', 'published'),
+    [
+        (dict(type='ResNet', depth=50), 96, 0.751),
+        (dict(type='ResNet', depth=50), 128, 1.335),
+        (dict(type='MobileNetV2'), 224, 0.300),
+    ],
+)
 def test_encoders_read_a_frame_for_the_published_multiply_adds(backbone, size, published):
     encoder = Encoder(backbone=backbone).eval()
     measured = count_multiply_adds(encoder, torch.zeros(1, 2, 3, size, size)) / 2e9
@@ -164,14 +207,17 @@ def test_encoders_read_a_frame_for_the_published_multiply_adds(backbone, size, p
 
 
 def test_tensors_without_content_are_counted_as_real_ones():
-    recipe = tool.read_recipe(ROOT / 'configs' / 'glance_focus' / 'glance-focus_mobilenetv2-r50_g224-p96-s1_8f_jester.py')
+    recipe = tool.read_recipe(
+        ROOT / 'configs' / 'glance_focus' / 'glance-focus_mobilenetv2-r50_g224-p96-s1_8f_jester.py'
+    )
     model = MODELS.build(tool.without_weights(recipe.model))
     cost = recognizer_cost(model, recipe.shape)
     assert tool.measure(recipe).steps == tuple(sum(step.values()) for step in cost['by_step'])
     assert tool.measure(recipe).parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
-# --------------------------------------------------------------------------------------------------------------- tables and metafiles
+# --------------------------------------------------------------------------------------- tables and metafiles
+
 
 def test_tables_and_metafiles_say_what_is_measured():
     assert not tool.out_of_date(FILES), 'run tools/analysis_tools/recipe_tables.py --write'
@@ -187,7 +233,9 @@ def rows_of(folder: Path) -> dict[str, dict[str, str]]:
 @cache
 def entries() -> list[dict]:
     index = mmengine.load(ROOT / 'model-index.yml')
-    assert sorted(index['Import']) == sorted(f'{folder.relative_to(ROOT).as_posix()}/metafile.yml' for folder in FOLDERS)
+    assert sorted(index['Import']) == sorted(
+        f'{folder.relative_to(ROOT).as_posix()}/metafile.yml' for folder in FOLDERS
+    )
     return [entry for metafile in index['Import'] for entry in mmengine.load(ROOT / metafile)['Models']]
 
 
@@ -204,9 +252,16 @@ def test_the_metafile_agrees_with_config_and_table(file):
     metadata = entry['Metadata']
     assert metadata['Frames'] == recipe.frames == int(row['frames'])
     assert metadata['Batch size'] == recipe.batch
-    assert metadata['Training Data'] == recipe.dataset.title == row['dataset'] == entry['Results'][0]['Dataset']
-    assert metadata['FLOPs'] == f'{row["GMACs all looks"]} GMACs' and metadata['Parameters'] == f'{row["params (M)"]} M'
-    assert sum(map(float, row['GMACs by step'].split('/'))) == pytest.approx(float(row['GMACs all looks']), abs=2e-3)
+    assert (
+        metadata['Training Data'] == recipe.dataset.title == row['dataset'] == entry['Results'][0]['Dataset']
+    )
+    assert (
+        metadata['FLOPs'] == f'{row["GMACs all looks"]} GMACs'
+        and metadata['Parameters'] == f'{row["params (M)"]} M'
+    )
+    assert sum(map(float, row['GMACs by step'].split('/'))) == pytest.approx(
+        float(row['GMACs all looks']), abs=2e-3
+    )
     assert row['GMACs by step'].count('/') == recipe.steps
     assert 'Weights' not in entry and 'Metrics' not in entry['Results'][0]
     assert ('Published' in entry) == ('published in' in row.get('published reference', ''))
@@ -217,7 +272,9 @@ def test_the_metafile_agrees_with_config_and_table(file):
 def test_collections_and_links_lead_somewhere(folder):
     [collection] = mmengine.load(folder / 'metafile.yml')['Collections']
     assert ROOT / collection['README'] == folder / 'README.md'
-    assert {entry['In Collection'] for entry in mmengine.load(folder / 'metafile.yml')['Models']} == {collection['Name']}
+    assert {entry['In Collection'] for entry in mmengine.load(folder / 'metafile.yml')['Models']} == {
+        collection['Name']
+    }
     page = (folder / 'README.md').read_text(encoding='utf-8')
     links = re.findall(r'\]\(([^)\s#]+)\)', page)
     assert links and all((folder / link).exists() for link in links if not link.startswith('http'))
@@ -230,14 +287,17 @@ def test_published_results_are_each_of_a_recipe():
     assert all(sum(result is other for other in used) == 1 for result in tool.published_results())
 
 
-# --------------------------------------------------------------------------------------------------------------------------- the tool
+# --------------------------------------------------------------------------------------------------- the tool
+
 
 def test_check_finds_a_table_out_of_date(monkeypatch, capsys):
     one = ROOT / 'configs' / 'baselines' / 'tsn' / 'tsn_r50_8f_50e_ssv1.py'
     tool.main(['--check', str(one)])
     measure = tool.measure
     monkeypatch.setattr(tool, 'measure', lambda recipe: measure(recipe)._replace(parameters=24_900_000))
-    with pytest.raises(SystemExit, match='configs/baselines/tsn/README.md, configs/baselines/tsn/metafile.yml'):
+    with pytest.raises(
+        SystemExit, match='configs/baselines/tsn/README.md, configs/baselines/tsn/metafile.yml'
+    ):
         tool.main(['--check', str(one)])
 
 
@@ -251,8 +311,15 @@ def test_a_config_on_another_dataset_is_no_recipe():
         tool.main([str(ROOT / 'configs' / 'quickstart' / 'tsm_tiny_toy.py')])
 
 
-@pytest.mark.parametrize(('one', 'other', 'equal'), [
-    ('32.700 | 2.45', '32.701 | 2.449', True), ('32.700', '32.9', False), ('8 frames', '9 frames', False), ('v1.25x', 'v1.251x', False)])
+@pytest.mark.parametrize(
+    ('one', 'other', 'equal'),
+    [
+        ('32.700 | 2.45', '32.701 | 2.449', True),
+        ('32.700', '32.9', False),
+        ('8 frames', '9 frames', False),
+        ('v1.25x', 'v1.251x', False),
+    ],
+)
 def test_numbers_are_compared_to_three_digits(one, other, equal):
     assert (tool.to_three_digits(one) == tool.to_three_digits(other)) == equal
 

@@ -1,4 +1,5 @@
 """The tool in this process, and published checkpoints made from their layouts."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -18,7 +19,7 @@ from gfvideo.models import Recognizer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))                                     # for published_networks
+sys.path.insert(0, str(HERE))  # for published_networks
 
 
 def module_at(path: Path) -> ModuleType:
@@ -51,6 +52,7 @@ def rule(checkpoints) -> ModuleType:
 
 class Published(NamedTuple):
     """A published file: what it holds, the file converted, and the model in that."""
+
     name: str
     content: dict
     output: Path
@@ -59,7 +61,9 @@ class Published(NamedTuple):
 
 @pytest.fixture(scope='session')
 def published(checkpoints, rule, convert, tmp_path_factory) -> Callable[..., Iterator[Published]]:
-    """A function of a layout's name: a context in which its file exists, filled by rule, converted by the tool and opened."""
+    """A function of a layout's name: a context in which its file exists, filled by rule, converted by the
+    tool and opened."""
+
     def filled(name: str) -> dict:
         parts: dict[str, list[str]] = {'': []}
         for line in (checkpoints / 'layouts' / f'{name}.txt').read_text().splitlines():
@@ -79,29 +83,45 @@ def published(checkpoints, rule, convert, tmp_path_factory) -> Callable[..., Ite
         del weights['']
         arch, patch, looks = re.fullmatch(r'gfnet_(\w+)_(\d+)_T(\d)', name).groups()
         costs = [1e8 * (look + 1) for look in range(int(looks))]
-        return dict(model_name=arch, patch_size=int(patch), flops=costs, model_flops=1e8, policy_flops=1e6, fc_flops=1e6,
-                    anytime_classification=costs, dynamic_threshold=torch.zeros(39, int(looks)), budgeted_batch_classification=[]) | weights
+        return (
+            dict(
+                model_name=arch,
+                patch_size=int(patch),
+                flops=costs,
+                model_flops=1e8,
+                policy_flops=1e6,
+                fc_flops=1e6,
+                anytime_classification=costs,
+                dynamic_threshold=torch.zeros(39, int(looks)),
+                budgeted_batch_classification=[],
+            )
+            | weights
+        )
 
     @contextmanager
     def opened(name: str, scales: dict[str, float] | None = None) -> Iterator[Published]:
         folder, content = tmp_path_factory.mktemp(name), filled(name)
-        for key, scale in (scales or {}).items():                        # of weights of which random ones make saturated answers
+        for key, scale in (scales or {}).items():  # of weights of which random ones make saturated answers
             content['state_dict'][key] *= scale
         source, output = folder / f'{name}.pth', folder / 'converted.pth'
         torch.save(content, source)
         convert(source, output)
-        source.unlink()                                                  # these files are large
+        source.unlink()  # these files are large
         yield Published(name, content, output, init_recognizer(None, output))
         output.unlink()
+
     return opened
 
 
 @pytest.fixture
 def agrees() -> Callable[..., None]:
-    """A function ``(name, ours, expected, tolerance)`` that compares, relative to the largest value; ``pytest -s`` shows how close."""
+    """A function ``(name, ours, expected, tolerance)`` that compares, relative to the largest value;
+    ``pytest -s`` shows how close."""
+
     def compare(name: str, ours: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4) -> None:
         assert ours.shape == expected.shape
         error = ((ours - expected).abs().max() / expected.abs().max()).item()
         print(f'\n    {name}: {error:.1e}', end='')
         assert error <= tolerance, f'{name} differs by {error:.1e} of the largest value'
+
     return compare

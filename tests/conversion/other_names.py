@@ -1,4 +1,6 @@
-"""From this package's names, which are torchvision's, to those of other code bases: small random models for tests."""
+"""From this package's names, which are torchvision's, to those of other code bases: small random models for
+tests."""
+
 from __future__ import annotations
 
 import re
@@ -9,8 +11,11 @@ from torch import Tensor, nn
 from gfvideo.registry import MODELS
 
 # blocks in each of timm's stages
-STAGES = {('MobileNetV2', None): (1, 2, 3, 4, 3, 3, 1), ('MobileNetV3', 'large'): (1, 2, 3, 4, 2, 3),
-          ('MobileNetV3', 'small'): (1, 2, 3, 2, 3)}
+STAGES = {
+    ('MobileNetV2', None): (1, 2, 3, 4, 3, 3, 1),
+    ('MobileNetV3', 'large'): (1, 2, 3, 4, 2, 3),
+    ('MobileNetV3', 'small'): (1, 2, 3, 2, 3),
+}
 
 
 def random_backbone(config: dict) -> nn.Module:
@@ -19,8 +24,12 @@ def random_backbone(config: dict) -> nn.Module:
     model = MODELS.build(config).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for values, low, high in ((module.weight, 0.8, 1.2), (module.bias, -0.2, 0.2), (module.running_mean, -0.2, 0.2),
-                                      (module.running_var, 0.7, 1.4)):
+            for values, low, high in (
+                (module.weight, 0.8, 1.2),
+                (module.bias, -0.2, 0.2),
+                (module.running_mean, -0.2, 0.2),
+                (module.running_var, 0.7, 1.4),
+            ):
                 nn.init.uniform_(values, low, high)
     return model
 
@@ -45,8 +54,22 @@ def timm_names(backbone: nn.Module, config: dict) -> dict[str, Tensor]:
     if kind in ('ResNet', 'DenseNet'):
         return weights
     if kind == 'RegNetY':
-        return {_regnet(name, ('stem.conv', 'stem.bn', 'downsample.conv', 'downsample.bn', 'conv{}.conv', 'conv{}.bn', 'se.fc1', 'se.fc2')):
-                value for name, value in weights.items()}
+        return {
+            _regnet(
+                name,
+                (
+                    'stem.conv',
+                    'stem.bn',
+                    'downsample.conv',
+                    'downsample.bn',
+                    'conv{}.conv',
+                    'conv{}.bn',
+                    'se.fc1',
+                    'se.fc2',
+                ),
+            ): value
+            for name, value in weights.items()
+        }
     return _inverted_residuals(kind, config.get('size', 'large') if kind == 'MobileNetV3' else None, weights)
 
 
@@ -62,18 +85,26 @@ def _regnet(name: str, names: tuple[str, ...]) -> str:
     stem_conv, stem_norm, skip_conv, skip_norm, conv, norm, squeeze, expand = names
     if match := re.fullmatch(r'stem\.([01])\.(\w+)', name):
         return f'{stem_norm if match[1] == "1" else stem_conv}.{match[2]}'
-    stage, index, part, leaf = re.fullmatch(r'trunk_output\.block(\d)\.block\d-(\d+)\.(.+)\.(\w+)', name).groups()
+    stage, index, part, leaf = re.fullmatch(
+        r'trunk_output\.block(\d)\.block\d-(\d+)\.(.+)\.(\w+)', name
+    ).groups()
     letter_or_number = (lambda letter: letter) if '_bn' in norm else (lambda letter: 'abc'.index(letter) + 1)
     places = {'proj.0': skip_conv, 'proj.1': skip_norm, 'f.se.fc1': squeeze, 'f.se.fc2': expand}
     for letter in 'abc':
-        places |= {f'f.{letter}.0': conv.format(letter_or_number(letter)), f'f.{letter}.1': norm.format(letter_or_number(letter))}
+        places |= {
+            f'f.{letter}.0': conv.format(letter_or_number(letter)),
+            f'f.{letter}.1': norm.format(letter_or_number(letter)),
+        }
     return f's{stage}.b{int(index) + 1}.{places[part]}.{leaf}'
 
 
 def _inverted_residuals(kind: str, size: str | None, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    blocks: dict[str, list[str]] = {}                                    # of each block its layers, e.g. ['0', '1', '2', '3']
-    pattern = {'MobileNetV2': r'(features\.\d+)\.conv\.(\d+)', 'MobileNetV3': r'(features\.\d+)\.block\.(\d+)',
-               'EfficientNet': r'(features\.\d+\.\d+)\.block\.(\d+)'}[kind]
+    blocks: dict[str, list[str]] = {}  # of each block its layers, e.g. ['0', '1', '2', '3']
+    pattern = {
+        'MobileNetV2': r'(features\.\d+)\.conv\.(\d+)',
+        'MobileNetV3': r'(features\.\d+)\.block\.(\d+)',
+        'EfficientNet': r'(features\.\d+\.\d+)\.block\.(\d+)',
+    }[kind]
     for name in weights:
         if match := re.match(pattern, name):
             layers = blocks.setdefault(match[1], [])
@@ -89,7 +120,11 @@ def _inverted_residuals(kind: str, size: str | None, weights: dict[str, Tensor])
         if name.startswith('classifier.0.'):
             return f'conv_head.{leaf}'
         if name.startswith(f'features.{last}.'):
-            conv, norm = (f'blocks.{len(counts)}.0.conv', f'blocks.{len(counts)}.0.bn1') if kind == 'MobileNetV3' else ('conv_head', 'bn2')
+            conv, norm = (
+                (f'blocks.{len(counts)}.0.conv', f'blocks.{len(counts)}.0.bn1')
+                if kind == 'MobileNetV3'
+                else ('conv_head', 'bn2')
+            )
             return f'{conv if name.split(".")[2] == "0" else norm}.{leaf}'
         match = re.match(pattern, name)
         layers, number = blocks[match[1]], int(match[2])
@@ -101,9 +136,13 @@ def _inverted_residuals(kind: str, size: str | None, weights: dict[str, Tensor])
         if '.fc1.' in name or '.fc2.' in name:
             return f'{place}.se.{"conv_reduce" if ".fc1." in name else "conv_expand"}.{leaf}'
         squeeze = {layer for layer in layers if f'{match[1]}.block.{layer}.fc1.weight' in weights}
-        if kind == 'MobileNetV2':                                        # the projection and its normalisation stand by themselves
+        if kind == 'MobileNetV2':  # the projection and its normalisation stand by themselves
             convolutions = ('conv_pw', 'conv_dw', 'conv_pwl') if len(layers) == 4 else ('conv_dw', 'conv_pw')
-            which, norm = (number, name.split('.')[4] == '1') if number < len(layers) - 2 else (len(layers) - 2, number == len(layers) - 1)
+            which, norm = (
+                (number, name.split('.')[4] == '1')
+                if number < len(layers) - 2
+                else (len(layers) - 2, number == len(layers) - 1)
+            )
         else:
             order = [layer for layer in layers if layer not in squeeze]
             convolutions = ('conv_pw', 'conv_dw', 'conv_pwl') if len(order) == 3 else ('conv_dw', 'conv_pw')
@@ -111,6 +150,6 @@ def _inverted_residuals(kind: str, size: str | None, weights: dict[str, Tensor])
         return f'{place}.{f"bn{which + 1}" if norm else convolutions[which]}.{leaf}'
 
     renamed = {rename(name): value for name, value in weights.items()}
-    if kind == 'MobileNetV3':                                            # the linear layer is a 1x1 convolution there
+    if kind == 'MobileNetV3':  # the linear layer is a 1x1 convolution there
         renamed['conv_head.weight'] = renamed['conv_head.weight'][:, :, None, None]
     return renamed

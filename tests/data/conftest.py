@@ -1,4 +1,5 @@
 """The readers that can be imported, one after the other."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """PyAV goes on where another reader fails: no frame is lost or comes twice."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ def numbers(painted_video, frames: Iterable[np.ndarray]) -> list[int]:
 
 class Failing(IndexedReader):
     """PyAV under another name, which fails at every call that asks for frame ``fails`` or a later one."""
+
     name = 'torchcodec'
 
     def __init__(self, path, exact=False, fails=COUNT):
@@ -72,8 +74,8 @@ def test_what_auto_has_decoded_goes_on(painted_video, failing):
         for index, frame in zip([0, 1, 2, 6, 7, 19], video.iter_at([0, 1, 2, 6, 7, 19]), strict=True):
             assert painted_video.read_number(frame) == index
             counts.append(video.decoded)
-        assert counts[:3] == [1, 2, 3] and (np.diff(counts) > 0).all()        # frame 6 is a key frame
-        assert counts[3] <= 3 + 3                                             # PyAV begins there, not at frame 0
+        assert counts[:3] == [1, 2, 3] and (np.diff(counts) > 0).all()  # frame 6 is a key frame
+        assert counts[3] <= 3 + 3  # PyAV begins there, not at frame 0
         between, *_ = video.iter_at([1]), video.get_frames([4])
         assert painted_video.read_number(next(between)) == 1
     assert video._first.closed and video._second._kept is None

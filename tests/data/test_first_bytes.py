@@ -1,4 +1,6 @@
-"""What the first bytes rule out must not be there; for ordinary files they do rule it out, so that no picture is decoded."""
+"""What the first bytes rule out must not be there; for ordinary files they do rule it out, so that no picture
+is decoded."""
+
 from __future__ import annotations
 
 import av
@@ -10,9 +12,15 @@ from hypothesis import strategies as st
 from gfvideo.data.first_bytes import may_cut_left, may_turn
 from gfvideo.data.readers import PyAVReader, open_video
 
-FORMS = {'mp4': ('.mp4', {}), 'mov': ('.mov', {}), 'matroska': ('.mkv', {}), 'fields': ('.mp4', {'x264-params': 'interlaced=1'}),
-         'baseline': ('.mp4', {'profile': 'baseline'}), 'fast start': ('.mp4', {'movflags': '+faststart'}),
-         'fragments': ('.mp4', {'movflags': '+frag_keyframe+empty_moov'})}
+FORMS = {
+    'mp4': ('.mp4', {}),
+    'mov': ('.mov', {}),
+    'matroska': ('.mkv', {}),
+    'fields': ('.mp4', {'x264-params': 'interlaced=1'}),
+    'baseline': ('.mp4', {'profile': 'baseline'}),
+    'fast start': ('.mp4', {'movflags': '+faststart'}),
+    'fragments': ('.mp4', {'movflags': '+frag_keyframe+empty_moov'}),
+}
 
 
 def header(path) -> bytes:
@@ -21,7 +29,7 @@ def header(path) -> bytes:
 
 
 @pytest.mark.parametrize('form', FORMS)
-@pytest.mark.parametrize('size', [(48, 128), (56, 130)])                    # the second is cut on the right and below
+@pytest.mark.parametrize('size', [(48, 128), (56, 130)])  # the second is cut on the right and below
 def test_ordinary_files(painted_video, form, size):
     suffix, options = FORMS[form]
     path = painted_video(6, suffix, height=size[0], width=size[1], options=options)
@@ -52,8 +60,14 @@ def test_turned_files(painted_video, tmp_path, suffix):
 def test_files_that_do_not_tell(painted_video, tmp_path):
     content = painted_video(6).read_bytes()
     at = content.index(b'moov') - 4
-    cases = {'no table': content[:at], 'two tables': content + content[at:], 'no size': content[:at] + bytes(4) + content[at + 4:],
-             'compressed': content.replace(b'udta', b'cmov'), 'no track': content.replace(b'tkhd', b'skip'), 'nothing': b''}
+    cases = {
+        'no table': content[:at],
+        'two tables': content + content[at:],
+        'no size': content[:at] + bytes(4) + content[at + 4 :],
+        'compressed': content.replace(b'udta', b'cmov'),
+        'no track': content.replace(b'tkhd', b'skip'),
+        'nothing': b'',
+    }
     for name, changed in cases.items():
         path = tmp_path / 'odd.mp4'
         path.write_bytes(changed)

@@ -13,8 +13,10 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 def batch(shape=(2, 3, 5, 6), count=3):
     rng = np.random.default_rng(0)
-    return {'inputs': [torch.from_numpy(rng.integers(0, 256, shape, np.uint8)) for _ in range(count)],
-            'data_samples': [ClipSample(metainfo={'video_id': f'v{place}'}) for place in range(count)]}
+    return {
+        'inputs': [torch.from_numpy(rng.integers(0, 256, shape, np.uint8)) for _ in range(count)],
+        'data_samples': [ClipSample(metainfo={'video_id': f'v{place}'}) for place in range(count)],
+    }
 
 
 def slow(clips, mean=MEAN, std=STD):
@@ -43,7 +45,7 @@ def test_own_mean_and_std():
 
 
 def test_memory_format():
-    images = ClipPreprocessor(channels_last=True)(batch())['inputs'].flatten(0, 1)            # (B*T, 3, H, W)
+    images = ClipPreprocessor(channels_last=True)(batch())['inputs'].flatten(0, 1)  # (B*T, 3, H, W)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert ClipPreprocessor()(batch())['inputs'].is_contiguous()
 
@@ -61,15 +63,26 @@ def test_stacked_input_and_no_samples():
 def test_different_sizes_name_the_videos():
     data = batch()
     data['inputs'][1] = data['inputs'][1][..., :4]
-    with pytest.raises(ValueError, match=r'different shapes in one batch: v0 \(2, 3, 5, 6\), v1 \(2, 3, 5, 4\), v2 \(2, 3, 5, 6\); .*crop'):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r'different shapes in one batch: v0 \(2, 3, 5, 6\), v1 \(2, 3, 5, 4\), v2 \(2, 3, 5, 6\); .*crop'
+        ),
+    ):
         ClipPreprocessor()(data)
     del data['data_samples']
     with pytest.raises(ValueError, match=r'clip 0 \(2, 3, 5, 6\), clip 1 \(2, 3, 5, 4\)'):
         ClipPreprocessor()(data)
 
 
-@pytest.mark.parametrize('wrong', [torch.zeros(2, 3, 5, 6), torch.zeros(3, 5, 6, dtype=torch.uint8),
-                                   torch.zeros(2, 5, 6, 3, dtype=torch.uint8)])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        torch.zeros(2, 3, 5, 6),
+        torch.zeros(3, 5, 6, dtype=torch.uint8),
+        torch.zeros(2, 5, 6, 3, dtype=torch.uint8),
+    ],
+)
 def test_wrong_clips(wrong):
     data = batch()
     data['inputs'][2] = wrong
@@ -77,8 +90,14 @@ def test_wrong_clips(wrong):
         ClipPreprocessor()(data)
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [({'mean': [1, 2]}, r'mean is \[1, 2\]'), ({'std': [1]}, r'std is \[1\]'),
-                                                    ({'std': [1, 0, 1]}, 'numbers above 0')])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'mean': [1, 2]}, r'mean is \[1, 2\]'),
+        ({'std': [1]}, r'std is \[1\]'),
+        ({'std': [1, 0, 1]}, 'numbers above 0'),
+    ],
+)
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ClipPreprocessor(**arguments)

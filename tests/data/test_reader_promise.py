@@ -1,4 +1,6 @@
-"""The same index gives the same picture from every reader, or an error by name: files that tempt readers to break it."""
+"""The same index gives the same picture from every reader, or an error by name: files that tempt readers to
+break it."""
+
 from __future__ import annotations
 
 import struct
@@ -37,7 +39,9 @@ def copied(path: Path, target: Path, *, message: str = '', turned: int = 0) -> P
             stream.set_display_rotation(turned)
         change = BitStreamFilterContext(message, source.streams.video[0], stream) if message else None
         for packet in source.demux(video=0):
-            packets = change.filter(packet if packet.size else None) if change else [packet] * bool(packet.size)
+            packets = (
+                change.filter(packet if packet.size else None) if change else [packet] * bool(packet.size)
+            )
             for changed in packets:
                 changed.stream = stream
                 container.mux(changed)
@@ -48,8 +52,10 @@ def plain(path: Path) -> np.ndarray:
     """The slow reference: all that is decoded and to be shown, as it is stored, ``(N, H, W, 3)``."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = 'NONE'
-        container.streams.video[0].codec_context.flags |= 1                  # "unaligned": cut to the pixel
-        return np.stack([frame.to_ndarray(format='rgb24', interpolation='BICUBIC') for frame in container.decode(video=0)])
+        container.streams.video[0].codec_context.flags |= 1  # "unaligned": cut to the pixel
+        return np.stack(
+            [frame.to_ndarray(format='rgb24', interpolation='BICUBIC') for frame in container.decode(video=0)]
+        )
 
 
 def refused(path: Path, reader: str, reason: str) -> None:
@@ -63,14 +69,19 @@ def numbers(painted_video, frames: Iterable[np.ndarray]) -> list[int]:
 
 # ---- packets that are decoded but not shown
 
+
 def edited(path: Path, target: Path, skipped: int, rate: int = 25) -> Path:
     """A copy whose edit list begins so many frames later."""
     content = bytearray(path.read_bytes())
     at = box(content, b'elst')
-    version, entries, seconds, start = struct.unpack('>IIIi', content[at:at + 16])
+    version, entries, seconds, start = struct.unpack('>IIIi', content[at : at + 16])
     assert (version, entries) == (0, 1)
-    media, film = (struct.unpack('>I', content[box(content, name) + 12:][:4])[0] for name in (b'mdhd', b'mvhd'))
-    content[at + 8:at + 16] = struct.pack('>Ii', seconds - skipped * film // rate, start + skipped * media // rate)
+    media, film = (
+        struct.unpack('>I', content[box(content, name) + 12 :][:4])[0] for name in (b'mdhd', b'mvhd')
+    )
+    content[at + 8 : at + 16] = struct.pack(
+        '>Ii', seconds - skipped * film // rate, start + skipped * media // rate
+    )
     target.write_bytes(content)
     return target
 
@@ -93,11 +104,12 @@ def test_edit_lists(painted_video, reader, tmp_path, skipped, key_every):
 
 # ---- turned and mirrored
 
+
 def with_matrix(path: Path, target: Path, a: int, b: int, c: int, d: int, u: int = 0) -> Path:
     """A copy of an MP4 that is shown so: the matrix is (a b u, c d v, x y w)."""
     content = bytearray(path.read_bytes())
     at = box(content, b'tkhd') + 40
-    content[at:at + 36] = struct.pack('>9i', a, b, u, c, d, 0, 0, 0, 1 << 30)
+    content[at : at + 36] = struct.pack('>9i', a, b, u, c, d, 0, 0, 0, 1 << 30)
     target.write_bytes(content)
     return target
 
@@ -113,12 +125,14 @@ def shown(picture: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
     return turned
 
 
-EIGHT = [(a, 0, 0, d) for a, d in product((1, -1), repeat=2)] + [(0, b, c, 0) for b, c in product((1, -1), repeat=2)]
+EIGHT = [(a, 0, 0, d) for a, d in product((1, -1), repeat=2)] + [
+    (0, b, c, 0) for b, c in product((1, -1), repeat=2)
+]
 
 
 @pytest.mark.parametrize('matrix', EIGHT)
 def test_all_ways_to_lay_a_picture(painted_video, reader, tmp_path, matrix):
-    upright = painted_video(6, height=64, **H264)      # decord cannot turn just any size
+    upright = painted_video(6, height=64, **H264)  # decord cannot turn just any size
     path = with_matrix(upright, tmp_path / 'turned.mp4', *(number * ONE for number in matrix))
     a, b, c, d = matrix
     if reader != 'pyav' and a * d - b * c < 0:
@@ -145,16 +159,22 @@ def test_orientations_that_there_are_not():
     assert orientation_of(None) == UPRIGHT == Orientation()
     for a, b, c, d in ((1, 1, -1, 1), (1, 1, 0, 1), (0, 0, 0, 0), (1, 0, 0, 0), (100, 3, -3, 100)):
         assert orientation_of((a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30)) is None
-    assert orientation_of((ONE, 0, 9, 0, ONE, 0, 0, 0, 1 << 30)) is None                     # perspective
-    assert orientation_of((1000, 9, 0, -9, 1000, 0, 0, 0, 1 << 30)) == UPRIGHT               # half a degree
-    assert orientation_of((ONE, 0, 0, 0, 2 * ONE, 0, 0, 0, 1 << 30)) == UPRIGHT              # wide pixels stay as they are
+    assert orientation_of((ONE, 0, 9, 0, ONE, 0, 0, 0, 1 << 30)) is None  # perspective
+    assert orientation_of((1000, 9, 0, -9, 1000, 0, 0, 0, 1 << 30)) == UPRIGHT  # half a degree
+    # wide pixels stay as they are
+    assert orientation_of((ONE, 0, 0, 0, 2 * ONE, 0, 0, 0, 1 << 30)) == UPRIGHT
 
 
-@pytest.mark.parametrize('matrix', [(46341, 46341, -46341, 46341), (ONE, ONE // 2, 0, ONE), (64540, 11380, 11380, -64540)])
+@pytest.mark.parametrize(
+    'matrix', [(46341, 46341, -46341, 46341), (ONE, ONE // 2, 0, ONE), (64540, 11380, 11380, -64540)]
+)
 def test_turned_by_less_than_a_quarter_or_sheared(painted_video, reader, tmp_path, matrix):
     path = with_matrix(painted_video(6, **H264), tmp_path / 'askew.mp4', *matrix)
     if reader == 'pyav':
-        with open_video(path, reader) as video, pytest.raises(VideoError, match=f'distorted .*{matrix[0]}, {matrix[1]}.*upright'):
+        with (
+            open_video(path, reader) as video,
+            pytest.raises(VideoError, match=f'distorted .*{matrix[0]}, {matrix[1]}.*upright'),
+        ):
             video.get_frames([0])
     else:
         refused(path, reader, 'turned by less than a quarter')
@@ -174,12 +194,19 @@ def test_rotation_in_matroska(painted_video, reader, tmp_path, degrees):
 @pytest.mark.parametrize('suffix', ['.mp4', '.mkv', '.ts'])
 @pytest.mark.parametrize('turn', ['rotate=90', 'flip=horizontal'])
 def test_turned_by_messages_of_the_codec(painted_video, tmp_path, suffix, turn):
-    path = copied(painted_video(6, **H264), tmp_path / f'message{suffix}', message=f'h264_metadata=display_orientation=insert:{turn}')
-    with pytest.raises(VideoError, match='messages in its codec turn or mirror its pictures; re-encode it upright'):
+    path = copied(
+        painted_video(6, **H264),
+        tmp_path / f'message{suffix}',
+        message=f'h264_metadata=display_orientation=insert:{turn}',
+    )
+    with pytest.raises(
+        VideoError, match='messages in its codec turn or mirror its pictures; re-encode it upright'
+    ):
         open_video(path)
 
 
 # ---- parts of the coded picture, and interlaced ones
+
 
 @pytest.mark.parametrize(('left', 'top'), [(2, 0), (0, 2), (8, 4), (32, 2), (64, 0), (18, 6)])
 def test_cut_off_on_the_left_and_above(painted_video, reader, tmp_path, left, top):
@@ -192,7 +219,8 @@ def test_cut_off_on_the_left_and_above(painted_video, reader, tmp_path, left, to
         assert video.frame_size == (64 - top, 128 - left)
         frames = video.get_frames(range(6))
     assert (frames == plain(path)).all()
-    around = slice(24 - top, 56 - top), slice(72 - left, 120 - left)      # away from the new edges, where colours are interpolated
+    # away from the new edges, where colours are interpolated
+    around = slice(24 - top, 56 - top), slice(72 - left, 120 - left)
     assert np.abs(frames[:, *around].astype(int) - plain(whole)[:, 24:56, 72:120]).max() <= 2
 
 
@@ -200,18 +228,26 @@ def test_cut_off_on_the_left_and_above(painted_video, reader, tmp_path, left, to
 def test_interlaced(painted_video, reader, tmp_path, suffix, colours):
     path = tmp_path / f'interlaced{suffix}'
     with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libx264', rate=25, width=128, height=64, pix_fmt='yuv420p',
-                                      options={'x264-params': 'interlaced=1:tff=1:keyint=6:bframes=2'})
+        stream = container.add_stream(
+            'libx264',
+            rate=25,
+            width=128,
+            height=64,
+            pix_fmt='yuv420p',
+            options={'x264-params': 'interlaced=1:tff=1:keyint=6:bframes=2'},
+        )
         if colours:
             stream.codec_context.colorspace = colours
         for number in range(8):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(painted_video.frame(number, 64), format='rgb24')))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(painted_video.frame(number, 64), format='rgb24'))
+            )
         container.mux(stream.encode())
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     assert frames[0].interlaced_frame
     expected = []
-    for frame in frames:                                    # the same numbers in a frame that is not marked
+    for frame in frames:  # the same numbers in a frame that is not marked
         unmarked = av.VideoFrame.from_ndarray(frame.to_ndarray(), format=frame.format.name)
         unmarked.colorspace, unmarked.color_range = frame.colorspace, frame.color_range
         expected.append(unmarked.to_ndarray(format='rgb24', interpolation='BICUBIC'))
@@ -222,13 +258,15 @@ def test_interlaced(painted_video, reader, tmp_path, suffix, colours):
 
 # ---- headers that lie, and files that are none
 
-@pytest.mark.parametrize('frames', [0x73747373, 0x7fffffff, COUNT + 1])
+
+@pytest.mark.parametrize('frames', [0x73747373, 0x7FFFFFFF, COUNT + 1])
 def test_headers_that_speak_of_more_frames(painted_video, reader, tmp_path, frames):
-    """The table of times says how often a time is repeated; decord makes room for as many frames, or ends the process."""
+    """The table of times says how often a time is repeated; decord makes room for as many frames, or ends the
+    process."""
     content = bytearray(painted_video(COUNT, options={'x264-params': 'bframes=0:keyint=6'}).read_bytes())
     at = box(content, b'stts')
-    assert struct.unpack('>II', content[at + 4:at + 12]) == (1, COUNT)
-    content[at + 8:at + 12] = struct.pack('>I', frames)
+    assert struct.unpack('>II', content[at + 4 : at + 12]) == (1, COUNT)
+    content[at + 8 : at + 12] = struct.pack('>I', frames)
     path = tmp_path / 'boasting.mp4'
     path.write_bytes(content)
     if reader == 'decord':
@@ -241,9 +279,9 @@ def test_headers_that_speak_of_more_frames(painted_video, reader, tmp_path, fram
 def test_headers_that_speak_of_years(painted_video, reader, tmp_path):
     whole = painted_video(COUNT, '.mkv', options={'x264-params': 'bframes=0:keyint=6'})
     content = bytearray(whole.read_bytes())
-    at = content.index(b'\x44\x89\x88') + 3                                # Matroska's duration, in milliseconds
-    assert struct.unpack('>d', content[at:at + 8]) == (COUNT * 40.0,)
-    content[at:at + 8] = struct.pack('>d', 1e15)
+    at = content.index(b'\x44\x89\x88') + 3  # Matroska's duration, in milliseconds
+    assert struct.unpack('>d', content[at : at + 8]) == (COUNT * 40.0,)
+    content[at : at + 8] = struct.pack('>d', 1e15)
     path = tmp_path / 'years.mkv'
     path.write_bytes(content)
     if reader == 'decord':
@@ -256,9 +294,14 @@ def test_headers_that_speak_of_years(painted_video, reader, tmp_path):
 LISTS = {
     'concat': 'ffconcat version 1.0\nfile other.mp4\n',
     'hls': '#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nother.ts\n#EXT-X-ENDLIST\n',
-    'dash': '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011">\n'
-            '<BaseURL>other.mp4</BaseURL></MPD>\n',
-    'sdp': 'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n',
+    'dash': (
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"'
+        ' profiles="urn:mpeg:dash:profile:isoff-on-demand:2011">\n<BaseURL>other.mp4</BaseURL></MPD>\n'
+    ),
+    'sdp': (
+        'v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96'
+        ' H264/90000\n'
+    ),
 }
 
 
@@ -270,7 +313,9 @@ def test_lists_of_other_files(painted_video, reader, tmp_path, kind, suffix):
     path = tmp_path / f'list{suffix}'
     path.write_text(LISTS[kind])
     for name in (reader, 'auto'):
-        with pytest.raises(VideoError, match='it is a list of other files, and such lists are not followed') as caught:
+        with pytest.raises(
+            VideoError, match='it is a list of other files, and such lists are not followed'
+        ) as caught:
             open_video(path, name)
         assert caught.value.kind == 'not_a_video'
     with pytest.raises(VideoError, match='a list of other files'):
@@ -288,8 +333,8 @@ def test_numbered_pictures_are_no_video(painted_video, reader, tmp_path):
 def test_a_codec_that_nothing_decodes(painted_video, reader, tmp_path):
     content = bytearray(painted_video(6, **H264).read_bytes())
     at = box(content, b'stsd') + 12
-    assert content[at:at + 4] == b'avc1'
-    content[at:at + 4] = b'zzzz'
+    assert content[at : at + 4] == b'avc1'
+    content[at : at + 4] = b'zzzz'
     path = tmp_path / 'unknown.mp4'
     path.write_bytes(content)
     with pytest.raises(VideoError, match='no decoder for its codec is known'):

@@ -1,4 +1,6 @@
-"""Readers against videos that say in their pixels which frame is which, against plain decoding, and on files of every trouble."""
+"""Readers against videos that say in their pixels which frame is which, against plain decoding, and on files
+of every trouble."""
+
 from __future__ import annotations
 
 import csv
@@ -28,16 +30,26 @@ COUNT = 40
 H264 = {'options': {'x264-params': 'bframes=3:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0'}}
 FORMS = {
     'h264': ('.mp4', H264),
-    'h264 open groups': ('.mkv', {'options': {'x264-params': 'open-gop=1:bframes=3:keyint=9:min-keyint=9:scenecut=0'}}),
-    'h264 long group': ('.mp4', {'options': {'x264-params': 'bframes=3:b-adapt=0:b-pyramid=normal:keyint=250:scenecut=0'}}),
+    'h264 open groups': (
+        '.mkv',
+        {'options': {'x264-params': 'open-gop=1:bframes=3:keyint=9:min-keyint=9:scenecut=0'}},
+    ),
+    'h264 long group': (
+        '.mp4',
+        {'options': {'x264-params': 'bframes=3:b-adapt=0:b-pyramid=normal:keyint=250:scenecut=0'}},
+    ),
     'h264 one key frame': ('.mp4', {'key_every': 250, 'options': {'preset': 'ultrafast'}}),
     'variable rate': ('.mp4', {'times': [number + number * number // 9 for number in range(COUNT)], **H264}),
     'vp9': ('.webm', {'codec': 'libvpx-vp9', 'options': {'deadline': 'realtime', 'cpu-used': '8'}}),
     'vp8': ('.webm', {'codec': 'libvpx', 'options': {'deadline': 'realtime', 'cpu-used': '8', 'b': '200k'}}),
     'mpeg4': ('.avi', {'codec': 'mpeg4', 'options': {'bf': '2', 'b': '2M'}}),
 }
-REFUSED_FORMS = {('mpeg4', 'torchcodec'): 'AVI', ('mpeg4', 'decord'): 'AVI', ('h264 open groups', 'torchcodec'): 'key frame',
-                 ('h264 open groups', 'decord'): 'key frame'}
+REFUSED_FORMS = {
+    ('mpeg4', 'torchcodec'): 'AVI',
+    ('mpeg4', 'decord'): 'AVI',
+    ('h264 open groups', 'torchcodec'): 'key frame',
+    ('h264 open groups', 'decord'): 'key frame',
+}
 
 
 def decoded(path: Path, indices: list[int] | None = None) -> list[np.ndarray]:
@@ -45,14 +57,18 @@ def decoded(path: Path, indices: list[int] | None = None) -> list[np.ndarray]:
     frames = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        stream.thread_type, stream.codec_context.thread_count = 'NONE', 1       # several threads conceal damage differently
+        # several threads conceal damage differently
+        stream.thread_type, stream.codec_context.thread_count = 'NONE', 1
         for packet in container.demux(video=0):
             try:
                 frames += packet.decode()
             except av.error.InvalidDataError:
                 pass
     chosen = frames if indices is None else [frames[index] for index in indices]
-    return [np.rot90(frame.to_ndarray(format='rgb24', interpolation='BICUBIC'), frame.rotation // 90) for frame in chosen]
+    return [
+        np.rot90(frame.to_ndarray(format='rgb24', interpolation='BICUBIC'), frame.rotation // 90)
+        for frame in chosen
+    ]
 
 
 def packet_data(path: Path, number: int) -> bytes:
@@ -68,6 +84,7 @@ def damaged_copy(path: Path, target: Path, before: bytes, after: bytes) -> Path:
 
 
 # ---- the number painted in the pixels
+
 
 @pytest.mark.parametrize('form', FORMS)
 def test_painted_numbers(painted_video, reader, form):
@@ -90,7 +107,8 @@ def test_painted_numbers(painted_video, reader, form):
 def test_hidden_vp8_frames_do_not_count(painted_video, reader, tmp_path):
     whole = painted_video(COUNT, *FORMS['vp8'][:1], **FORMS['vp8'][1])
     packet = packet_data(whole, 7)
-    path = damaged_copy(whole, tmp_path / 'hidden.webm', packet, bytes([packet[0] & ~0x10]) + packet[1:])      # the bit "show frame"
+    # the bit "show frame"
+    path = damaged_copy(whole, tmp_path / 'hidden.webm', packet, bytes([packet[0] & ~0x10]) + packet[1:])
     if reader != 'pyav':
         with pytest.raises(VideoError, match=f'counts {COUNT} frames where there are {COUNT - 1}.*pyav'):
             open_video(path, reader)
@@ -112,8 +130,10 @@ def test_equals_plain_decoding(painted_video, reader, form):
 
 
 @settings(max_examples=30)
-@given(form=st.sampled_from(['h264', 'h264 open groups', 'h264 long group', 'variable rate', 'vp9']),
-       indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=10))
+@given(
+    form=st.sampled_from(['h264', 'h264 open groups', 'h264 long group', 'variable rate', 'vp9']),
+    indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=10),
+)
 def test_any_indices(painted_video, form, indices):
     suffix, options = FORMS[form]
     with open_video(painted_video(COUNT, suffix, **options), 'pyav') as video:
@@ -152,6 +172,7 @@ def test_rotation(tmp_path, painted_video, reader, degrees):
 
 # ---- real files of every trouble
 
+
 def odd_videos(shared: Path) -> list[dict[str, str]]:
     with (shared / 'data' / 'odd_videos' / 'index.csv').open() as file:
         return list(csv.DictReader(file))
@@ -164,11 +185,20 @@ def plain_frames(path: Path, indices: tuple[int, ...]) -> np.ndarray:
 
 REFUSED = {
     'pyav': {},
-    'torchcodec': {'header_50_frames_49_decode.mp4': 'damaged', 'one_frame.mp4': 'mpeg4', 'ucf_mpeg4_with_mp3.avi': 'AVI',
-                   'header_266_frames_209_decode.mp4': 'hides some of its pictures'},
-    'decord': {'header_50_frames_49_decode.mp4': 'damaged', 'one_frame.mp4': 'mpeg4', 'ucf_mpeg4_with_mp3.avi': 'AVI',
-               'av1.mkv': 'cannot find video stream', 'odd_size_vp9.mp4': 'odd',
-               'header_266_frames_209_decode.mp4': 'hides some of its pictures'},
+    'torchcodec': {
+        'header_50_frames_49_decode.mp4': 'damaged',
+        'one_frame.mp4': 'mpeg4',
+        'ucf_mpeg4_with_mp3.avi': 'AVI',
+        'header_266_frames_209_decode.mp4': 'hides some of its pictures',
+    },
+    'decord': {
+        'header_50_frames_49_decode.mp4': 'damaged',
+        'one_frame.mp4': 'mpeg4',
+        'ucf_mpeg4_with_mp3.avi': 'AVI',
+        'av1.mkv': 'cannot find video stream',
+        'odd_size_vp9.mp4': 'odd',
+        'header_266_frames_209_decode.mp4': 'hides some of its pictures',
+    },
 }
 
 
@@ -176,7 +206,9 @@ def test_odd_videos(shared, reader):
     for row in odd_videos(shared):
         path = shared / 'data' / 'odd_videos' / row['file']
         if row['file'] in REFUSED[reader]:
-            with pytest.raises(VideoError, match=f"{row['file']}: {reader}.*{REFUSED[reader][row['file']]}.*pyav"):
+            with pytest.raises(
+                VideoError, match=f"{row['file']}: {reader}.*{REFUSED[reader][row['file']]}.*pyav"
+            ):
                 open_video(path, reader)
             continue
         count = int(row['frames_that_decode'])
@@ -187,7 +219,11 @@ def test_odd_videos(shared, reader):
             frames = video.get_frames(indices)
         difference = np.abs(frames.astype(int) - plain_frames(path, tuple(indices)))
         # 8 bits: equal bit for bit; 10 bits: the readers upsample colour differently
-        assert difference.mean() < 4 if row['file'] == 'hevc_10bit.mp4' and reader != 'pyav' else difference.max() == 0, row
+        assert (
+            difference.mean() < 4
+            if row['file'] == 'hevc_10bit.mp4' and reader != 'pyav'
+            else difference.max() == 0
+        ), row
 
 
 def test_exact_and_sequential_counts_agree(shared):
@@ -201,6 +237,7 @@ def test_exact_and_sequential_counts_agree(shared):
 
 # ---- what is decoded, and when
 
+
 def test_opening_decodes_nothing(painted_video, monkeypatch):
     monkeypatch.setattr(PyAVReader, '_frames_of', lambda *_: pytest.fail('a packet was decoded'))
     with open_video(painted_video(COUNT, **H264), 'pyav') as video:
@@ -210,7 +247,9 @@ def test_opening_decodes_nothing(painted_video, monkeypatch):
 def test_every_distinct_frame_is_decoded_once(painted_video, monkeypatch):
     pictures = []
     original = PyAVReader._picture
-    monkeypatch.setattr(PyAVReader, '_picture', lambda self, frame: pictures.append(frame.pts) or original(self, frame))
+    monkeypatch.setattr(
+        PyAVReader, '_picture', lambda self, frame: pictures.append(frame.pts) or original(self, frame)
+    )
     with open_video(painted_video(COUNT, **H264), 'pyav') as video:
         video.get_frames([30, 4, 30, 4, 4])
     assert len(pictures) == len(set(pictures)) == 2
@@ -221,7 +260,7 @@ def test_only_the_needed_packets_are_decoded(painted_video, monkeypatch):
     original = PyAVReader._frames_of
     monkeypatch.setattr(PyAVReader, '_frames_of', lambda *given: packets.append(given[2]) or original(*given))
     with open_video(painted_video(COUNT, **H264), 'pyav') as video:
-        video.get_frames([0, 24])                                       # both are key frames
+        video.get_frames([0, 24])  # both are key frames
     assert len([packet for packet in packets if packet]) == 2
 
 
@@ -233,7 +272,7 @@ def test_frames_are_decoded_when_iterated_to(painted_video, monkeypatch):
         frames = video.iter_frames()
         assert painted_video.read_number(next(frames)) == 0
         assert len(packets) < 10
-        assert painted_video.read_number(video.get_frames([20])[0]) == 20       # does not disturb the iteration
+        assert painted_video.read_number(video.get_frames([20])[0]) == 20  # does not disturb the iteration
         assert [painted_video.read_number(frame) for frame in frames] == list(range(1, COUNT))
 
 
@@ -242,7 +281,12 @@ def test_packets_of_large_files_are_not_kept(painted_video, monkeypatch, form):
     monkeypatch.setattr(pyav_module, 'KEPT_BYTES', 1000)
     suffix, options = FORMS[form]
     with open_video(painted_video(COUNT, suffix, **options), 'pyav') as video:
-        assert [painted_video.read_number(frame) for frame in video.get_frames([5, 38, 20, 38])] == [5, 38, 20, 38]
+        assert [painted_video.read_number(frame) for frame in video.get_frames([5, 38, 20, 38])] == [
+            5,
+            38,
+            20,
+            38,
+        ]
         assert video._kept is None
 
 
@@ -251,7 +295,7 @@ def test_no_file_stays_open(painted_video, reader, tmp_path):
     empty = tmp_path / 'empty.mp4'
     empty.touch()
     path = painted_video(COUNT, **H264)
-    with open_video(path, reader) as video:                              # what the library itself keeps open is open now
+    with open_video(path, reader) as video:  # what the library itself keeps open is open now
         video.get_frames([3])
     before = len(os.listdir('/proc/self/fd'))
     for _ in range(3):
@@ -274,6 +318,7 @@ def test_no_file_stays_open(painted_video, reader, tmp_path):
 
 # ---- one frame after the other
 
+
 def numbers(painted_video, frames: Iterable[np.ndarray]) -> list[int]:
     return [painted_video.read_number(frame) for frame in frames]
 
@@ -290,12 +335,20 @@ def fed(monkeypatch) -> list[av.Packet]:
     """The packets given to PyAV's decoders, in order."""
     packets = []
     original = PyAVReader._frames_of
-    monkeypatch.setattr(PyAVReader, '_frames_of', lambda *given: packets.extend([given[2]] if given[2] else []) or original(*given))
+    monkeypatch.setattr(
+        PyAVReader,
+        '_frames_of',
+        lambda *given: packets.extend([given[2]] if given[2] else []) or original(*given),
+    )
     return packets
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])       # `reader` is only a name
-@given(form=st.sampled_from(list(FORMS)), indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=12).map(sorted))
+# `reader` is only a name
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    form=st.sampled_from(list(FORMS)),
+    indices=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=12).map(sorted),
+)
 def test_iter_at_any_indices(painted_video, reader, form, indices):
     suffix, options = FORMS[form]
     if (form, reader) in REFUSED_FORMS:
@@ -303,13 +356,18 @@ def test_iter_at_any_indices(painted_video, reader, form, indices):
     with open_video(painted_video(COUNT, suffix, **options), reader) as video:
         frames = list(video.iter_at(indices))
         walked = video.decoded
-        assert all(frame.shape == (48, 128, 3) and frame.dtype == np.uint8 and frame.flags.c_contiguous for frame in frames)
+        assert all(
+            frame.shape == (48, 128, 3) and frame.dtype == np.uint8 and frame.flags.c_contiguous
+            for frame in frames
+        )
         assert numbers(painted_video, frames) == indices
         assert (np.stack(frames) == video.get_frames(indices)).all()
         assert 0 < walked <= video.decoded - walked
 
 
-@pytest.mark.parametrize('indices', [range(COUNT - 1), [0, 0, 12, 29, 29, 30, 38], [38], np.array([3, 31], np.uint8)])
+@pytest.mark.parametrize(
+    'indices', [range(COUNT - 1), [0, 0, 12, 29, 29, 30, 38], [38], np.array([3, 31], np.uint8)]
+)
 def test_iter_at_in_doubt(painted_video, tmp_path, indices):
     path = damaged_h264(painted_video, tmp_path)
     with open_video(path, 'pyav') as video:
@@ -322,10 +380,21 @@ def test_iter_at_in_doubt(painted_video, tmp_path, indices):
         assert video.decoded == 2 * walked
 
 
-# `held`: frames the decoder holds back before it gives one away; `ahead`: packets it takes for that, those of frames it skips too
-@pytest.mark.parametrize(('form', 'held', 'ahead'), [
-    ('h264', 2, 4), ('h264 open groups', 2, 4), ('h264 long group', 2, 4), ('h264 one key frame', 0, 0), ('variable rate', 2, 4),
-    ('vp9', 0, 0), ('vp8', 0, 0), ('mpeg4', 1, 1)])
+# `held`: frames the decoder holds back before it gives one away; `ahead`: packets it takes for that, those of
+# frames it skips too
+@pytest.mark.parametrize(
+    ('form', 'held', 'ahead'),
+    [
+        ('h264', 2, 4),
+        ('h264 open groups', 2, 4),
+        ('h264 long group', 2, 4),
+        ('h264 one key frame', 0, 0),
+        ('variable rate', 2, 4),
+        ('vp9', 0, 0),
+        ('vp8', 0, 0),
+        ('mpeg4', 1, 1),
+    ],
+)
 def test_iter_at_decodes_when_asked(painted_video, fed, form, held, ahead):
     suffix, options = FORMS[form]
     indices = [1, 1, 3, 10, 11, 14, 26, 35]
@@ -337,7 +406,8 @@ def test_iter_at_decodes_when_asked(painted_video, fed, form, held, ahead):
             assert video.decoded <= index + 1 + held
             assert len(fed) <= index + 1 + ahead
         assert next(frames, None) is None
-        assert len({id(packet) for packet in fed}) == len(fed) <= 36 + ahead           # none twice, none after the last
+        # none twice, none after the last
+        assert len({id(packet) for packet in fed}) == len(fed) <= 36 + ahead
         once = len(fed)
         video.get_frames(indices)
         assert len(fed) == 2 * once
@@ -345,8 +415,12 @@ def test_iter_at_decodes_when_asked(painted_video, fed, form, held, ahead):
 
 def test_iter_at_starts_anew_only_for_other_groups(painted_video, fed):
     with open_video(painted_video(COUNT, **H264), 'pyav') as video:
-        frames = video.iter_at([0, 24, 36])                            # all are key frames
-        assert [(painted_video.read_number(frame), len(fed)) for frame in frames] == [(0, 1), (24, 2), (36, 3)]
+        frames = video.iter_at([0, 24, 36])  # all are key frames
+        assert [(painted_video.read_number(frame), len(fed)) for frame in frames] == [
+            (0, 1),
+            (24, 2),
+            (36, 3),
+        ]
 
 
 @pytest.mark.parametrize('form', ['h264', 'h264 long group', 'vp9', 'mpeg4'])
@@ -386,7 +460,11 @@ def test_iter_at_interleaved(painted_video, reader, monkeypatch, form, kept):
     with open_video(painted_video(COUNT, suffix, **options), reader) as video:
         everything = video.iter_frames()
         for number, (one, other) in enumerate(zip(video.iter_at(ours), video.iter_at(others), strict=True)):
-            assert numbers(painted_video, [one, other, next(everything)]) == [ours[number], others[number], number]
+            assert numbers(painted_video, [one, other, next(everything)]) == [
+                ours[number],
+                others[number],
+                number,
+            ]
             assert numbers(painted_video, video.get_frames([number, 39 - number])) == [number, 39 - number]
 
 
@@ -413,15 +491,18 @@ def test_iter_at_after_closing(painted_video):
         frames = video.iter_at([3, 20, 30])
         next(frames)
     gc.collect()
-    assert numbers(painted_video, frames) == [20, 30]          # the packets are here; it must not crash
+    assert numbers(painted_video, frames) == [20, 30]  # the packets are here; it must not crash
 
 
 def test_writing_in_a_frame_spares_the_next(painted_video, tmp_path):
-    path = tmp_path / 'differences.mov'            # of a codec that decodes RGB and goes on from the memory of the frame before
+    # of a codec that decodes RGB and goes on from the memory of the frame before
+    path = tmp_path / 'differences.mov'
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('qtrle', rate=25, width=128, height=48, pix_fmt='rgb24')
         for number in range(6):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(painted_video.frame(number), format='rgb24')))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(painted_video.frame(number), format='rgb24'))
+            )
         container.mux(stream.encode())
     with open_video(path, 'pyav') as video:
         for frames in (video.iter_at(range(6)), video.iter_frames()):
@@ -443,8 +524,8 @@ def test_iter_at_keeps_the_order(painted_video, monkeypatch):
 
 
 def test_decoded_counts(painted_video, reader):
-    path = painted_video(COUNT, *FORMS['vp9'][:1], **FORMS['vp9'][1])                  # one key frame
-    passing = reader == 'pyav'                                                          # frames on the way are seen
+    path = painted_video(COUNT, *FORMS['vp9'][:1], **FORMS['vp9'][1])  # one key frame
+    passing = reader == 'pyav'  # frames on the way are seen
     with open_video(path, reader) as video:
         assert video.decoded == 0
         video.get_frames([9, 4, 9])
@@ -459,14 +540,18 @@ def test_decoded_counts(painted_video, reader):
 
 def test_iter_at_real_videos(shared, reader):
     folder = shared / 'data'
-    paths = [folder / 'odd_videos' / row['file'] for row in odd_videos(shared) if row['file'] not in REFUSED[reader]]
+    paths = [
+        folder / 'odd_videos' / row['file']
+        for row in odd_videos(shared)
+        if row['file'] not in REFUSED[reader]
+    ]
     paths += sorted((folder / 'turning_camera_ssv2' / 'videos').glob('*.webm'))[:3]
     paths += sorted((folder / 'railyard_kinetics' / 'videos').glob('*/*.mp4'))[:3]
     for path in paths:
         with open_video(path, reader) as video:
             count = len(video)
             indices = np.sort([0, count // 5, count // 5, count // 3, (count - 1) // 2])
-            video.get_frames(indices)                                   # where the index is in doubt, the count has been decoded
+            video.get_frames(indices)  # where the index is in doubt, the count has been decoded
             before, frames = video.decoded, video.iter_at(indices)
             first = next(frames)
             assert video.decoded - before <= 5, path
@@ -477,6 +562,7 @@ def test_iter_at_real_videos(shared, reader):
 
 
 # ---- damage
+
 
 def test_damaged_packet_is_found_without_decoding(painted_video, reader, tmp_path):
     path = damaged_h264(painted_video, tmp_path)
@@ -512,13 +598,15 @@ def test_damage_found_when_decoding(painted_video, tmp_path):
         assert (video.get_frames([0, 5]) == [decoded(path)[0], decoded(path)[5]]).all()
 
 
-@pytest.mark.parametrize(('suffix', 'options'), [
-    ('.mp4', {'options': {'movflags': '+faststart'}}), ('.mp4', {}), ('.webm', FORMS['vp9'][1])])
+@pytest.mark.parametrize(
+    ('suffix', 'options'),
+    [('.mp4', {'options': {'movflags': '+faststart'}}), ('.mp4', {}), ('.webm', FORMS['vp9'][1])],
+)
 @pytest.mark.parametrize('part', [0.6, 0.95])
 def test_cut_off(painted_video, reader, tmp_path, suffix, options, part):
     content = painted_video(COUNT, suffix, **options).read_bytes()
     path = tmp_path / f'cut{suffix}'
-    path.write_bytes(content[:int(len(content) * part)])
+    path.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(VideoError, match='cut off') as caught:
         open_video(path, reader)
     assert caught.value.path == str(path)
@@ -526,13 +614,20 @@ def test_cut_off(painted_video, reader, tmp_path, suffix, options, part):
 
 def test_not_a_video(reader, tmp_path):
     (tmp_path / 'empty.mp4').touch()
-    (tmp_path / 'page.mp4').write_text('<!DOCTYPE html><html><head><title>404</title></head><body>Not found</body></html>\n' * 20)
+    (tmp_path / 'page.mp4').write_text(
+        '<!DOCTYPE html><html><head><title>404</title></head><body>Not found</body></html>\n' * 20
+    )
     (tmp_path / 'bytes.mp4').write_bytes(bytes(range(256)) * 40)
     with wave.open(str(tmp_path / 'sound.wav'), 'wb') as sound:
         sound.setparams((1, 2, 8000, 0, 'NONE', ''))
         sound.writeframes(bytes(16000))
-    reasons = {'missing.mp4': 'no such file', 'empty.mp4': 'empty', 'page.mp4': 'damaged|no video', 'bytes.mp4': 'damaged|no video',
-               'sound.wav': 'no video stream'}
+    reasons = {
+        'missing.mp4': 'no such file',
+        'empty.mp4': 'empty',
+        'page.mp4': 'damaged|no video',
+        'bytes.mp4': 'damaged|no video',
+        'sound.wav': 'no video stream',
+    }
     for name, reason in reasons.items():
         with pytest.raises(VideoError, match=f'(?s){name}: .*({reason})') as caught:
             open_video(tmp_path / name, reader)
@@ -570,11 +665,14 @@ class _Missing:
 
 # ---- asking wrongly
 
+
 def test_wrong_indices(painted_video, reader):
     path = painted_video(COUNT, **H264)
     with open_video(path, reader) as video:
         for index in (-1, COUNT, 1000):
-            with pytest.raises(IndexError, match=f'{path.name}: there is no frame {index}, it has {COUNT} frames'):
+            with pytest.raises(
+                IndexError, match=f'{path.name}: there is no frame {index}, it has {COUNT} frames'
+            ):
                 video.get_frames([0, index])
         for indices in ([], [0.5], [[0, 1]]):
             with pytest.raises(ValueError, match='indices of shape'):
@@ -585,12 +683,15 @@ def test_wrong_indices_for_iter_at(painted_video, reader):
     path = painted_video(COUNT, **H264)
     with open_video(path, reader) as video:
         for index in (-1, COUNT, 1000):
-            with pytest.raises(IndexError, match=f'{path.name}: there is no frame {index}, it has {COUNT} frames'):
+            with pytest.raises(
+                IndexError, match=f'{path.name}: there is no frame {index}, it has {COUNT} frames'
+            ):
                 video.iter_at(sorted([0, index]))
         for indices in ([], [0.5], [[0, 1]]):
             with pytest.raises(ValueError, match='indices of shape'):
                 video.iter_at(indices)
-        for indices in ([2, 7, 6, 1], np.array([2, 7, 6, 1], np.uint8)):       # without a sign, differences are never below 0
+        # without a sign, differences are never below 0
+        for indices in ([2, 7, 6, 1], np.array([2, 7, 6, 1], np.uint8)):
             with pytest.raises(ValueError, match='indices decrease from 7 to 6;'):
                 video.iter_at(indices)
         assert video.decoded == 0
@@ -603,9 +704,9 @@ def test_wrong_indices_where_frames_are_not_counted(painted_video, tmp_path):
         assert painted_video.read_number(next(frames)) == 7
         with pytest.raises(IndexError, match=f'no frame {COUNT - 1}, it has {COUNT - 1} frames'):
             next(frames)
-        assert (len(video), video.decoded) == (COUNT - 1, COUNT - 1)            # counted on the way
+        assert (len(video), video.decoded) == (COUNT - 1, COUNT - 1)  # counted on the way
         with pytest.raises(IndexError, match=f'no frame {COUNT - 1}'):
-            video.iter_at([7, COUNT - 1])                                       # at once, now that it is known
+            video.iter_at([7, COUNT - 1])  # at once, now that it is known
     with open_video(path, 'pyav') as video, pytest.raises(ValueError, match='decrease from 7 to 3'):
         video.iter_at([7, 3])
 
@@ -616,6 +717,7 @@ def test_wrong_reader(painted_video):
 
 
 # ---- which reader
+
 
 @pytest.mark.parametrize('raised', ['ImportError', 'RuntimeError', 'OSError'])
 def test_torchcodec_that_does_not_import(tmp_path, monkeypatch, painted_video, raised):
@@ -642,15 +744,28 @@ def test_auto_falls_back(painted_video, monkeypatch):
 
 # ---- folders
 
+
 @pytest.fixture
 def folder(tmp_path, painted_video) -> Path:
     for number in range(12):
-        cv2.imwrite(str(tmp_path / f'{number + 1:05d}.jpg'), painted_video.frame(number)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(
+            str(tmp_path / f'{number + 1:05d}.jpg'),
+            painted_video.frame(number)[:, :, ::-1],
+            [cv2.IMWRITE_JPEG_QUALITY, 95],
+        )
     return tmp_path
 
 
 def test_folder(folder, painted_video):
-    for stray in ('Thumbs.db', '.DS_Store', '1.jpg', '000013.jpg', '00013.png', 'img_00013.jpg', '00013.jpg.part'):
+    for stray in (
+        'Thumbs.db',
+        '.DS_Store',
+        '1.jpg',
+        '000013.jpg',
+        '00013.png',
+        'img_00013.jpg',
+        '00013.jpg.part',
+    ):
         (folder / stray).touch()
     with open_video(folder) as video:
         assert isinstance(video, FolderReader)
@@ -659,7 +774,7 @@ def test_folder(folder, painted_video):
         assert [painted_video.read_number(frame) for frame in frames] == [11, 0, 5, 5]
         assert [painted_video.read_number(frame) for frame in video.iter_frames()] == list(range(12))
         bar = frames[1, 24:40, 2:6].reshape(-1, 3).mean(axis=0)
-        assert np.abs(bar - (200, 40, 90)).max() < 25                      # red, green, blue in this order
+        assert np.abs(bar - (200, 40, 90)).max() < 25  # red, green, blue in this order
         with pytest.raises(IndexError, match='no frame 12, it has 12 frames'):
             video.get_frames([12])
 

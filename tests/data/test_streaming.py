@@ -17,8 +17,14 @@ COUNT, T = 20, 4
 
 
 def pipeline(*after, frames=T, decode=None, **options):
-    return build_pipeline([dict(type='SampleFrames', frames=frames, test_mode=True, **options), decode or dict(type='DecodeFrames'), *after,
-                           dict(type='PackClip')])
+    return build_pipeline(
+        [
+            dict(type='SampleFrames', frames=frames, test_mode=True, **options),
+            decode or dict(type='DecodeFrames'),
+            *after,
+            dict(type='PackClip'),
+        ]
+    )
 
 
 def numbers(source, painted_video):
@@ -56,6 +62,7 @@ def source(request, painted, video, folder):
 
 # ---- videos
 
+
 def test_frames_are_those_of_the_clip(source, painted_video):
     clip = pipeline(dict(type='Resize', size=(24, 64)))(describe_video(source, **NAMES))
     frames = FrameSource(source, pipeline(dict(type='Resize', size=(24, 64))), **NAMES)
@@ -75,12 +82,18 @@ def test_one_frame_out_of_so_many(source, painted_video, every):
     frames = FrameSource(source, pipeline(), every, **NAMES)
     assert not frames.sampled
     assert numbers(frames, painted_video) == list(range(0, COUNT, every))
-    assert [index for index, _ in FrameSource(source, pipeline(), every, **NAMES)] == list(range(0, COUNT, every))
+    assert [index for index, _ in FrameSource(source, pipeline(), every, **NAMES)] == list(
+        range(0, COUNT, every)
+    )
 
 
 def test_a_short_video_repeats_frames(painted, painted_video):
     frames = FrameSource(painted[:2], pipeline())
-    assert numbers(frames, painted_video) == pipeline()(describe_video(painted[:2]))['data_samples'].frame_indices == [0, 0, 1, 1]
+    assert (
+        numbers(frames, painted_video)
+        == pipeline()(describe_video(painted[:2]))['data_samples'].frame_indices
+        == [0, 0, 1, 1]
+    )
     assert frames.decoded == 2
 
 
@@ -90,7 +103,7 @@ def test_nothing_is_decoded_before_it_is_asked_for(source):
     counts = []
     for index, _ in frames:
         counts.append((index, frames.decoded))
-    if str(source).endswith('.mp4'):                                         # the way to a frame is decoded too, but not what follows
+    if str(source).endswith('.mp4'):  # the way to a frame is decoded too, but not what follows
         assert all(decoded <= index + 1 for index, decoded in counts) and counts[1][1] < counts[3][1]
     else:
         assert [decoded for _, decoded in counts] == [1, 2, 3, 4]
@@ -103,11 +116,18 @@ def test_a_stream_that_is_left_decodes_no_more(video):
     frames.close()
 
 
-@pytest.mark.parametrize('transforms, options, message', [
-    ((dict(type='ThreeCrop', size=16),), {}, 'several crops of a frame'),
-    ((), dict(strategy='uniform', views=2), 'takes 2 views.*use the strategy segment or uniform with views=1'),
-    ((), dict(views=2), 'takes 2 views'),
-])
+@pytest.mark.parametrize(
+    'transforms, options, message',
+    [
+        ((dict(type='ThreeCrop', size=16),), {}, 'several crops of a frame'),
+        (
+            (),
+            dict(strategy='uniform', views=2),
+            'takes 2 views.*use the strategy segment or uniform with views=1',
+        ),
+        ((), dict(views=2), 'takes 2 views'),
+    ],
+)
 def test_pipelines_of_several_views(painted, transforms, options, message):
     with pytest.raises(ValueError, match=message):
         list(FrameSource(painted, pipeline(*transforms, **options)))
@@ -119,7 +139,9 @@ def test_frames_that_go_back(painted):
 
     steps = pipeline()
     steps.args[0][0]._indices = backwards.__get__(steps.args[0][0])
-    with pytest.raises(ValueError, match=r'1 views, frames \[3, 2, 1, 0\]; a stream is one view and only goes forward'):
+    with pytest.raises(
+        ValueError, match=r'1 views, frames \[3, 2, 1, 0\]; a stream is one view and only goes forward'
+    ):
         FrameSource(painted, steps)
 
 
@@ -144,6 +166,7 @@ class Watched:
 def opened(monkeypatch):
     """The readers that were opened, by the sampling or by the source."""
     from gfvideo.data import transforms
+
     readers, open_video = [], streaming.open_video
 
     def watched(*args, **kwargs):
@@ -172,6 +195,7 @@ def test_a_file_that_cannot_be_streamed_is_closed(video, opened):
 
 # ---- iterators
 
+
 class Endless:
     """Frames without end, how many were taken, and whether it was closed."""
 
@@ -199,7 +223,7 @@ def test_an_endless_iterator_is_taken_from_as_frames_are_asked_for(painted, pain
         assert index == number * step and frames.decoded == endless.taken == index + 1
         assert painted_video.read_number(data['inputs'][0].permute(1, 2, 0).numpy()) == index % COUNT
     frames.close()
-    assert not endless.closed and next(endless) is not None                  # it belongs to the caller
+    assert not endless.closed and next(endless) is not None  # it belongs to the caller
 
 
 def test_a_list_of_frames_ends(painted, painted_video):
@@ -207,10 +231,16 @@ def test_a_list_of_frames_ends(painted, painted_video):
     assert list(FrameSource([], pipeline())) == []
 
 
-@pytest.mark.parametrize('frame, told', [
-    (np.zeros((8, 8, 3)), r'float64 \(8, 8, 3\)'), (np.zeros((8, 8), np.uint8), r'uint8 \(8, 8\)'),
-    (np.zeros((3, 8, 8), np.uint8), r'uint8 \(3, 8, 8\)'), (torch.zeros(8, 8, 3, dtype=torch.uint8), 'Tensor'), (None, 'NoneType'),
-])
+@pytest.mark.parametrize(
+    'frame, told',
+    [
+        (np.zeros((8, 8, 3)), r'float64 \(8, 8, 3\)'),
+        (np.zeros((8, 8), np.uint8), r'uint8 \(8, 8\)'),
+        (np.zeros((3, 8, 8), np.uint8), r'uint8 \(3, 8, 8\)'),
+        (torch.zeros(8, 8, 3, dtype=torch.uint8), 'Tensor'),
+        (None, 'NoneType'),
+    ],
+)
 def test_what_is_no_frame_is_named(painted, frame, told):
     frames = iter(FrameSource([painted[0], frame], pipeline()))
     next(frames)
@@ -220,8 +250,11 @@ def test_what_is_no_frame_is_named(painted, frame, told):
 
 # ---- cameras
 
+
 class Camera:
-    """Stands for cv2.VideoCapture: gives ``frames``; None among them is a read without a picture, an event one that hangs."""
+    """Stands for cv2.VideoCapture: gives ``frames``; None among them is a read without a picture, an event
+    one that hangs."""
+
     made = []
 
     def __init__(self, number, frames=(), opens=True):
@@ -250,9 +283,11 @@ class Camera:
 
 @pytest.fixture
 def camera(monkeypatch, painted):
-    """The cameras that were opened; number 3 gives what ``camera.gives`` holds, five painted frames to begin with."""
+    """The cameras that were opened; number 3 gives what ``camera.gives`` holds, five painted frames to begin
+    with."""
+
     class Cameras(list):
-        gives = list(painted[:5, :, :, ::-1])                                # BGR
+        gives = list(painted[:5, :, :, ::-1])  # BGR
 
     made = Cameras()
     monkeypatch.setattr(Camera, 'made', made)
@@ -276,7 +311,8 @@ def test_a_camera_is_read_and_released(camera, painted):
     first = iter(frames)
     _, data = next(first)
     assert torch.equal(data['inputs'][0], torch.from_numpy(painted[0]).permute(2, 0, 1))
-    assert [one.number for one in camera] == [3] and frames.decoded == camera[0].reads == 1       # nothing is read ahead
+    # nothing is read ahead
+    assert [one.number for one in camera] == [3] and frames.decoded == camera[0].reads == 1
     assert not camera[0].released.is_set() and len(threads_of_cameras()) == 1
     frames.close()
     assert camera[0].released.is_set() and list(first) == [] and not threads_of_cameras()
@@ -306,8 +342,8 @@ def test_a_camera_that_hangs(camera):
         taken.extend(frames)
     assert len(taken) == 2
     frames.close()
-    assert all(thread.daemon for thread in threads_of_cameras())             # it cannot keep the program from ending
-    assert not camera[0].released.is_set()                                   # not while it is being read
+    assert all(thread.daemon for thread in threads_of_cameras())  # it cannot keep the program from ending
+    assert not camera[0].released.is_set()  # not while it is being read
     hanging.set()
     assert all_ended() and camera[0].released.is_set()
 
@@ -318,7 +354,7 @@ def test_a_camera_that_gives_nothing(camera):
     next(reading)
     with pytest.raises(TimeoutError, match=STALLED):
         next(reading)
-    assert all_ended() and camera[0].released.is_set() and camera[0].reads > 2               # asked again and again
+    assert all_ended() and camera[0].released.is_set() and camera[0].reads > 2  # asked again and again
     assert list(reading) == []
 
 
@@ -347,6 +383,7 @@ def test_timeouts_are_seconds(camera, timeout):
 
 # ---- what is refused
 
+
 @pytest.mark.parametrize('every', [0, -1])
 def test_every_is_a_whole_number_from_1(painted, every):
     with pytest.raises(ValueError, match=f'every={every} must be at least 1'):
@@ -354,8 +391,17 @@ def test_every_is_a_whole_number_from_1(painted, every):
 
 
 def test_pipelines_that_do_not_start_as_they_should(painted):
-    steps = build_pipeline([dict(type='SampleFrames', frames=2, test_mode=True), dict(type='Resize', size=8), dict(type='PackClip')])
-    with pytest.raises(ValueError, match='starts with SampleFrames, Resize; only one that starts with SampleFrames, DecodeFrames'):
+    steps = build_pipeline(
+        [
+            dict(type='SampleFrames', frames=2, test_mode=True),
+            dict(type='Resize', size=8),
+            dict(type='PackClip'),
+        ]
+    )
+    with pytest.raises(
+        ValueError,
+        match='starts with SampleFrames, Resize; only one that starts with SampleFrames, DecodeFrames',
+    ):
         FrameSource(painted, steps)
     with pytest.raises(ValueError, match='starts with PackClip; only one'):
         FrameSource(painted, build_pipeline([dict(type='PackClip')]))
@@ -376,8 +422,22 @@ def test_videos_that_cannot_be_read(tmp_path, every):
 def test_describing_a_video(painted, video, folder):
     of_folder = describe_video(str(folder), **NAMES)
     assert (of_folder['kind'], of_folder['video_id'], of_folder['path']) == ('frames', 'clip.7', str(folder))
-    assert (of_folder['frame_template'], of_folder['start_index'], of_folder['label']) == ('img_{:03d}.png', 0, None)
+    assert (of_folder['frame_template'], of_folder['start_index'], of_folder['label']) == (
+        'img_{:03d}.png',
+        0,
+        None,
+    )
     of_file = describe_video(video)
-    assert (of_file['kind'], of_file['video_id'], of_file['total_frames'], of_file['start_index']) == ('video', video.stem, None, 1)
+    assert (of_file['kind'], of_file['video_id'], of_file['total_frames'], of_file['start_index']) == (
+        'video',
+        video.stem,
+        None,
+        1,
+    )
     of_array = describe_video(painted)
-    assert (of_array['kind'], of_array['video_id'], of_array['total_frames'], of_array['path']) == ('video', 'frames', COUNT, '')
+    assert (of_array['kind'], of_array['video_id'], of_array['total_frames'], of_array['path']) == (
+        'video',
+        'frames',
+        COUNT,
+        '',
+    )

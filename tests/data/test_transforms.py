@@ -28,8 +28,17 @@ def noise(count=3, height=24, width=32, seed=0):
 
 
 def results(frames=None, seed=0, **more):
-    base = {'path': 'x.mp4', 'kind': 'video', 'video_id': 'x', 'label': 1, 'total_frames': 30, 'frame_template': '{:05d}.jpg',
-            'start_index': 1, 'rng': np.random.default_rng(seed), 'num_views': 1}
+    base = {
+        'path': 'x.mp4',
+        'kind': 'video',
+        'video_id': 'x',
+        'label': 1,
+        'total_frames': 30,
+        'frame_template': '{:05d}.jpg',
+        'start_index': 1,
+        'rng': np.random.default_rng(seed),
+        'num_views': 1,
+    }
     if frames is not None:
         base |= {'frames': frames, 'frame_size': frames.shape[1:3], 'frame_indices': np.arange(len(frames))}
     return {**base, **more}
@@ -41,29 +50,70 @@ def write_video(path, count=6, height=32, width=48):
         stream.height, stream.width, stream.pix_fmt = height, width, 'yuv420p'
         stream.options = {'deadline': 'realtime', 'cpu-used': '8', 'crf': '10', 'b': '0'}
         for i in range(count):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((height, width, 3), 20 + 35 * i, np.uint8), format='rgb24')))
+            container.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(
+                        np.full((height, width, 3), 20 + 35 * i, np.uint8), format='rgb24'
+                    )
+                )
+            )
         container.mux(stream.encode())
 
 
 def test_every_transform_is_registered():
-    for name in ('SampleFrames', 'DecodeFrames', 'ResizeShortSide', 'Resize', 'MultiScaleCrop', 'RandomCrop', 'RandomResizedCrop',
-                 'CentreCrop', 'ThreeCrop', 'Flip', 'ColourJitter', 'PackClip'):
+    for name in (
+        'SampleFrames',
+        'DecodeFrames',
+        'ResizeShortSide',
+        'Resize',
+        'MultiScaleCrop',
+        'RandomCrop',
+        'RandomResizedCrop',
+        'CentreCrop',
+        'ThreeCrop',
+        'Flip',
+        'ColourJitter',
+        'PackClip',
+    ):
         assert TRANSFORMS.get(name) is getattr(T, name)
 
 
 # ---- sample
 
-@pytest.mark.parametrize(('config', 'strategy', 'options', 'views'), [
-    ({'frames': 8}, 'segment', {'mode': 'train'}, 1),
-    ({'frames': 8, 'test_mode': True}, 'segment', {'mode': 'test'}, 1),
-    ({'frames': 4, 'test_mode': True, 'views': 2, 'rule': 'mmaction2'}, 'segment', {'mode': 'twice', 'rule': 'mmaction2'}, 2),
-    ({'frames': 8, 'strategy': 'dense', 'span': 16}, 'dense', {'mode': 'train', 'span': 16}, 1),
-    ({'frames': 8, 'strategy': 'dense', 'views': 3, 'test_mode': True}, 'dense', {'mode': 'test', 'views': 3}, 3),
-    ({'frames': 8, 'strategy': 'uniform'}, 'uniform', {'mode': 'train'}, 1),
-    ({'frames': 8, 'strategy': 'uniform', 'views': 5, 'test_mode': True}, 'uniform', {'mode': 'test', 'views': 5}, 5),
-    ({'frames': 8, 'strategy': 'multi_view', 'views': 4, 'test_mode': True, 'interval': 2}, 'multi_view',
-     {'mode': 'test', 'views': 4, 'interval': 2}, 4),
-])
+
+@pytest.mark.parametrize(
+    ('config', 'strategy', 'options', 'views'),
+    [
+        ({'frames': 8}, 'segment', {'mode': 'train'}, 1),
+        ({'frames': 8, 'test_mode': True}, 'segment', {'mode': 'test'}, 1),
+        (
+            {'frames': 4, 'test_mode': True, 'views': 2, 'rule': 'mmaction2'},
+            'segment',
+            {'mode': 'twice', 'rule': 'mmaction2'},
+            2,
+        ),
+        ({'frames': 8, 'strategy': 'dense', 'span': 16}, 'dense', {'mode': 'train', 'span': 16}, 1),
+        (
+            {'frames': 8, 'strategy': 'dense', 'views': 3, 'test_mode': True},
+            'dense',
+            {'mode': 'test', 'views': 3},
+            3,
+        ),
+        ({'frames': 8, 'strategy': 'uniform'}, 'uniform', {'mode': 'train'}, 1),
+        (
+            {'frames': 8, 'strategy': 'uniform', 'views': 5, 'test_mode': True},
+            'uniform',
+            {'mode': 'test', 'views': 5},
+            5,
+        ),
+        (
+            {'frames': 8, 'strategy': 'multi_view', 'views': 4, 'test_mode': True, 'interval': 2},
+            'multi_view',
+            {'mode': 'test', 'views': 4, 'interval': 2},
+            4,
+        ),
+    ],
+)
 @pytest.mark.parametrize('total', [1, 5, 8, 30, 300])
 def test_sample_frames(config, strategy, options, views, total):
     out = T.SampleFrames(**config)(results(seed=7, total_frames=total))
@@ -72,12 +122,19 @@ def test_sample_frames(config, strategy, options, views, total):
     np.testing.assert_array_equal(out['frame_indices'], expected.reshape(-1))
 
 
-@pytest.mark.parametrize(('config', 'message'), [
-    ({'frames': 0}, 'frames is 0'), ({'frames': 2.5}, 'frames is 2.5'), ({'views': 0}, 'views is 0'),
-    ({'views': 2}, 'views are for testing'),
-    ({'views': 3, 'test_mode': True}, "'segment' has 1 or 2 views"), ({'strategy': 'sparse'}, "'sparse'"),
-    ({'rule': 'nobody'}, "'nobody'"), ({'frames': 65, 'strategy': 'dense'}, 'span'),
-])
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        ({'frames': 0}, 'frames is 0'),
+        ({'frames': 2.5}, 'frames is 2.5'),
+        ({'views': 0}, 'views is 0'),
+        ({'views': 2}, 'views are for testing'),
+        ({'views': 3, 'test_mode': True}, "'segment' has 1 or 2 views"),
+        ({'strategy': 'sparse'}, "'sparse'"),
+        ({'rule': 'nobody'}, "'nobody'"),
+        ({'frames': 65, 'strategy': 'dense'}, 'span'),
+    ],
+)
 def test_sample_frames_refuses(config, message):
     with pytest.raises(ValueError, match=message):
         T.SampleFrames(**config)
@@ -89,6 +146,7 @@ def test_sample_frames_refuses_unknown_options():
 
 
 # ---- decode
+
 
 @pytest.mark.parametrize('total', [6, None])
 def test_decode_video(tmp_path, total):
@@ -106,7 +164,13 @@ def test_decode_folder(tmp_path):
     for i in range(5):
         cv2.imwrite(str(tmp_path / f'img_{i:03d}.png'), np.full((8, 10, 3), (10 * i, 100, 200), np.uint8))
     for total in (5, None):
-        out = results(path=str(tmp_path), kind='frames', total_frames=total, frame_template='img_{:03d}.png', start_index=0)
+        out = results(
+            path=str(tmp_path),
+            kind='frames',
+            total_frames=total,
+            frame_template='img_{:03d}.png',
+            start_index=0,
+        )
         out = T.DecodeFrames()(T.SampleFrames(frames=5, test_mode=True)(out))
         np.testing.assert_array_equal(out['frames'][:, 0, 0], [(200, 100, 10 * i) for i in range(5)])
 
@@ -114,17 +178,24 @@ def test_decode_folder(tmp_path):
 def test_decode_says_when_the_video_is_shorter_than_told(tmp_path):
     write_video(tmp_path / 'v.webm')
     out = T.SampleFrames(frames=3, test_mode=True)(results(path=str(tmp_path / 'v.webm'), total_frames=60))
-    with pytest.raises(VideoError, match=r'v\.webm: it has fewer frames than the 60 .* prepare the dataset again'):
+    with pytest.raises(
+        VideoError, match=r'v\.webm: it has fewer frames than the 60 .* prepare the dataset again'
+    ):
         T.DecodeFrames()(out)
 
 
 def test_decode_missing_file(tmp_path):
     for total in (6, None):
         with pytest.raises(VideoError, match='none.webm'):
-            T.DecodeFrames()(T.SampleFrames(frames=3, test_mode=True)(results(path=str(tmp_path / 'none.webm'), total_frames=total)))
+            T.DecodeFrames()(
+                T.SampleFrames(frames=3, test_mode=True)(
+                    results(path=str(tmp_path / 'none.webm'), total_frames=total)
+                )
+            )
 
 
 # ---- resize
+
 
 def slow_bilinear(image, size):
     """Half-pixel centres, edges repeated, in floating point."""
@@ -136,7 +207,9 @@ def slow_bilinear(image, size):
             v0, u0 = int(v), int(u)
             v1, u1 = min(v0 + 1, image.shape[0] - 1), min(u0 + 1, image.shape[1] - 1)
             top = image[v0, u0] * (1 - u + u0) + image[v0, u1] * (u - u0)
-            out[y, x] = top * (1 - v + v0) + (image[v1, u0] * (1 - u + u0) + image[v1, u1] * (u - u0)) * (v - v0)
+            out[y, x] = top * (1 - v + v0) + (image[v1, u0] * (1 - u + u0) + image[v1, u1] * (u - u0)) * (
+                v - v0
+            )
     return out
 
 
@@ -150,8 +223,16 @@ def test_resize_is_bilinear(size):
         np.testing.assert_allclose(got, slow_bilinear(frame.astype(float), size), atol=1.01)
 
 
-@pytest.mark.parametrize(('size', 'short', 'expected'), [((24, 32), 12, (12, 16)), ((32, 24), 12, (16, 12)), ((240, 427), 112, (112, 199)),
-                                                         ((10, 10), 7, (7, 7)), ((24, 32), 24, (24, 32))])
+@pytest.mark.parametrize(
+    ('size', 'short', 'expected'),
+    [
+        ((24, 32), 12, (12, 16)),
+        ((32, 24), 12, (16, 12)),
+        ((240, 427), 112, (112, 199)),
+        ((10, 10), 7, (7, 7)),
+        ((24, 32), 24, (24, 32)),
+    ],
+)
 def test_resize_short_side(size, short, expected):
     frames = noise(2, *size)
     out = T.ResizeShortSide(short)(results(frames))['frames']
@@ -163,29 +244,48 @@ def test_resize_short_side_jitters_in_range_and_by_rng():
     transform = T.ResizeShortSide((10, 14))
     sides = [min(transform(results(noise(1), seed=seed))['frames'].shape[1:3]) for seed in range(60)]
     assert set(sides) == {10, 11, 12, 13, 14}
-    assert sides[:5] == [min(transform(results(noise(1), seed=seed))['frames'].shape[1:3]) for seed in range(5)]
+    assert sides[:5] == [
+        min(transform(results(noise(1), seed=seed))['frames'].shape[1:3]) for seed in range(5)
+    ]
 
 
 # ---- crops
 
-TSN_POSITIONS = {(0, 0), (0, 40), (20, 0), (20, 40), (10, 20),                                 # corners, centre: (top, left)
-                 (10, 0), (10, 40), (20, 20), (0, 20), (5, 10), (5, 30), (15, 10), (15, 30)}    # the eight between, for a room of 20 x 40
+TSN_POSITIONS = {
+    (0, 0),
+    (0, 40),
+    (20, 0),
+    (20, 40),
+    (10, 20),  # corners, centre: (top, left)
+    (10, 0),
+    (10, 40),
+    (20, 20),
+    (0, 20),
+    (5, 10),
+    (5, 30),
+    (15, 10),
+    (15, 30),
+}  # the eight between, for a room of 20 x 40
 
 
-@pytest.mark.parametrize(('positions', 'expected'), [(13, TSN_POSITIONS), (5, {(0, 0), (0, 40), (20, 0), (20, 40), (10, 20)})])
+@pytest.mark.parametrize(
+    ('positions', 'expected'), [(13, TSN_POSITIONS), (5, {(0, 0), (0, 40), (20, 0), (20, 40), (10, 20)})]
+)
 def test_multi_scale_crop_positions(positions, expected):
     transform, seen = T.MultiScaleCrop(20, scales=(0.5,), positions=positions), set()
     for seed in range(150):
         out = transform(results(places(), seed=seed))['frames']
         top, left = map(int, out[0, 0, 0, :2])
-        np.testing.assert_array_equal(out, places()[:, top:top + 20, left:left + 20])
+        np.testing.assert_array_equal(out, places()[:, top : top + 20, left : left + 20])
         seen.add((top, left))
     assert seen == expected
 
 
 def test_multi_scale_crop_anywhere():
     transform = T.MultiScaleCrop(20, scales=(0.5,), positions='random')
-    corners = np.array([transform(results(places(1), seed=seed))['frames'][0, 0, 0, :2] for seed in range(300)])
+    corners = np.array(
+        [transform(results(places(1), seed=seed))['frames'][0, 0, 0, :2] for seed in range(300)]
+    )
     assert corners.min(0).tolist() == [0, 0]
     assert corners.max(0).tolist() == [20, 40]
     assert len(set(map(tuple, corners))) > 200
@@ -194,12 +294,13 @@ def test_multi_scale_crop_anywhere():
 def test_multi_scale_crop_sizes():
     """TSN: short side times two scales at most one apart, snapped to the wanted size within 3 pixels."""
     transform = T.MultiScaleCrop((224, 224))
-    sides = [256, 224, 192, 168]                                       # of 256: 1, .875, .75, .66
+    sides = [256, 224, 192, 168]  # of 256: 1, .875, .75, .66
     expected = {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
     assert {transform.crop_size((256, 340), pair) for pair in transform.pairs} == expected
-    assert T.MultiScaleCrop(224).crop_size((258, 340), (1, 1)) == (224, 224)          # 225 snaps
-    assert T.MultiScaleCrop(224).crop_size((260, 340), (1, 1)) == (227, 227)          # 227 does not
-    assert T.MultiScaleCrop(224, scales=(1,)).crop_size((222, 300), (0, 0)) == (222, 224)    # never beyond the frame
+    assert T.MultiScaleCrop(224).crop_size((258, 340), (1, 1)) == (224, 224)  # 225 snaps
+    assert T.MultiScaleCrop(224).crop_size((260, 340), (1, 1)) == (227, 227)  # 227 does not
+    # never beyond the frame
+    assert T.MultiScaleCrop(224, scales=(1,)).crop_size((222, 300), (0, 0)) == (222, 224)
 
 
 @pytest.mark.parametrize('seed', range(8))
@@ -211,7 +312,11 @@ def test_multi_scale_crop_result_is_one_of_the_crops_resized(seed):
         h, w = transform.crop_size((40, 60), pair)
         for down, across in transform.quarters:
             top, left = (40 - h) // 4 * down, (60 - w) // 4 * across
-            candidates.append(np.stack([cv2.resize(frame[top:top + h, left:left + w].copy(), (16, 16)) for frame in frames]))
+            candidates.append(
+                np.stack(
+                    [cv2.resize(frame[top : top + h, left : left + w].copy(), (16, 16)) for frame in frames]
+                )
+            )
     out = transform(results(frames, seed=seed))['frames']
     assert any(np.array_equal(out, candidate) for candidate in candidates)
 
@@ -225,14 +330,16 @@ def test_random_resized_crop_box(height, width, seed):
     assert 0 <= left <= width - w
     assert h > 0
     assert w > 0
-    if min(height, width) >= 50 and 0.5 <= width / height <= 2:       # rounding is small, and the fallback is the whole frame
+    # rounding is small, and the fallback is the whole frame
+    if min(height, width) >= 50 and 0.5 <= width / height <= 2:
         whole = (h, w) == (height, width)
         assert whole or 0.2 * 0.9 <= h * w / (height * width) <= 0.9 * 1.1
         assert 0.5 * 0.9 <= w / h <= 2 * 1.1
 
 
 def test_random_resized_crop_falls_back_to_the_centre():
-    transform = T.RandomResizedCrop(8, area=(1, 1), ratio=(1, 1))      # a square of the whole area never fits in a wide frame
+    # a square of the whole area never fits in a wide frame
+    transform = T.RandomResizedCrop(8, area=(1, 1), ratio=(1, 1))
     assert transform.box(40, 100, np.random.default_rng(0)) == (0, 30, 40, 40)
     assert transform.box(100, 40, np.random.default_rng(0)) == (30, 0, 40, 40)
 
@@ -251,7 +358,9 @@ def test_random_resized_crop_covers_the_range():
 def test_random_resized_crop_takes_the_drawn_box():
     transform, frames = T.RandomResizedCrop((8, 12)), noise(2, 40, 60)
     top, left, h, w = transform.box(40, 60, np.random.default_rng(5))
-    expected = np.stack([cv2.resize(frame[top:top + h, left:left + w].copy(), (12, 8)) for frame in frames])
+    expected = np.stack(
+        [cv2.resize(frame[top : top + h, left : left + w].copy(), (12, 8)) for frame in frames]
+    )
     np.testing.assert_array_equal(transform(results(frames, seed=5))['frames'], expected)
 
 
@@ -259,56 +368,80 @@ def test_random_crop_cuts_one_box_and_reaches_every_place():
     frames, seen = places(3, 6, 8), set()
     for seed in range(200):
         out = T.RandomCrop((4, 5))(results(frames, seed=seed))['frames']
-        top, left = (int(x) for x in out[0, 0, 0, :2])                  # places() paints its row and column into every pixel
-        np.testing.assert_array_equal(out, frames[:, top:top + 4, left:left + 5])
+        top, left = (int(x) for x in out[0, 0, 0, :2])  # places() paints its row and column into every pixel
+        np.testing.assert_array_equal(out, frames[:, top : top + 4, left : left + 5])
         seen.add((top, left))
     assert seen == {(top, left) for top in range(3) for left in range(4)}
 
 
-@pytest.mark.parametrize(('size', 'top', 'left'), [((20, 20), 10, 20), (40, 0, 10), ((39, 59), 0, 0), ((40, 60), 0, 0)])
+@pytest.mark.parametrize(
+    ('size', 'top', 'left'), [((20, 20), 10, 20), (40, 0, 10), ((39, 59), 0, 0), ((40, 60), 0, 0)]
+)
 def test_centre_crop(size, top, left):
     out = T.CentreCrop(size)(results(places()))['frames']
     h, w = (size, size) if isinstance(size, int) else size
-    np.testing.assert_array_equal(out, places()[:, top:top + h, left:left + w])
+    np.testing.assert_array_equal(out, places()[:, top : top + h, left : left + w])
 
 
-@pytest.mark.parametrize(('height', 'width', 'corners'), [(20, 60, [(0, 0), (0, 20), (0, 40)]), (60, 20, [(0, 0), (20, 0), (40, 0)]),
-                                                          (20, 25, [(0, 0), (0, 2), (0, 5)]), (24, 60, [(2, 0), (2, 20), (2, 40)])])
+@pytest.mark.parametrize(
+    ('height', 'width', 'corners'),
+    [
+        (20, 60, [(0, 0), (0, 20), (0, 40)]),
+        (60, 20, [(0, 0), (20, 0), (40, 0)]),
+        (20, 25, [(0, 0), (0, 2), (0, 5)]),
+        (24, 60, [(2, 0), (2, 20), (2, 40)]),
+    ],
+)
 def test_three_crop(height, width, corners):
-    frames = places(4, height, width)                                  # V = 2 views of T = 2 frames
+    frames = places(4, height, width)  # V = 2 views of T = 2 frames
     out = T.ThreeCrop(20)(results(frames, num_views=2))
-    expected = [frames[:, top:top + 20, left:left + 20] for top, left in corners]
+    expected = [frames[:, top : top + 20, left : left + 20] for top, left in corners]
     np.testing.assert_array_equal(out['frames'], np.concatenate(expected))
     assert out['num_views'] == 6
-    packed = T.PackClip()(out)['inputs']                               # (6, 2, 3, 20, 20)
+    packed = T.PackClip()(out)['inputs']  # (6, 2, 3, 20, 20)
     assert packed.shape == (6, 2, 3, 20, 20)
-    assert packed[:, :, 2, 0, 0].tolist() == [[0, 1], [2, 3]] * 3      # every view keeps its own frames
+    assert packed[:, :, 2, 0, 0].tolist() == [[0, 1], [2, 3]] * 3  # every view keeps its own frames
     assert [tuple(view[0, :2, 0, 0].tolist()) for view in packed[::2]] == corners
 
 
 @pytest.mark.parametrize('crop', [T.CentreCrop(41), T.RandomCrop(41), T.ThreeCrop((20, 61))])
 def test_crops_larger_than_the_frame_are_refused(crop):
-    with pytest.raises(ValueError, match=r'does not fit in the frames of x\.mp4, \(40, 60\).*ResizeShortSide'):
+    with pytest.raises(
+        ValueError, match=r'does not fit in the frames of x\.mp4, \(40, 60\).*ResizeShortSide'
+    ):
         crop(results(places()))
 
 
-@pytest.mark.parametrize(('make', 'message'), [
-    (lambda: T.Resize(0), 'size is 0'), (lambda: T.Resize((1, 2, 3)), r'size is \(1, 2, 3\)'), (lambda: T.CentreCrop('12'), "size is '12'"),
-    (lambda: T.CentreCrop((4, 2.0)), 'size is 2.0'), (lambda: T.ResizeShortSide(0), 'short is 0'),
-    (lambda: T.ResizeShortSide((8, 4)), 'upper end of short is 4'), (lambda: T.MultiScaleCrop(8, scales=()), r'scales is \(\)'),
-    (lambda: T.MultiScaleCrop(8, scales=(1, 1.2)), 'scales'), (lambda: T.MultiScaleCrop(8, positions=4), 'positions is 4'),
-    (lambda: T.MultiScaleCrop(8, max_distort=-1), 'max_distort is -1'), (lambda: T.RandomResizedCrop(8, area=(0.5, 0.2)), 'area is'),
-    (lambda: T.RandomResizedCrop(8, ratio=(0, 1)), 'ratio is'), (lambda: T.Flip(1.5), 'prob is 1.5'),
-    (lambda: T.Flip(label_map='ucf'), "label_map is 'ucf'"), (lambda: T.Flip(label_map={1: 2, 2: 3}), 'changes class 2 into'),
-    (lambda: T.Flip(label_map={1: 'a'}), 'by number or all by name'), (lambda: T.ColourJitter(brightness=-1), 'brightness is -1'),
-    (lambda: T.ColourJitter(hue=0.6), 'hue is 0.6'),
-])
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: T.Resize(0), 'size is 0'),
+        (lambda: T.Resize((1, 2, 3)), r'size is \(1, 2, 3\)'),
+        (lambda: T.CentreCrop('12'), "size is '12'"),
+        (lambda: T.CentreCrop((4, 2.0)), 'size is 2.0'),
+        (lambda: T.ResizeShortSide(0), 'short is 0'),
+        (lambda: T.ResizeShortSide((8, 4)), 'upper end of short is 4'),
+        (lambda: T.MultiScaleCrop(8, scales=()), r'scales is \(\)'),
+        (lambda: T.MultiScaleCrop(8, scales=(1, 1.2)), 'scales'),
+        (lambda: T.MultiScaleCrop(8, positions=4), 'positions is 4'),
+        (lambda: T.MultiScaleCrop(8, max_distort=-1), 'max_distort is -1'),
+        (lambda: T.RandomResizedCrop(8, area=(0.5, 0.2)), 'area is'),
+        (lambda: T.RandomResizedCrop(8, ratio=(0, 1)), 'ratio is'),
+        (lambda: T.Flip(1.5), 'prob is 1.5'),
+        (lambda: T.Flip(label_map='ucf'), "label_map is 'ucf'"),
+        (lambda: T.Flip(label_map={1: 2, 2: 3}), 'changes class 2 into'),
+        (lambda: T.Flip(label_map={1: 'a'}), 'by number or all by name'),
+        (lambda: T.ColourJitter(brightness=-1), 'brightness is -1'),
+        (lambda: T.ColourJitter(hue=0.6), 'hue is 0.6'),
+    ],
+)
 def test_wrong_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 # ---- flip
+
 
 def test_flip_mirrors_every_frame():
     out = T.Flip(prob=1)(results(places()))
@@ -323,7 +456,10 @@ def test_flip_of_a_cropped_view():
 
 
 def test_flip_probability():
-    flips = [T.Flip(prob=0.3)(results(places(1, 2, 3), seed=seed))['frames'][0, 0, 0, 1] == 2 for seed in range(1000)]
+    flips = [
+        T.Flip(prob=0.3)(results(places(1, 2, 3), seed=seed))['frames'][0, 0, 0, 1] == 2
+        for seed in range(1000)
+    ]
     assert 0.25 < np.mean(flips) < 0.35
 
 
@@ -343,8 +479,11 @@ def test_flip_refuses_a_map_of_another_dataset():
 
 @pytest.mark.parametrize('order', [1, -1])
 def test_flip_by_name_holds_in_every_label_order(order):
-    pairs = {'Sliding Two Fingers Left': 'Sliding Two Fingers Right', 'Swiping Left': 'Swiping Right',
-             'Turning Hand Clockwise': 'Turning Hand Counterclockwise'}
+    pairs = {
+        'Sliding Two Fingers Left': 'Sliding Two Fingers Right',
+        'Swiping Left': 'Swiping Right',
+        'Turning Hand Clockwise': 'Turning Hand Counterclockwise',
+    }
     classes = [*pairs, *pairs.values(), 'Stop Sign', 'Swiping Up'][::order]
     flip = T.Flip(prob=1, label_map='jester')
     for label, name in enumerate(classes):
@@ -359,8 +498,12 @@ def test_flip_by_name_holds_in_every_label_order(order):
 def test_flip_without_a_map_leaves_directions_alone():
     classes = ['Turning the camera left while filming a clock', 'Sitting']
     assert np.array_equal(T.Flip(prob=1)(results(places(), classes=classes))['frames'], places())
-    assert not np.array_equal(T.Flip(prob=1, label_map={})(results(places(), classes=classes))['frames'], places())
-    assert not np.array_equal(T.Flip(prob=1)(results(places(), classes=['Pouring leftovers', 'Copyright']))['frames'], places())
+    assert not np.array_equal(
+        T.Flip(prob=1, label_map={})(results(places(), classes=classes))['frames'], places()
+    )
+    assert not np.array_equal(
+        T.Flip(prob=1)(results(places(), classes=['Pouring leftovers', 'Copyright']))['frames'], places()
+    )
 
 
 def test_flip_without_a_label():
@@ -369,6 +512,7 @@ def test_flip_without_a_label():
 
 
 # ---- colour
+
 
 def slow_jitter(frames, brightness, contrast, saturation):
     """One step after the other, in floating point."""
@@ -387,7 +531,8 @@ def test_colour_jitter(seed):
     factors = [rng.uniform(1 - x, 1 + x) for x in (0.4, 0.3, 0.5)]
     out = T.ColourJitter(0.4, 0.3, 0.5)(results(frames, seed=seed))['frames']
     assert out.dtype == np.uint8
-    np.testing.assert_allclose(out, slow_jitter(frames, *factors), atol=1)       # rounding; cv2 keeps 10 bits of a factor
+    # rounding; cv2 keeps 10 bits of a factor
+    np.testing.assert_allclose(out, slow_jitter(frames, *factors), atol=1)
 
 
 def test_colour_jitter_of_nothing_changes_nothing():
@@ -400,7 +545,9 @@ def test_hue_keeps_brightness_and_greys(seed):
     np.testing.assert_allclose(T.ColourJitter(hue=0.5)(results(frames, seed=seed))['frames'], 90, atol=1)
     coloured = np.full((1, 2, 2, 3), (140, 110, 100), np.uint8)
     out = T.ColourJitter(hue=0.5)(results(coloured, seed=seed))['frames'][0, 0, 0]
-    np.testing.assert_allclose(out @ [0.299, 0.587, 0.114], [140, 110, 100] @ np.array([0.299, 0.587, 0.114]), atol=1.1)
+    np.testing.assert_allclose(
+        out @ [0.299, 0.587, 0.114], [140, 110, 100] @ np.array([0.299, 0.587, 0.114]), atol=1.1
+    )
 
 
 def test_hue_of_a_full_turn_is_no_turn():
@@ -409,6 +556,7 @@ def test_hue_of_a_full_turn_is_no_turn():
     class Half:
         def uniform(self, low, high):
             return high if high == 0.5 else 1.0
+
     twice = transform.matrix(np.zeros(3), Half())[:, :3] @ transform.matrix(np.zeros(3), Half())[:, :3]
     np.testing.assert_allclose(twice, np.eye(3), atol=1e-12)
     assert math.isclose(np.linalg.det(transform.matrix(np.zeros(3), Half())[:, :3]), 1.0)
@@ -422,6 +570,7 @@ def test_colour_jitter_of_a_view():
 
 # ---- pack
 
+
 @pytest.mark.parametrize('view', [slice(None), slice(3, 20)])
 @pytest.mark.parametrize('views', [1, 3])
 def test_pack(view, views):
@@ -434,7 +583,12 @@ def test_pack(view, views):
     assert out['inputs'].dtype == torch.uint8
     sample = out['data_samples']
     assert isinstance(sample, ClipSample)
-    assert (sample.video_id, sample.path, sample.total_frames, sample.frame_size) == ('x', 'x.mp4', 30, frames.shape[1:3])
+    assert (sample.video_id, sample.path, sample.total_frames, sample.frame_size) == (
+        'x',
+        'x.mp4',
+        30,
+        frames.shape[1:3],
+    )
     assert sample.frame_indices == [0, 2, 4, 6, 8, 10]
     assert sample.gt_label.dtype == torch.int64
     assert sample.gt_label.shape == ()
@@ -450,9 +604,16 @@ def test_pack_without_a_label():
 def test_same_random_numbers_same_clip():
     def clip(seed):
         out = results(noise(4, 48, 64), seed=seed)
-        for step in (T.ResizeShortSide((40, 60)), T.RandomResizedCrop(32), T.MultiScaleCrop(24), T.Flip(),
-                     T.ColourJitter(0.4, 0.4, 0.4, 0.1), T.PackClip()):
+        for step in (
+            T.ResizeShortSide((40, 60)),
+            T.RandomResizedCrop(32),
+            T.MultiScaleCrop(24),
+            T.Flip(),
+            T.ColourJitter(0.4, 0.4, 0.4, 0.1),
+            T.PackClip(),
+        ):
             out = step(out)
         return out['inputs']
+
     assert torch.equal(clip(1), clip(1))
     assert not torch.equal(clip(1), clip(2))

@@ -1,4 +1,6 @@
-"""Fixtures of the preparation's tests: small clips laid out in folders, and work done in this process instead of in new ones."""
+"""Fixtures of the preparation's tests: small clips laid out in folders, and work done in this process instead
+of in new ones."""
+
 from __future__ import annotations
 
 import shutil
@@ -36,7 +38,9 @@ def _one_ffmpeg(ffmpeg) -> None:
 
 @pytest.fixture
 def here(monkeypatch) -> None:
-    """Clips are done in this process: starting workers takes seconds, and most tests are about what is done."""
+    """Clips are done in this process: starting workers takes seconds, and most tests are about what is
+    done."""
+
     @contextmanager
     def executor(self) -> Iterator[Executor]:
         yield Here()
@@ -47,18 +51,26 @@ def here(monkeypatch) -> None:
 @pytest.fixture(scope='session')
 def clip(painted_video) -> Callable[..., Path]:
     """``(frames=6, suffix='.mp4') -> Path`` of a clip as small as they come; ``.webm`` is VP9."""
+
     def make(frames: int = 6, suffix: str = '.mp4', **options: object) -> Path:
         return painted_video(frames, suffix, **{**TINY, **(WEBM if suffix == '.webm' else {}), **options})
 
-    make.read_number, make.frame, make.write = painted_video.read_number, painted_video.frame, painted_video.write
+    make.read_number, make.frame, make.write = (
+        painted_video.read_number,
+        painted_video.frame,
+        painted_video.write,
+    )
     return make
 
 
 @pytest.fixture(scope='session')
 def remuxed() -> Callable[..., Path]:
-    """``(source, target, degrees=0, sound=False, **metadata) -> target``: the packets of a clip in a new file, turned, with a second of
-    sound beside them; without a source the sound alone."""
-    def make(source: Path | None, target: Path, degrees: int = 0, sound: bool = False, **metadata: str) -> Path:
+    """``(source, target, degrees=0, sound=False, **metadata) -> target``: the packets of a clip in a new
+    file, turned, with a second of sound beside them; without a source the sound alone."""
+
+    def make(
+        source: Path | None, target: Path, degrees: int = 0, sound: bool = False, **metadata: str
+    ) -> Path:
         with av.open(str(target), 'w') as out:
             out.metadata.update(metadata)
             audio = out.add_stream('aac', rate=16000) if sound else None
@@ -85,6 +97,7 @@ def remuxed() -> Callable[..., Path]:
 @pytest.fixture
 def lay() -> Callable[[Path, Mapping[str, Path | bytes]], Path]:
     """``(folder, {path: file to copy, or content}) -> folder``."""
+
     def make(folder: Path, files: Mapping[str, Path | bytes]) -> Path:
         for name, source in files.items():
             target = folder / name
@@ -101,7 +114,12 @@ def lay() -> Callable[[Path, Mapping[str, Path | bytes]], Path]:
 @pytest.fixture(scope='session')
 def content() -> Callable[[Path], dict[str, bytes]]:
     """``folder -> {path of every file below it: its bytes}``."""
+
     def read(folder: Path) -> dict[str, bytes]:
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob('*'))
+            if path.is_file()
+        }
 
     return read

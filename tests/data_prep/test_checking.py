@@ -28,13 +28,14 @@ def test_odd_videos(shared, checker):
     folder = shared / 'data' / 'odd_videos'
     with (folder / 'index.csv').open() as lines:
         rows = {row['file']: row for row in csv.DictReader(lines)}
-    damaged = {'header_50_frames_49_decode.mp4': 'decode_error'}        # 49 of 50 decode, with errors
+    damaged = {'header_50_frames_49_decode.mp4': 'decode_error'}  # 49 of 50 decode, with errors
     for name, row in rows.items():
         verdict = checker(str(folder / name))
         assert verdict.reason == damaged.get(name), (name, verdict)
         if verdict.reason is None:
             assert (verdict.frames, verdict.height, verdict.width, verdict.rotation) == tuple(
-                int(row[key]) for key in ('frames_that_decode', 'height_shown', 'width_shown', 'rotation')), name
+                int(row[key]) for key in ('frames_that_decode', 'height_shown', 'width_shown', 'rotation')
+            ), name
             assert verdict.codec == row['codec'] and verdict.rate > 0
         else:
             assert row['frames_that_decode'] in verdict.detail and str(folder) not in verdict.detail
@@ -43,19 +44,34 @@ def test_odd_videos(shared, checker):
 def test_painted_clips(clip, checker):
     assert checker(str(clip(7))) == Verdict(7, 32, 128, 25.0, codec='h264')
     verdict = checker(str(clip(5, '.webm')))
-    assert (verdict.frames, verdict.height, verdict.width, verdict.codec, verdict.reason) == (5, 32, 128, 'vp9', None)
+    assert (verdict.frames, verdict.height, verdict.width, verdict.codec, verdict.reason) == (
+        5,
+        32,
+        128,
+        'vp9',
+        None,
+    )
     assert checker(str(clip(6, times=(0, 1, 2, 10, 11, 30)))).frames == 6
 
 
-@pytest.mark.parametrize(('matrix', 'size'), [
-    ((1, 0, 0, 1), (32, 128)), ((-1, 0, 0, 1), (32, 128)), ((0, 1, 1, 0), (128, 32)), ((0, -1, 1, 0), (128, 32)),
-    ((1, 0, 0.5, 1), None), ((1, 0.5, 0, 1), None), ((0.7, 0.7, -0.7, 0.7), None)])
+@pytest.mark.parametrize(
+    ('matrix', 'size'),
+    [
+        ((1, 0, 0, 1), (32, 128)),
+        ((-1, 0, 0, 1), (32, 128)),
+        ((0, 1, 1, 0), (128, 32)),
+        ((0, -1, 1, 0), (128, 32)),
+        ((1, 0, 0.5, 1), None),
+        ((1, 0.5, 0, 1), None),
+        ((0.7, 0.7, -0.7, 0.7), None),
+    ],
+)
 def test_orientations(clip, checker, tmp_path, matrix, size):
     """As shown, turned or mirrored by the header of the track; what is neither is refused."""
     content = bytearray(clip(7).read_bytes())
     at = content.index(b'tkhd') + 4 + 40
     a, b, c, d = (round(value * 65536) for value in matrix)
-    content[at:at + 36] = struct.pack('>9i', a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    content[at : at + 36] = struct.pack('>9i', a, b, 0, c, d, 0, 0, 0, 1 << 30)
     (tmp_path / 'x.mp4').write_bytes(content)
     verdict = checker(str(tmp_path / 'x.mp4'))
     if size is None:
@@ -64,14 +80,19 @@ def test_orientations(clip, checker, tmp_path, matrix, size):
         assert (verdict.reason, (verdict.height, verdict.width)) == (None, size)
 
 
-@pytest.mark.parametrize(('name', 'content', 'reason'), [
-    ('empty.mp4', b'', 'empty'), ('page.mp4', b'<!DOCTYPE html><html>not found</html>', 'not_a_video'),
-    ('noise.webm', b'\x07' * 5000, 'not_a_video')])
+@pytest.mark.parametrize(
+    ('name', 'content', 'reason'),
+    [
+        ('empty.mp4', b'', 'empty'),
+        ('page.mp4', b'<!DOCTYPE html><html>not found</html>', 'not_a_video'),
+        ('noise.webm', b'\x07' * 5000, 'not_a_video'),
+    ],
+)
 def test_what_is_no_video(tmp_path, checker, name, content, reason):
     (tmp_path / name).write_bytes(content)
     verdict = checker(str(tmp_path / name))
     assert verdict.reason == reason
-    assert str(tmp_path) not in verdict.detail                       # the same damage elsewhere gives the same words
+    assert str(tmp_path) not in verdict.detail  # the same damage elsewhere gives the same words
     assert checker(str(tmp_path / '..' / tmp_path.name / name)) == verdict
 
 
@@ -96,16 +117,22 @@ def test_whatever_a_decoder_throws(monkeypatch, clip):
 
     monkeypatch.setattr(checking, 'check_video', surprised)
     verdict = check(str(clip()), 'video')
-    assert verdict.reason == 'decode_error' and 'KeyError' in verdict.detail and str(clip().parent) not in verdict.detail
+    assert (
+        verdict.reason == 'decode_error'
+        and 'KeyError' in verdict.detail
+        and str(clip().parent) not in verdict.detail
+    )
 
 
 # ---- the process that decodes
+
 
 @pytest.fixture
 def strange(tmp_path, monkeypatch):
     """A checker whose process does to a clip what the clip's name says."""
     program = tmp_path / 'checking.py'
-    program.write_text(textwrap.dedent(f"""
+    program.write_text(
+        textwrap.dedent(f"""
         import os, signal, sys, time
         sys.path.insert(0, {str(checking.ROOT)!r})
         from pathlib import Path
@@ -131,7 +158,8 @@ def strange(tmp_path, monkeypatch):
 
         checking.check = check
         checking.serve()
-    """))
+    """)
+    )
     monkeypatch.setattr(checking, 'PROGRAM', (sys.executable, str(program)))
     with Checker() as one:
         yield one
@@ -141,17 +169,20 @@ def test_a_crash_or_a_hang_costs_one_clip(strange, tmp_path):
     good = Verdict(1, 2, 3)
     assert strange('/good.mp4') == good
     first = strange._child.pid
-    assert strange('/crash.mp4') == Verdict.bad('decode_error', f'the decoder crashed (status {-signal.SIGSEGV})')
+    assert strange('/crash.mp4') == Verdict.bad(
+        'decode_error', f'the decoder crashed (status {-signal.SIGSEGV})'
+    )
     assert strange('/good.mp4') == good
     assert strange('/hang.mp4', time_limit=0.5) == Verdict.bad('timeout', 'not decoded after 0.5 s')
     assert strange('/good.mp4') == good
     assert strange('/exit.mp4').reason == 'decode_error'
     assert strange('/babble.mp4') == good
     assert strange._child.pid != first
-    assert strange('/killed.mp4') == good                            # at the second try: something else killed it
+    assert strange('/killed.mp4') == good  # at the second try: something else killed it
     assert strange('/killed-always.mp4').reason == 'killed'
     (tmp_path / 'tries').unlink()
-    assert strange('/killed by the cluster.mp4') == good             # which sends SIGTERM to all processes of a job that is over
+    # which sends SIGTERM to all processes of a job that is over
+    assert strange('/killed by the cluster.mp4') == good
     assert strange('/name with "quotes"\n\\ and ü.mp4') == good
 
 
@@ -161,7 +192,7 @@ def test_a_process_that_died_while_nothing_was_asked(clip):
         os.kill(checker._child.pid, signal.SIGKILL)
         checker._child.wait()
         assert checker(str(clip())).reason is None
-        os.kill(checker._child.pid, signal.SIGKILL)                  # and again, this time unnoticed until it is written to
+        os.kill(checker._child.pid, signal.SIGKILL)  # and again, this time unnoticed until it is written to
         assert checker(str(clip())).reason is None
         child = checker._child
     assert child.returncode is not None and child.stdout.closed
@@ -169,57 +200,96 @@ def test_a_process_that_died_while_nothing_was_asked(clip):
 
 # ---- folders of images
 
+
 def picture(number: int = 0, height: int = 32, width: int = 48) -> bytes:
     pixels = np.full((height, width, 3), number * 7 % 256, np.uint8)
-    pixels[::2, number % width:] = 200
+    pixels[::2, number % width :] = 200
     return cv2.imencode('.jpg', pixels)[1].tobytes()
 
 
 @pytest.fixture
 def frames(tmp_path, lay):
     def make(*names: str, **more: bytes):
-        return str(lay(tmp_path / 'f', {**{name: picture(number) for number, name in enumerate(names)}, **more}))
+        return str(
+            lay(tmp_path / 'f', {**{name: picture(number) for number, name in enumerate(names)}, **more})
+        )
 
     return make
 
 
-@pytest.mark.parametrize(('template', 'start', 'count'), [
-    ('{:05d}.jpg', 1, 12), ('{:05d}.jpg', 0, 3), ('img_{:05d}.jpg', 1, 3), ('{:d}.jpg', 1, 12), ('{:d}.jpg', 0, 2),
-    ('image {:03d}.jpeg', 1, 2),
-    ('a{{b}}d}}{{:x_{:02d}.jpg', 1, 3), ('100%d_{:04d}.jpg', 1, 2), ('v_HandStand_g01_c02_{:04d}.jpg', 1, 3), ('{:06d}.JPG', 1, 2),
-    ('x\n{:02d}.jpg', 0, 1)])
+@pytest.mark.parametrize(
+    ('template', 'start', 'count'),
+    [
+        ('{:05d}.jpg', 1, 12),
+        ('{:05d}.jpg', 0, 3),
+        ('img_{:05d}.jpg', 1, 3),
+        ('{:d}.jpg', 1, 12),
+        ('{:d}.jpg', 0, 2),
+        ('image {:03d}.jpeg', 1, 2),
+        ('a{{b}}d}}{{:x_{:02d}.jpg', 1, 3),
+        ('100%d_{:04d}.jpg', 1, 2),
+        ('v_HandStand_g01_c02_{:04d}.jpg', 1, 3),
+        ('{:06d}.JPG', 1, 2),
+        ('x\n{:02d}.jpg', 0, 1),
+    ],
+)
 def test_numbered_images(frames, template, start, count):
     folder = frames(*(template.format(number) for number in range(start, start + count)))
     verdict = check_frames(folder)
-    assert (verdict.reason, verdict.frames, verdict.height, verdict.width, verdict.start) == (None, count, 32, 48, start)
+    assert (verdict.reason, verdict.frames, verdict.height, verdict.width, verdict.start) == (
+        None,
+        count,
+        32,
+        48,
+        start,
+    )
     assert all(verdict.template.format(n) == template.format(n) for n in range(start, start + count))
 
 
 def test_stray_files_do_not_count(frames):
-    folder = frames('00001.jpg', '00002.jpg', **{'Thumbs.db': b'x', '.DS_Store': b'x', '._00003.jpg': b'x', 'list.txt': b'1'})
+    folder = frames(
+        '00001.jpg',
+        '00002.jpg',
+        **{'Thumbs.db': b'x', '.DS_Store': b'x', '._00003.jpg': b'x', 'list.txt': b'1'},
+    )
     assert (check_frames(folder).reason, check_frames(folder).frames) == (None, 2)
 
 
-@pytest.mark.parametrize(('names', 'reason', 'words'), [
-    (('00001.jpg', '00003.jpg', '00006.jpg'), 'missing_frames', '3 of 6 images are missing, e.g. 2, 4, 5'),
-    (('00003.jpg', '00004.jpg'), 'missing_frames', '2 of 4 images are missing, e.g. 1, 2'),
-    (('00001.jpg', '2.jpg'), 'missing_frames', "'2.jpg' is not named like the others, '00001.jpg'"),
-    (('00001.jpg', '1.jpg'), 'missing_frames', 'is not named like the others'),
-    (('00001.jpg', '00002.png'), 'missing_frames', "'00002.png' is not named"),
-    (('00001.jpg', 'cover.jpg'), 'missing_frames', "'cover.jpg' is not named"),
-    (('cover.jpg',), 'empty', 'no numbered image'),
-    ((), 'empty', 'no numbered image'),
-])
+@pytest.mark.parametrize(
+    ('names', 'reason', 'words'),
+    [
+        (
+            ('00001.jpg', '00003.jpg', '00006.jpg'),
+            'missing_frames',
+            '3 of 6 images are missing, e.g. 2, 4, 5',
+        ),
+        (('00003.jpg', '00004.jpg'), 'missing_frames', '2 of 4 images are missing, e.g. 1, 2'),
+        (('00001.jpg', '2.jpg'), 'missing_frames', "'2.jpg' is not named like the others, '00001.jpg'"),
+        (('00001.jpg', '1.jpg'), 'missing_frames', 'is not named like the others'),
+        (('00001.jpg', '00002.png'), 'missing_frames', "'00002.png' is not named"),
+        (('00001.jpg', 'cover.jpg'), 'missing_frames', "'cover.jpg' is not named"),
+        (('cover.jpg',), 'empty', 'no numbered image'),
+        ((), 'empty', 'no numbered image'),
+    ],
+)
 def test_wrong_folders(frames, tmp_path, names, reason, words):
     (tmp_path / 'f').mkdir()
     verdict = check_frames(frames(*names))
     assert verdict.reason == reason and words in verdict.detail
 
 
-@pytest.mark.parametrize('cut', [
-    b'', picture()[:200], picture()[:-30], b'<html>', picture()[:2] + b'\0' * 400,
-    cv2.imencode('.png', np.zeros((64, 64, 3)))[1].tobytes()[:-20],
-    cv2.imencode('.png', np.random.default_rng(0).integers(0, 255, (32, 48, 3)))[1].tobytes()[:2000]])
+@pytest.mark.parametrize(
+    'cut',
+    [
+        b'',
+        picture()[:200],
+        picture()[:-30],
+        b'<html>',
+        picture()[:2] + b'\0' * 400,
+        cv2.imencode('.png', np.zeros((64, 64, 3)))[1].tobytes()[:-20],
+        cv2.imencode('.png', np.random.default_rng(0).integers(0, 255, (32, 48, 3)))[1].tobytes()[:2000],
+    ],
+)
 def test_damaged_images(frames, cut):
     verdict = check_frames(frames('00001.jpg', '00002.jpg', **{'00003.jpg': cut}))
     assert verdict.reason == 'decode_error' and "'00003.jpg'" in verdict.detail
@@ -235,16 +305,31 @@ def test_padded_jpeg_and_png_are_whole(frames):
     assert checking._is_whole(cv2.imencode('.png', np.zeros((8, 8, 3)))[1].tobytes())
 
 
-@given(head=st.text(st.characters(exclude_categories=['Nd', 'Cs']), max_size=12), number=st.integers(0, 12345), width=st.integers(0, 7))
+@given(
+    head=st.text(st.characters(exclude_categories=['Nd', 'Cs']), max_size=12),
+    number=st.integers(0, 12345),
+    width=st.integers(0, 7),
+)
 def test_template_says_the_name_again(head, number, width):
     name = f'{head}{number:0{width}d}.jpg' if width else f'{head}{number}.jpg'
     assert checking._template(name).format(number) == name
 
 
 def test_every_reason_has_a_remedy():
-    assert {'missing', 'empty', 'not_a_video', 'no_video_stream', 'truncated', 'decode_error', 'missing_frames', 'timeout', 'killed',
-            'unreadable',
-            'too_short', 'ambiguous'} == REMEDIES.keys()
+    assert {
+        'missing',
+        'empty',
+        'not_a_video',
+        'no_video_stream',
+        'truncated',
+        'decode_error',
+        'missing_frames',
+        'timeout',
+        'killed',
+        'unreadable',
+        'too_short',
+        'ambiguous',
+    } == REMEDIES.keys()
 
 
 def test_details_are_short_and_one_line():

@@ -13,8 +13,10 @@ from data_prep.common import children
 from data_prep.common.children import KEPT_STDERR, TRIES, end_group, run_child, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 500                                                          # seconds; nothing here needs one of them
-on_linux = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='only Linux kills a child whose parent ends')
+LIMIT = 500  # seconds; nothing here needs one of them
+on_linux = pytest.mark.skipif(
+    not sys.platform.startswith('linux'), reason='only Linux kills a child whose parent ends'
+)
 
 
 def is_alive(pid: int) -> bool:
@@ -32,20 +34,24 @@ def wait_until(condition, seconds: float = LIMIT) -> bool:
 
 
 def pids_in(file: Path, count: int) -> list[int]:
-    assert wait_until(lambda: file.is_file() and len(file.read_text().split()) == count), 'the children did not start'
+    assert wait_until(lambda: file.is_file() and len(file.read_text().split()) == count), (
+        'the children did not start'
+    )
     return [int(pid) for pid in file.read_text().split()]
 
 
 def test_status_and_the_end_of_stderr():
     ended = run_child(['/bin/sh', '-c', 'echo out; echo wrong >&2; exit 7'], LIMIT)
     assert (ended.status, ended.stderr, ended.timed_out) == (7, 'wrong', False)
-    ended = run_child(['/bin/sh', '-c', 'head -c 100000 /dev/zero | tr "\\0" x >&2; printf "\\377end" >&2'], LIMIT)
+    ended = run_child(
+        ['/bin/sh', '-c', 'head -c 100000 /dev/zero | tr "\\0" x >&2; printf "\\377end" >&2'], LIMIT
+    )
     assert ended.status == 0
     assert len(ended.stderr) <= KEPT_STDERR and ended.stderr.endswith('\ufffdend')
 
 
 def test_no_shell_reads_the_names(tmp_path):
-    name = f"a b'\"$(touch {tmp_path}/made)`touch {tmp_path}/made`; touch {tmp_path}/made\n*"
+    name = f'a b\'"$(touch {tmp_path}/made)`touch {tmp_path}/made`; touch {tmp_path}/made\n*'
     ended = run_child(['/bin/sh', '-c', 'printf %s "$1" >&2', 'sh', name], LIMIT)
     assert ended.stderr == name
     assert not (tmp_path / 'made').exists()
@@ -81,11 +87,13 @@ def test_a_grandchild_that_is_left_behind_ends_with_the_child(tmp_path):
 @on_linux
 def test_a_child_ends_with_the_process_that_waits_for_it(tmp_path):
     file = tmp_path / 'pid'
-    program = f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom data_prep.common.children import run_child\n' \
-              f"run_child(['/bin/sh', '-c', 'echo $$ > {file}; exec sleep 3000'], 3000)"
+    program = (
+        f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom data_prep.common.children import run_child\n'
+        f"run_child(['/bin/sh', '-c', 'echo $$ > {file}; exec sleep 3000'], 3000)"
+    )
     waiting = subprocess.Popen([sys.executable, '-c', program])
     try:
-        pid, = pids_in(file, 1)
+        (pid,) = pids_in(file, 1)
         assert is_alive(pid)
     finally:
         waiting.send_signal(signal.SIGKILL)
@@ -106,7 +114,7 @@ def test_a_child_whose_parent_ended_before_it_could_ask(tmp_path, monkeypatch):
         child = children.start_child(['/bin/sh', '-c', f'touch {tmp_path}/ran'])
         (tmp_path / 'pid').write_text(f'{child.pid}\n')
         time.sleep(3000)
-    pid, = pids_in(tmp_path / 'pid', 1)
+    (pid,) = pids_in(tmp_path / 'pid', 1)
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
     (tmp_path / 'orphan').touch()
@@ -129,7 +137,7 @@ def test_what_is_killed_from_outside_is_tried_again(tmp_path, name):
 def test_ending_a_child_that_did_not_read_what_was_written():
     child = start_child(['/bin/true'], stdin=subprocess.PIPE)
     child.wait()
-    child.stdin.write(b'x')                                          # stays in the buffer, and closing flushes
+    child.stdin.write(b'x')  # stays in the buffer, and closing flushes
     end_group(child)
     assert child.stdin.closed
 
@@ -137,7 +145,7 @@ def test_ending_a_child_that_did_not_read_what_was_written():
 def test_a_program_that_is_not_there():
     try:
         assert run_child(['/no/such/program'], LIMIT).status not in (0, None)
-    except FileNotFoundError:                                        # where nothing stands between
+    except FileNotFoundError:  # where nothing stands between
         pass
 
 
@@ -154,7 +162,7 @@ def test_either_way_of_dying_with_the_parent(setpriv, monkeypatch, tmp_path):
         children.start_child(['/bin/sh', '-c', f'echo $$ > {file}; exec sleep 3000'])
         time.sleep(3000)
     try:
-        pid, = pids_in(file, 1)
+        (pid,) = pids_in(file, 1)
         assert is_alive(pid)
     finally:
         os.kill(parent, signal.SIGKILL)

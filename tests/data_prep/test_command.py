@@ -22,7 +22,12 @@ from data_prep.common.preparing import PreparationError
 from data_prep.common.spreading import StopRun
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = {'folder': folder, 'jester': jester, 'kinetics': kinetics, 'something_something': something_something}
+SCRIPTS = {
+    'folder': folder,
+    'jester': jester,
+    'kinetics': kinetics,
+    'something_something': something_something,
+}
 
 
 @pytest.fixture
@@ -35,7 +40,10 @@ def plan(monkeypatch, tmp_path):
     (tmp_path / 'v').mkdir()
 
     def make(*flags, script=folder):
-        assert script.main(['--videos', str(tmp_path / 'v'), '--out', str(tmp_path / 'out'), *map(str, flags)]) == 0
+        assert (
+            script.main(['--videos', str(tmp_path / 'v'), '--out', str(tmp_path / 'out'), *map(str, flags)])
+            == 0
+        )
         return plans.pop()
 
     return make
@@ -43,20 +51,46 @@ def plan(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize('name', SCRIPTS)
 def test_help_by_the_command_line(name):
-    text = subprocess.run([sys.executable, ROOT / 'data_prep' / f'{name}.py', '--help'], capture_output=True, text=True, check=True,
-                          timeout=1500, env={**os.environ, 'COLUMNS': '100'}).stdout
-    for flag in ('--videos', '--annotations', '--out', '--steps', '--to', '--shard', '--max-failed', '--dask'):
+    text = subprocess.run(
+        [sys.executable, ROOT / 'data_prep' / f'{name}.py', '--help'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=1500,
+        env={**os.environ, 'COLUMNS': '100'},
+    ).stdout
+    for flag in (
+        '--videos',
+        '--annotations',
+        '--out',
+        '--steps',
+        '--to',
+        '--shard',
+        '--max-failed',
+        '--dask',
+    ):
         assert flag in text
     assert f'python data_prep/{name}.py' in text
 
 
 def test_defaults(plan, tmp_path):
     made = plan()
-    assert (made.name, made.version, made.to, made.encoding, made.steps, made.shard) == ('out', 'folders', 'video', Encoding(),
-                                                                                         preparing.STEPS, (0, 1))
+    assert (made.name, made.version, made.to, made.encoding, made.steps, made.shard) == (
+        'out',
+        'folders',
+        'video',
+        Encoding(),
+        preparing.STEPS,
+        (0, 1),
+    )
     assert made.spread.workers == len(os.sched_getaffinity(0))
     assert made.work == tmp_path / 'out/work'
-    assert (made.largest_member, made.max_failed, made.min_frames, made.time_limit) == (4 * 2**30, 0.05, 1, 600)
+    assert (made.largest_member, made.max_failed, made.min_frames, made.time_limit) == (
+        4 * 2**30,
+        0.05,
+        1,
+        600,
+    )
 
 
 def test_scripts_decide_what_is_written(plan, tmp_path):
@@ -69,7 +103,19 @@ def test_scripts_decide_what_is_written(plan, tmp_path):
 
 
 def test_flags(plan):
-    made = plan('--all-intra', '--crf', 30, '--short-side', 0, '--steps', 'stats,verify, transcode', '--shard', '2/5', '--max-member', 0.5)
+    made = plan(
+        '--all-intra',
+        '--crf',
+        30,
+        '--short-side',
+        0,
+        '--steps',
+        'stats,verify, transcode',
+        '--shard',
+        '2/5',
+        '--max-member',
+        0.5,
+    )
     assert made.encoding == Encoding(short_side=0, gop=1, crf=30)
     assert made.steps == ('verify', 'encode', 'stats')
     assert made.shard == (2, 5) and made.shard_name == '2-of-5' and made.largest_member == 2**29
@@ -77,18 +123,33 @@ def test_flags(plan):
     assert plan('--also', 'OGV, .gif,none').also == ('', '.gif', '.ogv') and plan().also == ()
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (('--steps', 'unzip'), "'unzip' is no step; choose of unpack, index"), (('--shard', '2/2'), "'2/2': give I/N with I from 0 to N - 1"),
-    (('--shard', '1'), 'give I/N'), (('--workers', 0), '--workers is 0; give 1 or more'), (('--min-frames', 0), '--min-frames is 0'),
-    (('--time-limit', 0), '--time-limit is 0.0; give more than 0'), (('--max-failed', 1.5),
-                                                                     '--max-failed is 1.5; give a share from 0 to 1'),
-    (('--short-side', 255), 'give an even number of pixels'), (('--short-side', -2), '--short-side is -2'), (('--gop', 0), '--gop is 0'),
-    (('--crf', 52), '--crf is 52'), (('--quality', 1), '--quality is 1'), (('--annotations', 'no/where', '--form', 'csv'),
-                                                                           'no/where is not there'),
-    (('--also', '.gif,jpg'), "'jpg' is no suffix of videos"), (('--also', ''), "'' is no suffix of videos"),
-    (('--annotations', '.'), '--annotations and --form go together'), (('--classes', 'x'), '--classes goes with --annotations'),
-    (('--annotations', '.', '--form', 'csv', '--split', 'train'), 'the names of several lists tell their splits'),
-    (('--videos', 'no/where'), 'no/where is not there')])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (('--steps', 'unzip'), "'unzip' is no step; choose of unpack, index"),
+        (('--shard', '2/2'), "'2/2': give I/N with I from 0 to N - 1"),
+        (('--shard', '1'), 'give I/N'),
+        (('--workers', 0), '--workers is 0; give 1 or more'),
+        (('--min-frames', 0), '--min-frames is 0'),
+        (('--time-limit', 0), '--time-limit is 0.0; give more than 0'),
+        (('--max-failed', 1.5), '--max-failed is 1.5; give a share from 0 to 1'),
+        (('--short-side', 255), 'give an even number of pixels'),
+        (('--short-side', -2), '--short-side is -2'),
+        (('--gop', 0), '--gop is 0'),
+        (('--crf', 52), '--crf is 52'),
+        (('--quality', 1), '--quality is 1'),
+        (('--annotations', 'no/where', '--form', 'csv'), 'no/where is not there'),
+        (('--also', '.gif,jpg'), "'jpg' is no suffix of videos"),
+        (('--also', ''), "'' is no suffix of videos"),
+        (('--annotations', '.'), '--annotations and --form go together'),
+        (('--classes', 'x'), '--classes goes with --annotations'),
+        (
+            ('--annotations', '.', '--form', 'csv', '--split', 'train'),
+            'the names of several lists tell their splits',
+        ),
+        (('--videos', 'no/where'), 'no/where is not there'),
+    ],
+)
 def test_wrong_flags(plan, capsys, flags, message):
     with pytest.raises(SystemExit) as caught:
         plan(*flags)
@@ -96,10 +157,20 @@ def test_wrong_flags(plan, capsys, flags, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('script', 'flags', 'message'), [
-    (kinetics, ('--version', '400'), '--annotations is needed'), (kinetics, (), '--version'), (jester, (), '--annotations is needed'),
-    (something_something, (), '--annotations is needed'), (kinetics, ('--version', '400', '--annotations', '.', '--kinetics', '.'),
-                                                           'goes with --version mini-s3d')])
+@pytest.mark.parametrize(
+    ('script', 'flags', 'message'),
+    [
+        (kinetics, ('--version', '400'), '--annotations is needed'),
+        (kinetics, (), '--version'),
+        (jester, (), '--annotations is needed'),
+        (something_something, (), '--annotations is needed'),
+        (
+            kinetics,
+            ('--version', '400', '--annotations', '.', '--kinetics', '.'),
+            'goes with --version mini-s3d',
+        ),
+    ],
+)
 def test_wrong_flags_of_scripts(plan, capsys, script, flags, message):
     with pytest.raises(SystemExit) as caught:
         plan(*flags, script=script)
@@ -108,8 +179,10 @@ def test_wrong_flags_of_scripts(plan, capsys, script, flags, message):
 
 def test_out_or_videos_of_the_wrong_kind(plan, tmp_path, capsys):
     (tmp_path / 'file').write_text('')
-    for flags, message in ((('--out', tmp_path / 'file'), 'is a file; name a folder'),
-                           (('--videos', tmp_path / 'file'), 'is neither a folder nor an archive')):
+    for flags, message in (
+        (('--out', tmp_path / 'file'), 'is a file; name a folder'),
+        (('--videos', tmp_path / 'file'), 'is neither a folder nor an archive'),
+    ):
         with pytest.raises(SystemExit):
             plan(*flags)
         assert message in capsys.readouterr().err
@@ -117,27 +190,56 @@ def test_out_or_videos_of_the_wrong_kind(plan, tmp_path, capsys):
 
 # ---- Slurm
 
-@pytest.mark.parametrize(('variables', 'expected'), [
-    ({}, (0, 1)), ({'ID': 0, 'COUNT': 4, 'MIN': 0, 'MAX': 3}, (0, 4)), ({'ID': 3, 'COUNT': 4, 'MIN': 0, 'MAX': 3}, (3, 4)),
-    ({'ID': 8, 'COUNT': 8, 'MIN': 1, 'MAX': 8}, (7, 8)), ({'ID': 20, 'COUNT': 3, 'MIN': 10, 'MAX': 20, 'STEP': 5}, (2, 3)),
-    ({'ID': 2, 'MAX': 4}, (2, 5))])
+
+@pytest.mark.parametrize(
+    ('variables', 'expected'),
+    [
+        ({}, (0, 1)),
+        ({'ID': 0, 'COUNT': 4, 'MIN': 0, 'MAX': 3}, (0, 4)),
+        ({'ID': 3, 'COUNT': 4, 'MIN': 0, 'MAX': 3}, (3, 4)),
+        ({'ID': 8, 'COUNT': 8, 'MIN': 1, 'MAX': 8}, (7, 8)),
+        ({'ID': 20, 'COUNT': 3, 'MIN': 10, 'MAX': 20, 'STEP': 5}, (2, 3)),
+        ({'ID': 2, 'MAX': 4}, (2, 5)),
+    ],
+)
 def test_slurm(variables, expected):
-    assert shard_of_slurm({f'SLURM_ARRAY_TASK_{name}': str(value) for name, value in variables.items()}) == expected
+    assert (
+        shard_of_slurm({f'SLURM_ARRAY_TASK_{name}': str(value) for name, value in variables.items()})
+        == expected
+    )
 
 
 @given(first=st.integers(0, 20), step=st.integers(1, 5), count=st.integers(1, 12))
 def test_the_tasks_of_a_slurm_array_are_all_shards(first, step, count):
     tasks = range(first, first + step * count, step)
-    found = [shard_of_slurm({'SLURM_ARRAY_TASK_ID': str(task), 'SLURM_ARRAY_TASK_MIN': str(tasks[0]),
-                             'SLURM_ARRAY_TASK_MAX': str(tasks[-1]),
-                             'SLURM_ARRAY_TASK_STEP': str(step), 'SLURM_ARRAY_TASK_COUNT': str(count)}) for task in tasks]
+    found = [
+        shard_of_slurm(
+            {
+                'SLURM_ARRAY_TASK_ID': str(task),
+                'SLURM_ARRAY_TASK_MIN': str(tasks[0]),
+                'SLURM_ARRAY_TASK_MAX': str(tasks[-1]),
+                'SLURM_ARRAY_TASK_STEP': str(step),
+                'SLURM_ARRAY_TASK_COUNT': str(count),
+            }
+        )
+        for task in tasks
+    ]
     assert found == [(number, count) for number in range(count)]
 
 
 def test_slurm_array_with_gaps():
-    with pytest.raises(PreparationError, match='SLURM_ARRAY_TASK_ID is 9, outside the array of 3 tasks from 0; give --shard I/N'):
-        shard_of_slurm({'SLURM_ARRAY_TASK_ID': '9', 'SLURM_ARRAY_TASK_MIN': '0', 'SLURM_ARRAY_TASK_MAX': '9',
-                        'SLURM_ARRAY_TASK_COUNT': '3'})
+    with pytest.raises(
+        PreparationError,
+        match='SLURM_ARRAY_TASK_ID is 9, outside the array of 3 tasks from 0; give --shard I/N',
+    ):
+        shard_of_slurm(
+            {
+                'SLURM_ARRAY_TASK_ID': '9',
+                'SLURM_ARRAY_TASK_MIN': '0',
+                'SLURM_ARRAY_TASK_MAX': '9',
+                'SLURM_ARRAY_TASK_COUNT': '3',
+            }
+        )
 
 
 def test_slurm_and_the_flag(plan, monkeypatch):
@@ -149,19 +251,38 @@ def test_slurm_and_the_flag(plan, monkeypatch):
 
 # ---- how it ends
 
-@pytest.mark.parametrize(('error', 'status', 'words'), [
-    (PreparationError('no file'), 1, 'error: no file'), (AnnotationError('f:1: x'), 1, 'error: f:1: x'),
-    (ArchiveError('cut'), 1, 'error: cut'),
-    (FfmpegError('none'), 1, 'error: none'), (StopRun('full'), 1, 'error: full'),
-    (KeyboardInterrupt(), 130, 'interrupted by SIGINT; what is done is kept: run the same command again to go on'),
-    (OSError(errno.ENOSPC, 'No space left on device', 'x'), 1, 'make room and run the same command again'),
-    (PermissionError(13, 'Permission denied', 'x'), 1, "denied: 'x'")])
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'words'),
+    [
+        (PreparationError('no file'), 1, 'error: no file'),
+        (AnnotationError('f:1: x'), 1, 'error: f:1: x'),
+        (ArchiveError('cut'), 1, 'error: cut'),
+        (FfmpegError('none'), 1, 'error: none'),
+        (StopRun('full'), 1, 'error: full'),
+        (
+            KeyboardInterrupt(),
+            130,
+            'interrupted by SIGINT; what is done is kept: run the same command again to go on',
+        ),
+        (
+            OSError(errno.ENOSPC, 'No space left on device', 'x'),
+            1,
+            'make room and run the same command again',
+        ),
+        (PermissionError(13, 'Permission denied', 'x'), 1, "denied: 'x'"),
+    ],
+)
 def test_errors_are_one_line(caplog, error, status, words):
     def main(argv):
         raise error
 
     assert run(main, []) == status
-    assert words in caplog.records[-1].message and '\n' not in caplog.records[-1].message and caplog.records[-1].exc_info is None
+    assert (
+        words in caplog.records[-1].message
+        and '\n' not in caplog.records[-1].message
+        and caplog.records[-1].exc_info is None
+    )
 
 
 def test_faults_of_the_program_are_not_hidden():
@@ -174,9 +295,11 @@ def test_faults_of_the_program_are_not_hidden():
 
 # ---- ffmpeg
 
+
 @pytest.fixture
 def program(tmp_path):
     """A program that answers -version and -encoders."""
+
     def make(version, encoders='libx264', name='ffmpeg'):
         file = tmp_path / name
         file.write_text(f'#!/bin/sh\ncase $1 in -version) echo "{version}";; *) echo "{encoders}";; esac\n')
@@ -195,9 +318,13 @@ def test_an_ffmpeg_of_ones_own(program, monkeypatch, tmp_path):
     find_ffmpeg.cache_clear()
 
 
-@pytest.mark.parametrize(('answers', 'message'), [
-    (('avconv version 9',), "is not ffmpeg: it answers -version with 'avconv version 9"),
-    (('ffmpeg version 7.1 x', 'mpeg4'), 'without the encoder libx264')])
+@pytest.mark.parametrize(
+    ('answers', 'message'),
+    [
+        (('avconv version 9',), "is not ffmpeg: it answers -version with 'avconv version 9"),
+        (('ffmpeg version 7.1 x', 'mpeg4'), 'without the encoder libx264'),
+    ],
+)
 def test_a_wrong_ffmpeg(program, answers, message):
     with pytest.raises(FfmpegError, match=message):
         find_ffmpeg(program(*answers, name=f'ffmpeg{len(answers)}'))
@@ -206,6 +333,7 @@ def test_a_wrong_ffmpeg(program, answers, message):
 @pytest.fixture
 def on_path(monkeypatch, tmp_path):
     """Makes the folder of ``program`` all of PATH, and what imageio-ffmpeg carries another program."""
+
     def make(carried):
         monkeypatch.setenv('PATH', str(tmp_path))
         module = types.ModuleType('imageio_ffmpeg')
@@ -217,9 +345,14 @@ def on_path(monkeypatch, tmp_path):
     find_ffmpeg.cache_clear()
 
 
-@pytest.mark.parametrize(('answers', 'message'), [
-    (('ffmpeg version 3.4.11-0ubuntu0.1 x',), 'has version 3.4.11-0ubuntu0.1, older than 4.0'),
-    (('ffmpeg version 7.1 x', 'mpeg4'), 'without the encoder libx264'), (('something else',), 'is not ffmpeg')])
+@pytest.mark.parametrize(
+    ('answers', 'message'),
+    [
+        (('ffmpeg version 3.4.11-0ubuntu0.1 x',), 'has version 3.4.11-0ubuntu0.1, older than 4.0'),
+        (('ffmpeg version 7.1 x', 'mpeg4'), 'without the encoder libx264'),
+        (('something else',), 'is not ffmpeg'),
+    ],
+)
 def test_one_on_path_that_cannot_be_used(program, on_path, caplog, answers, message):
     path = program(*answers)
     with pytest.raises(FfmpegError, match=message):
@@ -242,9 +375,19 @@ def test_it_is_told_where_the_program_comes_from(program, on_path, tmp_path):
 
 def test_the_last_frame_with_an_old_one():
     """4.2 and 4.3 end the edit list before the last frame."""
-    for version, flag in (('4.2.2-static', True), ('n4.4', True), ('5.0.1', True), ('5.1.9-0+deb12u1', False), ('9.0', False)):
+    for version, flag in (
+        ('4.2.2-static', True),
+        ('n4.4', True),
+        ('5.0.1', True),
+        ('5.1.9-0+deb12u1', False),
+        ('9.0', False),
+    ):
         argv = Encoding().video(Ffmpeg('x', version), '/in', '/out')
-        assert (('-use_editlist', '0') in zip(argv, argv[1:])) is flag and argv[-3:] == ['-f', 'mp4', 'file:/out']
+        assert (('-use_editlist', '0') in zip(argv, argv[1:])) is flag and argv[-3:] == [
+            '-f',
+            'mp4',
+            'file:/out',
+        ]
 
 
 def test_no_ffmpeg(monkeypatch, tmp_path):
@@ -253,15 +396,27 @@ def test_no_ffmpeg(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
     find_ffmpeg.cache_clear()
-    with pytest.raises(FfmpegError, match='no ffmpeg on PATH.*or keep the files as they are with --to original'):
+    with pytest.raises(
+        FfmpegError, match='no ffmpeg on PATH.*or keep the files as they are with --to original'
+    ):
         find_ffmpeg()
 
 
-@pytest.mark.parametrize(('version', 'expected'), [
-    ('4.4.2-0ubuntu0.22.04.1', ('-vsync', '-1')), ('n4.4', ('-vsync', '-1')), ('5.0.1', ('-vsync', '-1')), ('5.1', ('-fps_mode', '-1')),
-    ('6.0-static', ('-fps_mode', '-1')), ('6.1.1', ('-fps_mode', 'demux')), ('n9.0.2-17-g2a57', ('-fps_mode', 'demux')),
-    ('10.0', ('-fps_mode', 'demux')),
-    ('N-112233-gabc', ('-fps_mode', 'demux')), ('git-2024', ('-fps_mode', 'demux'))])
+@pytest.mark.parametrize(
+    ('version', 'expected'),
+    [
+        ('4.4.2-0ubuntu0.22.04.1', ('-vsync', '-1')),
+        ('n4.4', ('-vsync', '-1')),
+        ('5.0.1', ('-vsync', '-1')),
+        ('5.1', ('-fps_mode', '-1')),
+        ('6.0-static', ('-fps_mode', '-1')),
+        ('6.1.1', ('-fps_mode', 'demux')),
+        ('n9.0.2-17-g2a57', ('-fps_mode', 'demux')),
+        ('10.0', ('-fps_mode', 'demux')),
+        ('N-112233-gabc', ('-fps_mode', 'demux')),
+        ('git-2024', ('-fps_mode', 'demux')),
+    ],
+)
 def test_flags_of_versions(version, expected):
     assert (Ffmpeg('x', version).passthrough[0], Ffmpeg('x', version).passthrough[3]) == expected
     assert Ffmpeg('x', version).passthrough[1::2][0] == 'passthrough' and ffmpeg.Encoding().scale()
@@ -270,7 +425,9 @@ def test_flags_of_versions(version, expected):
 def test_an_ffmpeg_that_is_killed_is_asked_again(tmp_path):
     """A run failed when the program was killed while it told its version."""
     program = tmp_path / 'ffmpeg'
-    program.write_text(f'#!/bin/sh\nif [ ! -e {tmp_path}/asked ]; then touch {tmp_path}/asked; kill -9 $$; fi\n'
-                       'echo "ffmpeg version 7.1 built with libx264"\n')
+    program.write_text(
+        f'#!/bin/sh\nif [ ! -e {tmp_path}/asked ]; then touch {tmp_path}/asked; kill -9 $$; fi\n'
+        'echo "ffmpeg version 7.1 built with libx264"\n'
+    )
     program.chmod(0o755)
     assert find_ffmpeg(str(program)).version == '7.1'

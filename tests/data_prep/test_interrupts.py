@@ -1,5 +1,5 @@
-"""Real runs that a signal ends in the middle, and runs whose worker is killed: one line, no child, no temporary file,
-and the same command goes on."""
+"""Real runs that a signal ends in the middle, and runs whose worker is killed: one line, no child, no
+temporary file, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def encoder(tmp_path, ffmpeg) -> str:
 
 @pytest.fixture
 def started(tmp_path, clip, lay, encoder) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts the run on six clips, at the head of a session of its own, with signals as a terminal leaves them."""
+    """Starts the run on six clips, at the head of a session of its own, with signals as a terminal leaves
+    them."""
     videos = lay(
         tmp_path / 'v',
         {f'train/{name}/{number}.mp4': clip(6 + number) for name in 'ab' for number in range(3)},
@@ -266,7 +267,8 @@ def test_an_interruption_between_members(here, packed, tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize('before', ['', 'unpack', 'unpack,index', 'unpack,index,verify'])
 def test_archives_on_a_full_disk(packed, tmp_path, before):
-    """With a real limit for the size of files: of the archive's members, or of the records and lists that come later."""
+    """With a real limit for the size of files: of the archive's members, or of the records and lists that
+    come later."""
     command = [sys.executable, str(ROOT / 'data_prep/folder.py'), *packed]
     if before:
         subprocess.run([*command, '--steps', before], check=True, capture_output=True, timeout=LIMIT)

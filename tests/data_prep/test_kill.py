@@ -1,4 +1,6 @@
-"""The script killed again and again, at random: what it has made in the end is what an undisturbed run makes."""
+"""The script killed again and again, at random: what it has made in the end is what an undisturbed run
+makes."""
+
 from __future__ import annotations
 
 import os
@@ -49,8 +51,11 @@ def mentioning(folder: Path) -> list[str]:
 
 
 def killed(command: list[str], dice: random.Random, longest: float) -> tuple[int, bool]:
-    """Start the command and kill the main process, or one of its tree, at a random time. Returns (exit status, whether one was killed)."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Start the command and kill the main process, or one of its tree, at a random time. Returns (exit
+    status, whether one was killed)."""
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         return process.wait(dice.uniform(0.1, 0.9) * longest), False
     except subprocess.TimeoutExpired:
@@ -60,7 +65,7 @@ def killed(command: list[str], dice: random.Random, longest: float) -> tuple[int
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    return process.wait(1500), True                                   # a run whose worker or decoder was killed goes on by itself
+    return process.wait(1500), True  # a run whose worker or decoder was killed goes on by itself
 
 
 @pytest.mark.slow
@@ -68,15 +73,34 @@ def killed(command: list[str], dice: random.Random, longest: float) -> tuple[int
 @pytest.mark.timeout(7200)
 def test_killed_at_random(tmp_path, clip, lay, content):
     files = {f'train/{name}/{number}.mp4': clip(6 + number % 3) for name in 'ab' for number in range(4)}
-    files |= {'val/a/x.webm': clip(9, '.webm'), 'val/b/y.mkv': clip(7, '.mkv'), 'val/b/page.mp4': b'<html>', 'val/b/empty.mp4': b''}
+    files |= {
+        'val/a/x.webm': clip(9, '.webm'),
+        'val/b/y.mkv': clip(7, '.mkv'),
+        'val/b/page.mp4': b'<html>',
+        'val/b/empty.mp4': b'',
+    }
     data = ROOT.parent / 'shared' / 'data' / 'turning_camera_ssv2' / 'videos'
     if data.is_dir():
         files |= {f'val/a/real{number}.webm': path for number, path in enumerate(sorted(data.iterdir())[:2])}
     videos = lay(tmp_path / 'v', files)
-    command = [sys.executable, str(ROOT / 'data_prep/folder.py'), '--videos', str(videos), '--workers', '2', '--max-failed', '0.5',
-               '--name', 'clips', '--steps', 'index,verify,transcode,lists']
+    command = [
+        sys.executable,
+        str(ROOT / 'data_prep/folder.py'),
+        '--videos',
+        str(videos),
+        '--workers',
+        '2',
+        '--max-failed',
+        '0.5',
+        '--name',
+        'clips',
+        '--steps',
+        'index,verify,transcode,lists',
+    ]
     started = time.monotonic()
-    subprocess.run([*command, '--out', str(tmp_path / 'whole')], check=True, timeout=1500, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, '--out', str(tmp_path / 'whole')], check=True, timeout=1500, stderr=subprocess.DEVNULL
+    )
     longest, wanted = time.monotonic() - started, content(tmp_path / 'whole')
 
     dice, kills, status = random.Random(7), 0, None

@@ -1,4 +1,5 @@
-"""Playlists under the name of a video: neither the check nor the ffmpeg program reads the files that they name."""
+"""Playlists under the name of a video: neither the check nor the ffmpeg program reads the files that they
+name."""
 
 from __future__ import annotations
 
@@ -25,9 +26,11 @@ PLAYLISTS = {
     'concat': 'ffconcat version 1.0\nfile {}\n',
     'with binary': 'ffconcat version 1.0\n# \0\1\2\xff\nfile {}\n',
     'hls': HLS,
-    'dash': '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-    'mediaPresentationDuration="PT1S"><Period><AdaptationSet><Representation id="0" bandwidth="1" mimeType="video/mp4">'
-    '<BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>\n',
+    'dash': (
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"'
+        ' mediaPresentationDuration="PT1S"><Period><AdaptationSet><Representation id="0" bandwidth="1"'
+        ' mimeType="video/mp4"><BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>\n'
+    ),
 }
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='asks inotify who opens a file')
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.common.records import Recorder, iter_records, merge_records, read_lines, source_key, write_lines
+from data_prep.common.records import (
+    Recorder,
+    iter_records,
+    merge_records,
+    read_lines,
+    source_key,
+    write_lines,
+)
 
 
 def record(path, **more):
@@ -19,7 +26,7 @@ def written(folder, *records):
     recorder, before = Recorder(folder), set(folder.glob('*.part'))
     for one in records:
         recorder.add(one)
-    file, = set(folder.glob('*.part')) - before
+    (file,) = set(folder.glob('*.part')) - before
     return file
 
 
@@ -72,21 +79,28 @@ def test_the_later_record_counts(tmp_path):
         file = written(tmp_path, record('a', frames=frames), record(f'of run {number}', frames=frames))
         os.utime(file, ns=(number, number))
     merge_records(tmp_path, 'all', ['a', 'of run 0', 'of run 2'])
-    assert list(read_lines(tmp_path / 'all.jsonl')) == [record('a', frames=3), record('of run 0', frames=1), record('of run 2', frames=3)]
+    assert list(read_lines(tmp_path / 'all.jsonl')) == [
+        record('a', frames=3),
+        record('of run 0', frames=1),
+        record('of run 2', frames=3),
+    ]
     assert [file.name for file in tmp_path.iterdir()] == ['all.jsonl']
     written(tmp_path, record('a', frames=4))
     merge_records(tmp_path, 'all', ['a'])
     assert list(iter_records(tmp_path)) == [record('a', frames=4)]
 
 
-@given(paths=st.lists(st.text(max_size=5), unique=True, max_size=12), cuts=st.lists(st.integers(0, 12), max_size=4))
+@given(
+    paths=st.lists(st.text(max_size=5), unique=True, max_size=12),
+    cuts=st.lists(st.integers(0, 12), max_size=4),
+)
 def test_merging_gives_the_same_bytes_however_the_work_was_split(tmp_path_factory, paths, cuts):
     one, many = (tmp_path_factory.mktemp('records') for _ in range(2))
     records = [record(path, number=number) for number, path in enumerate(paths)]
     written(one, *records, record('not asked for'))
     borders = sorted({0, *(min(cut, len(paths)) for cut in cuts), len(paths)})
     for first, last in reversed(list(zip(borders, borders[1:]))):
-        folder = many / f'{first}-of-12' if first % 2 else many          # as shards leave them
+        folder = many / f'{first}-of-12' if first % 2 else many  # as shards leave them
         written(folder, record('not asked for'), *reversed(records[first:last]))
     for folder in (one, many):
         merge_records(folder, 'all', paths)

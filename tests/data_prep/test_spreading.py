@@ -69,13 +69,14 @@ def pids_in(folder: Path) -> list[int]:
 @pytest.mark.parametrize(('count', 'chunk'), [(0, 3), (1, 3), (17, 3)])
 def test_everything_is_done_once(here, tmp_path, count, chunk):
     results = list(run_all(Spread(2), partial(note, str(tmp_path)), iter(range(count)), chunk, dead))
-    assert sorted(results) == [list(range(count))[at:at + chunk] for at in range(0, count, chunk)]
+    assert sorted(results) == [list(range(count))[at : at + chunk] for at in range(0, count, chunk)]
     assert len(list(tmp_path.iterdir())) == count
 
 
 def test_few_are_in_flight(monkeypatch):
     """Items are taken from the source when there is room, so that a million of them need no memory."""
     from concurrent.futures import ThreadPoolExecutor
+
     taken, done, ahead = [], [], []
 
     @contextmanager
@@ -93,7 +94,7 @@ def test_few_are_in_flight(monkeypatch):
     for result in run_all(Spread(2), list, items(), 3, dead):
         done.extend(result)
     assert sorted(done) == taken == list(range(60))
-    assert max(ahead) <= 3 * 5                                       # two chunks a worker, and the one that is being made up
+    assert max(ahead) <= 3 * 5  # two chunks a worker, and the one that is being made up
 
 
 def test_processes_that_are_killed(tmp_path):
@@ -101,7 +102,7 @@ def test_processes_that_are_killed(tmp_path):
     assert sorted(item for part in results if part != 'dead 5' for item in part) == [0, 1, 2, 3, 4, 6, 7, 8]
     assert results.count('dead 5') == 1
     tries = [file for file in tmp_path.iterdir() if file.name.startswith('5-')]
-    assert TRIES <= len(tries) <= TRIES + 1                          # once among others, then alone
+    assert TRIES <= len(tries) <= TRIES + 1  # once among others, then alone
     assert not any(map(is_alive, pids_in(tmp_path)))
 
 
@@ -118,6 +119,7 @@ class Breaking:
 
     def submit(self, function, items):
         from concurrent.futures import Future
+
         future = Future()
         if self.broken:
             raise BrokenExecutor
@@ -140,17 +142,20 @@ def test_the_guilty_item_is_found(monkeypatch, guilty, chunk):
     done, results = [], list(run_all(Spread(2), lambda items: list(items), iter(range(12)), chunk, dead))
     for result in results:
         done.extend([result] if isinstance(result, str) else result)
-    assert sorted(map(str, done)) == sorted([str(item) for item in range(12) if item != guilty] + [f'dead {guilty}'])
+    assert sorted(map(str, done)) == sorted(
+        [str(item) for item in range(12) if item != guilty] + [f'dead {guilty}']
+    )
 
 
 def test_an_exception_ends_the_run(tmp_path):
-    with pytest.raises(StopRun, match='the disk is full'):           # long before the end
+    with pytest.raises(StopRun, match='the disk is full'):  # long before the end
         list(run_all(Spread(2), partial(fail_at, 4), range(10**9), 2, dead))
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_ctrl_c_ends_workers_in_the_middle_of_their_work(tmp_path):
     """Also where the tests run in the background of a script, which ignores Ctrl-C."""
+
     def interrupt():
         while len(list(tmp_path.iterdir())) < 2:
             time.sleep(0.05)

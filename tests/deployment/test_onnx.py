@@ -1,4 +1,6 @@
-"""Exported graphs answer as torch does, step by step and with early exit, and looks that are not taken are not run."""
+"""Exported graphs answer as torch does, step by step and with early exit, and looks that are not taken are
+not run."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -16,7 +18,15 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 
 from gfvideo.apis import inference_recognizer, init_recognizer
-from gfvideo.deployment import ExportError, OnnxRecognizer, clip_shape, export, export_recognizer, optional, read_export
+from gfvideo.deployment import (
+    ExportError,
+    OnnxRecognizer,
+    clip_shape,
+    export,
+    export_recognizer,
+    optional,
+    read_export,
+)
 from gfvideo.engine import describe_model, weights_hash
 from gfvideo.exits import Calibration, ExitsFileError, Setting, StepExits, confidence, run_clips, write_exits
 from gfvideo.models.clip_recognizer import resize_frames
@@ -37,20 +47,46 @@ def encoder(shift='bidirectional', **backbone):
 
 
 def model_config(steps=2, **options):
-    return dict(type='GlanceFocusRecognizer', glance=encoder(), focus=encoder(), num_classes=5, glance_size=16, patch_size=12, steps=steps,
-                policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4), classifier=dict(type='ConcatClassifier')) | options
+    return (
+        dict(
+            type='GlanceFocusRecognizer',
+            glance=encoder(),
+            focus=encoder(),
+            num_classes=5,
+            glance_size=16,
+            patch_size=12,
+            steps=steps,
+            policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4),
+            classifier=dict(type='ConcatClassifier'),
+        )
+        | options
+    )
 
 
 def config(model):
-    pipeline = [dict(type='SampleFrames', frames=T, test_mode=True), dict(type='DecodeFrames'), dict(type='Resize', size=(H, W)),
-                dict(type='PackClip')]
-    loader = dict(dataset=dict(type='ClipDataset', root='nowhere', split='val', pipeline=pipeline, test_mode=True))
-    return Config(dict(default_scope='gfvideo', model=model, test_dataloader=loader, test_cfg=dict(type='TestLoop'),
-                       test_evaluator=dict(type='ClipAccuracy')))
+    pipeline = [
+        dict(type='SampleFrames', frames=T, test_mode=True),
+        dict(type='DecodeFrames'),
+        dict(type='Resize', size=(H, W)),
+        dict(type='PackClip'),
+    ]
+    loader = dict(
+        dataset=dict(type='ClipDataset', root='nowhere', split='val', pipeline=pipeline, test_mode=True)
+    )
+    return Config(
+        dict(
+            default_scope='gfvideo',
+            model=model,
+            test_dataloader=loader,
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=dict(type='ClipAccuracy'),
+        )
+    )
 
 
 def build(model):
-    """A recognizer whose running statistics are not the initial ones and whose predictions differ from clip to clip."""
+    """A recognizer whose running statistics are not the initial ones and whose predictions differ from clip
+    to clip."""
     torch.manual_seed(0)
     made = init_recognizer(config(model))
     for module in made.modules():
@@ -66,8 +102,11 @@ def build(model):
 
 MODELS_OF_FOCUS = {
     'concat': dict(),
-    'three steps': dict(steps=3, classifier=dict(type='RecurrentClassifier', hidden=16),
-                        policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4, scope='clip')),
+    'three steps': dict(
+        steps=3,
+        classifier=dict(type='RecurrentClassifier', hidden=16),
+        policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4, scope='clip'),
+    ),
     'one step': dict(steps=1, policy=dict(type='RecurrentGaussianPolicy', hidden=16, actor='linear')),
     'centre': dict(steps=1, test_centres='centre', glance=encoder(None), focus=encoder(None)),
 }
@@ -84,6 +123,7 @@ def exported(tmp_path_factory):
             export_recognizer(model, folder)
             made[key] = model, OnnxRecognizer(folder, threads=1), folder
         return made[key]
+
     return get
 
 
@@ -94,7 +134,7 @@ def assert_close(ours, theirs):
 @pytest.mark.parametrize('key', MODELS_OF_FOCUS)
 def test_looks_are_those_of_torch(exported, key):
     model, graphs, _ = exported(key)
-    for batch in (1, 4, 7):                                       # the example had 2 clips, the checks 1 and 3
+    for batch in (1, 4, 7):  # the example had 2 clips, the checks 1 and 3
         with torch.no_grad():
             expected, found = model.looks(CLIPS[:batch]), graphs.looks(CLIPS[:batch])
         assert len(found) == model.steps + 1
@@ -109,7 +149,7 @@ def test_looks_are_those_of_torch(exported, key):
 
 def test_predictions_views_and_samples_are_those_of_torch(exported):
     model, graphs, _ = exported('concat')
-    views = CLIPS[:6].unflatten(0, (3, 2))                                                                 # (3, 2, T, 3, H, W)
+    views = CLIPS[:6].unflatten(0, (3, 2))  # (3, 2, T, 3, H, W)
     with torch.no_grad():
         for inputs in (CLIPS, views):
             assert_close(graphs(inputs, mode='tensor'), model(inputs, mode='tensor'))
@@ -127,7 +167,11 @@ class Runs:
 
     def __init__(self, graphs, monkeypatch):
         self.clips = Counter()
-        monkeypatch.setattr(graphs, 'sessions', [self.Counting(session, step, self) for step, session in enumerate(graphs.sessions)])
+        monkeypatch.setattr(
+            graphs,
+            'sessions',
+            [self.Counting(session, step, self) for step, session in enumerate(graphs.sessions)],
+        )
 
     class Counting:
         def __init__(self, session, step, runs):
@@ -141,7 +185,7 @@ class Runs:
 def test_early_exit_decides_as_in_torch_and_skips_graphs(exported):
     model, graphs, _ = exported('concat')
     with torch.no_grad():
-        sure = confidence(model.predict_steps(CLIPS).step_logits)[:, :2]                                   # (7, 2)
+        sure = confidence(model.predict_steps(CLIPS).step_logits)[:, :2]  # (7, 2)
     ranks = [sorted(column.tolist()) for column in sure.T]
     middles = [[0.0, float('inf'), *((a + b) / 2 for a, b in zip(rank, rank[1:]))] for rank in ranks]
 
@@ -157,7 +201,7 @@ def test_early_exit_decides_as_in_torch_and_skips_graphs(exported):
         assert_close(found.logits, expected.logits)
         torch.testing.assert_close(found.centres, expected.centres, rtol=0, atol=1e-4, equal_nan=True)
         for step in range(3):
-            assert runs.clips[step] == int((expected.steps >= step).sum())                                 # the rest never ran
+            assert runs.clips[step] == int((expected.steps >= step).sum())  # the rest never ran
 
     agree()
 
@@ -170,7 +214,8 @@ def test_a_step_that_nobody_takes_is_not_run(exported, monkeypatch):
 
 
 def test_patches_are_cut_at_the_same_pixels(exported):
-    """Steps of a ramp along the frame show a patch that is one pixel off in the logits; centres close to the edges of pixels."""
+    """Steps of a ramp along the frame show a patch that is one pixel off in the logits; centres close to the
+    edges of pixels."""
     model, graphs, _ = exported('concat')
     ramp = torch.arange(H * W).view(1, 1, 1, H, W).expand(3, T, 3, H, W).float() / 100
     with torch.no_grad():
@@ -180,10 +225,24 @@ def test_patches_are_cut_at_the_same_pixels(exported):
 def test_the_record_tells_what_was_exported(exported):
     model, graphs, folder = exported('concat')
     record = read_export(folder)
-    assert (record.frames, record.frame_size, record.steps, record.num_classes, record.opset) == (T, (H, W), 2, 5, 18)
-    assert record.model == json.loads(json.dumps(describe_model(model))) and record.model['weights'] == weights_hash(model.state_dict())
+    assert (record.frames, record.frame_size, record.steps, record.num_classes, record.opset) == (
+        T,
+        (H, W),
+        2,
+        5,
+        18,
+    )
+    assert record.model == json.loads(json.dumps(describe_model(model))) and record.model[
+        'weights'
+    ] == weights_hash(model.state_dict())
     assert record.classes == CLASSES and graphs.dataset_meta['name'] == 'tiny'
-    assert graphs.cfg.model == model.cfg.model and set(record.versions) == {'gfvideo', 'torch', 'onnx', 'onnxscript', 'onnxruntime'}
+    assert graphs.cfg.model == model.cfg.model and set(record.versions) == {
+        'gfvideo',
+        'torch',
+        'onnx',
+        'onnxscript',
+        'onnxruntime',
+    }
     assert [graph.file for graph in record.graphs] == ['glance.onnx', 'focus_1.onnx', 'focus_2.onnx']
     assert record.graphs[0].inputs == {'frames': ['batch', T, 3, H, W]}
     assert record.graphs[0].outputs['clip_logits'] == ['batch', 5]
@@ -191,13 +250,22 @@ def test_the_record_tells_what_was_exported(exported):
     assert all(0 <= value <= 1e-4 for graph in record.graphs for value in graph.differences.values())
     assert graphs.data_preprocessor.mean.equal(model.data_preprocessor.mean)
     for graph in record.graphs:
-        assert str(ROOT).encode() not in (folder / graph.file).read_bytes()                                # nothing of this machine
+        assert str(ROOT).encode() not in (folder / graph.file).read_bytes()  # nothing of this machine
 
 
 def test_a_graph_of_a_later_step_is_shared_where_it_is_the_same(exported):
     _, _, folder = exported('three steps')
-    assert [graph.file for graph in read_export(folder).graphs] == ['glance.onnx', 'focus_1.onnx', 'focus_2.onnx', 'focus_2.onnx']
-    assert sorted(path.name for path in folder.glob('*.onnx')) == ['focus_1.onnx', 'focus_2.onnx', 'glance.onnx']
+    assert [graph.file for graph in read_export(folder).graphs] == [
+        'glance.onnx',
+        'focus_1.onnx',
+        'focus_2.onnx',
+        'focus_2.onnx',
+    ]
+    assert sorted(path.name for path in folder.glob('*.onnx')) == [
+        'focus_1.onnx',
+        'focus_2.onnx',
+        'glance.onnx',
+    ]
 
 
 def test_other_clips_are_refused(exported):
@@ -216,6 +284,7 @@ def test_other_clips_are_refused(exported):
 def test_graphs_run_without_torch(exported):
     """The loop of docs/deployment.md."""
     import onnxruntime
+
     model, _, folder = exported('three steps')
     record = json.loads((folder / 'export.json').read_text())
     state, found = dict(frames=CLIPS.numpy()), []
@@ -231,9 +300,9 @@ def test_graphs_run_without_torch(exported):
 def test_threads_share_a_recognizer(exported):
     _, graphs, _ = exported('concat')
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda clip: graphs.looks(CLIPS[clip:clip + 1])[-1].logits, [0, 1, 2, 3] * 5))
+        found = list(pool.map(lambda clip: graphs.looks(CLIPS[clip : clip + 1])[-1].logits, [0, 1, 2, 3] * 5))
     for clip in range(4):
-        alone = graphs.looks(CLIPS[clip:clip + 1])[-1].logits
+        alone = graphs.looks(CLIPS[clip : clip + 1])[-1].logits
         assert all(logits.equal(alone) for logits in found[clip::4])
 
 
@@ -261,14 +330,20 @@ def test_videos_are_recognized_with_the_same_exits(exported, tmp_path):
         assert_close(one.logits, other.logits)
     stranger = build(model_config(steps=2, patch_size=10))
     with pytest.raises(ExitsFileError, match='another model'):
-        inference_recognizer(graphs, videos[0], exits=write_calibration(tmp_path / 'other.json', stranger, 0.0))
+        inference_recognizer(
+            graphs, videos[0], exits=write_calibration(tmp_path / 'other.json', stranger, 0.0)
+        )
 
 
-@pytest.mark.parametrize(('shift', 'backbone'), [('bidirectional', dict(type='MobileNetV2', width=0.25)),
-                                                 (None, dict(type='TinyCNN', width=8))])
+@pytest.mark.parametrize(
+    ('shift', 'backbone'),
+    [('bidirectional', dict(type='MobileNetV2', width=0.25)), (None, dict(type='TinyCNN', width=8))],
+)
 def test_a_static_recognizer_is_one_graph(tmp_path, shift, backbone):
     """Frames are resized inside the graph, to a size that does not divide theirs."""
-    model = build(dict(type='ClipRecognizer', num_classes=5, input_size=(33, 47), encoder=encoder(shift, **backbone)))
+    model = build(
+        dict(type='ClipRecognizer', num_classes=5, input_size=(33, 47), encoder=encoder(shift, **backbone))
+    )
     record = export_recognizer(model, tmp_path / 'graphs', frames=3, frame_size=(70, 58))
     assert [graph.file for graph in record.graphs] == ['recognizer.onnx'] and record.steps == 0
     graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)
@@ -294,7 +369,7 @@ def test_what_cannot_be_exported_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'TOLERANCE', 1e-12)
     with pytest.raises(ExportError, match='does not answer as torch does'):
         export_recognizer(model, tmp_path / 'wrong', T, (H, W))
-    assert not list(tmp_path.iterdir())                           # nothing half made is left
+    assert not list(tmp_path.iterdir())  # nothing half made is left
 
 
 def test_a_missing_library_is_named(exported, monkeypatch):
@@ -338,12 +413,17 @@ def test_clip_shape_is_what_the_pipeline_makes():
     assert clip_shape(cfg, frame_size=(20, 30)) == (T, (20, 30))
 
 
-@pytest.mark.parametrize(('size', 'new_size'), [((70, 58), (33, 47)), ((24, 32), (16, 16)), ((9, 10), (9, 20))])
+@pytest.mark.parametrize(
+    ('size', 'new_size'), [((70, 58), (33, 47)), ((24, 32), (16, 16)), ((9, 10), (9, 20))]
+)
 def test_resizing_as_products_is_resizing(size, new_size):
     frames = torch.randn(2, 3, 3, *size)
     rows, columns = (export.resize_weights(*sides) for sides in zip(size, new_size))
     for sides, whole in zip(zip(size, new_size), (rows, columns)):
-        bands = [F.pad(band, (first, sides[0] - first - band.shape[1])) for first, band in export.weight_bands(*sides, rows=7)]
+        bands = [
+            F.pad(band, (first, sides[0] - first - band.shape[1]))
+            for first, band in export.weight_bands(*sides, rows=7)
+        ]
         assert torch.cat(bands).equal(whole)
     torch.testing.assert_close(rows @ frames @ columns.T, resize_frames(frames, new_size), rtol=0, atol=1e-5)
 
@@ -358,7 +438,9 @@ def test_the_shift_of_exporters_is_the_shift():
 
 
 def tool(name):
-    spec = importlib.util.spec_from_file_location(f'{name}_tool', ROOT / 'tools' / 'deployment' / f'{name}.py')
+    spec = importlib.util.spec_from_file_location(
+        f'{name}_tool', ROOT / 'tools' / 'deployment' / f'{name}.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -367,13 +449,24 @@ def tool(name):
 def test_the_tools_export_and_recognize(tmp_path, capsys, painted_video):
     model = build(model_config(steps=1))
     checkpoint = tmp_path / 'model.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=model.cfg.pretty_text, dataset_meta=dict(classes=CLASSES))), checkpoint)
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            meta=dict(cfg=model.cfg.pretty_text, dataset_meta=dict(classes=CLASSES)),
+        ),
+        checkpoint,
+    )
     tool('export_onnx').main([str(checkpoint), str(tmp_path / 'graphs')])
     told = capsys.readouterr().out
     assert 'glance.onnx' in told and 'focus_1.onnx' in told and 'clips of 4 frames of 24x32' in told
     exits = write_calibration(tmp_path / 'exits.json', model, 0.0)
-    for more, last in (([], 'left after step 1 of 1'), (['--exits', str(exits)], 'left after step 0 of 1 (the glance)')):
-        tool('onnx_inference').main([str(tmp_path / 'graphs'), str(painted_video(24)), '--threads', '1', *more])
+    for more, last in (
+        ([], 'left after step 1 of 1'),
+        (['--exits', str(exits)], 'left after step 0 of 1 (the glance)'),
+    ):
+        tool('onnx_inference').main(
+            [str(tmp_path / 'graphs'), str(painted_video(24)), '--threads', '1', *more]
+        )
         told = capsys.readouterr().out
         assert last in told and all(name in told for name in CLASSES) and ' ms ' in told
     with pytest.raises(SystemExit, match='no export.json'):
@@ -399,4 +492,9 @@ def test_a_new_export_replaces_an_earlier_one(tmp_path):
     export.export_recognizer(build(model_config(steps=2)), tmp_path, 4, (24, 32))
     (tmp_path / 'notes.onnx').write_bytes(b'mine')
     export.export_recognizer(build(model_config(steps=1)), tmp_path, 4, (24, 32))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['export.json', 'focus_1.onnx', 'glance.onnx', 'notes.onnx']
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'export.json',
+        'focus_1.onnx',
+        'glance.onnx',
+        'notes.onnx',
+    ]

@@ -1,4 +1,5 @@
 """A tiny config of three stages, and tools/train.py called in this process."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -12,7 +13,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))                                     # the config imports toy_clips
+sys.path.insert(0, str(HERE))  # the config imports toy_clips
 
 
 def load_tool(name: str) -> ModuleType:
@@ -35,13 +36,23 @@ def three_stages() -> Path:
 
 @pytest.fixture(scope='session')
 def train(three_stages):
-    """``train(work_dir, '--resume', 'model.steps=1')``: tools/train.py on the config, with flags and then options."""
+    """``train(work_dir, '--resume', 'model.steps=1')``: tools/train.py on the config, with flags and then
+    options."""
     main = load_tool('train.py').main
 
     def call(work_dir: Path, *arguments: str, config: Path = three_stages) -> None:
         options = [argument for argument in arguments if '=' in argument]
         flags = [argument for argument in arguments if '=' not in argument]
-        main([str(config), '--work-dir', str(work_dir), *flags, *(['--cfg-options', *options] if options else [])])
+        main(
+            [
+                str(config),
+                '--work-dir',
+                str(work_dir),
+                *flags,
+                *(['--cfg-options', *options] if options else []),
+            ]
+        )
+
     return call
 
 
@@ -56,4 +67,9 @@ def uncut(train, tmp_path_factory) -> Path:
 @pytest.fixture(scope='session')
 def environment() -> dict[str, str]:
     """For child processes: the config's module is found, and they share the cores politely."""
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(HERE), str(ROOT)]), 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
+    return {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join([str(HERE), str(ROOT)]),
+        'OMP_NUM_THREADS': '1',
+        'PYTHON': sys.executable,
+    }

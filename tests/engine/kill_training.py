@@ -1,11 +1,13 @@
-"""Train a config, kill the process at random moments and resume it, until it is done; a script of test_killed_runs.py.
+"""Train a config, kill the process at random moments and resume it, until it is done; a script of
+test_killed_runs.py.
 
     python kill_training.py KILLS SEED CONFIG [arguments of tools/train.py]
 
-Libraries are imported once; every start is a fork of the same process, as fresh as one of its own and ten times sooner there. A run
-is killed, with its workers, a random moment after a random number of iterations. The last line of the output says how often it was
-killed, and in which stages.
+Libraries are imported once; every start is a fork of the same process, as fresh as one of its own and ten
+times sooner there. A run is killed, with its workers, a random moment after a random number of iterations.
+The last line of the output says how often it was killed, and in which stages.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -43,7 +45,7 @@ def start(arguments: list[str]) -> tuple[int, int]:
         spec.loader.exec_module(tool)
         tool.main(arguments)
         status = 0
-    except BaseException:                                         # this process ends here, whatever it was
+    except BaseException:  # this process ends here, whatever it was
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -52,7 +54,8 @@ def start(arguments: list[str]) -> tuple[int, int]:
 
 
 def run(arguments: list[str], iterations: int | None, delay: float) -> tuple[int, str]:
-    """Let it come ``iterations`` far (None: to its end) and kill it; its exit status (negative: the signal) and what it printed."""
+    """Let it come ``iterations`` far (None: to its end) and kill it; its exit status (negative: the signal)
+    and what it printed."""
     child, reading = start(arguments)
     done, lines = 0, []
     with os.fdopen(reading, errors='replace') as output:
@@ -66,7 +69,7 @@ def run(arguments: list[str], iterations: int | None, delay: float) -> tuple[int
             os.killpg(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     try:
-        os.killpg(child, signal.SIGKILL)                          # workers that outlive their run
+        os.killpg(child, signal.SIGKILL)  # workers that outlive their run
     except ProcessLookupError:
         pass
     return os.waitstatus_to_exitcode(status), ''.join(lines)
@@ -77,12 +80,19 @@ def main() -> None:
     torch.set_num_threads(1)
     draw, killed = random.Random(int(seed)), []
     for _ in range(int(kills)):
-        status, text = run([*arguments, *(['--resume'] if killed else [])], draw.randint(1, 3), draw.random() * 0.3)
+        status, text = run(
+            [*arguments, *(['--resume'] if killed else [])], draw.randint(1, 3), draw.random() * 0.3
+        )
         if status == 0:
             break
         if status != -signal.SIGKILL:
             sys.exit(f'after {len(killed)} kills it ended with {status}:\n{text}')
-        killed.append((re.findall(r'to be saved to .*/(\w+)\.|Checkpoints will be saved to .*/(\w+)\.', text) or [('', '?')])[-1][1])
+        killed.append(
+            (
+                re.findall(r'to be saved to .*/(\w+)\.|Checkpoints will be saved to .*/(\w+)\.', text)
+                or [('', '?')]
+            )[-1][1]
+        )
     else:
         status, text = run([*arguments, '--resume'], None, 0)
         if status:

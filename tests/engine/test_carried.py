@@ -1,4 +1,6 @@
-"""A config that a file carries runs nothing: it is data, and every part it names is registered here already."""
+"""A config that a file carries runs nothing: it is data, and every part it names is registered here
+already."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -30,7 +32,8 @@ def spring(*args, **kwargs):
 
 @pytest.fixture(scope='module')
 def trap(tmp_path_factory):
-    """Modules ``trap_for_tests`` and ``scoped_trap.registry`` can be imported; ``trap()`` says whether either ever was."""
+    """Modules ``trap_for_tests`` and ``scoped_trap.registry`` can be imported; ``trap()`` says whether either
+    ever was."""
     folder = tmp_path_factory.mktemp('trap')
     mark = folder / 'sprung'
     (folder / 'scoped_trap').mkdir()
@@ -49,23 +52,51 @@ def encoder():
 
 def whole_config():
     """A config as a training run of ours leaves it."""
-    pipeline = [dict(type='SampleFrames', frames=2, test_mode=True), dict(type='DecodeFrames'),
-                dict(type='Resize', size=(24, 32)), dict(type='PackClip')]
-    loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                  collate_fn=dict(type='pseudo_collate'),
-                  dataset=dict(type='ClipDataset', root='nowhere', split='val', pipeline=pipeline, test_mode=True))
-    return json.loads(json.dumps(dict(                            # nothing in it is shared
-        default_scope='gfvideo',
-        model=dict(type='GlanceFocusRecognizer', num_classes=3, glance=encoder(), focus=encoder(), glance_size=16,
-                   patch_size=16, steps=1, policy=dict(type='RecurrentGaussianPolicy', hidden=8),
-                   classifier=dict(type='RecurrentClassifier', hidden=16), data_preprocessor=dict(type='ClipPreprocessor')),
-        train_dataloader=dict(loader, dataset=dict(type='RepeatDataset', times=2, dataset=loader['dataset'])),
-        test_dataloader=loader, test_cfg=dict(type='TestLoop'), test_evaluator=[dict(type='ClipAccuracy')],
-        train_cfg=dict(type='ResumableEpochLoop', max_epochs=1),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
-        param_scheduler=[dict(type='WarmupLR', by_epoch=False), dict(type='CosineAnnealingLR')],
-        default_hooks=dict(checkpoint=dict(type='SafeCheckpointHook'), logger=dict(type='LoggerHook')),
-        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]))))
+    pipeline = [
+        dict(type='SampleFrames', frames=2, test_mode=True),
+        dict(type='DecodeFrames'),
+        dict(type='Resize', size=(24, 32)),
+        dict(type='PackClip'),
+    ]
+    loader = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'),
+        dataset=dict(type='ClipDataset', root='nowhere', split='val', pipeline=pipeline, test_mode=True),
+    )
+    return json.loads(
+        json.dumps(
+            dict(  # nothing in it is shared
+                default_scope='gfvideo',
+                model=dict(
+                    type='GlanceFocusRecognizer',
+                    num_classes=3,
+                    glance=encoder(),
+                    focus=encoder(),
+                    glance_size=16,
+                    patch_size=16,
+                    steps=1,
+                    policy=dict(type='RecurrentGaussianPolicy', hidden=8),
+                    classifier=dict(type='RecurrentClassifier', hidden=16),
+                    data_preprocessor=dict(type='ClipPreprocessor'),
+                ),
+                train_dataloader=dict(
+                    loader, dataset=dict(type='RepeatDataset', times=2, dataset=loader['dataset'])
+                ),
+                test_dataloader=loader,
+                test_cfg=dict(type='TestLoop'),
+                test_evaluator=[dict(type='ClipAccuracy')],
+                train_cfg=dict(type='ResumableEpochLoop', max_epochs=1),
+                optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
+                param_scheduler=[dict(type='WarmupLR', by_epoch=False), dict(type='CosineAnnealingLR')],
+                default_hooks=dict(
+                    checkpoint=dict(type='SafeCheckpointHook'), logger=dict(type='LoggerHook')
+                ),
+                visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+            )
+        )
+    )
 
 
 def save(path, cfg, **meta):
@@ -90,12 +121,31 @@ def at(value, path):
 
 
 HOSTILE = st.one_of(
-    st.sampled_from(['trap_for_tests.spring', 'trap_for_tests', 'scoped_trap.Thing', 'subprocess.check_output', 'builtins.eval',
-                     'os.system', 'mmengine.Config.fromfile', 'mmengine.ConcatDataset', 'torch.nn.Linear',
-                     'gfvideo.models.glance_focus.GlanceFocusRecognizer', 'gfvideo.GlanceFocusRecognizer', '', ' ', 'TinyCNN ',
-                     'trap_for_tests:spring', 'DumpResultss']),
+    st.sampled_from(
+        [
+            'trap_for_tests.spring',
+            'trap_for_tests',
+            'scoped_trap.Thing',
+            'subprocess.check_output',
+            'builtins.eval',
+            'os.system',
+            'mmengine.Config.fromfile',
+            'mmengine.ConcatDataset',
+            'torch.nn.Linear',
+            'gfvideo.models.glance_focus.GlanceFocusRecognizer',
+            'gfvideo.GlanceFocusRecognizer',
+            '',
+            ' ',
+            'TinyCNN ',
+            'trap_for_tests:spring',
+            'DumpResultss',
+        ]
+    ),
     st.text(max_size=12).filter(lambda name: name not in MODELS.module_dict),
-    st.none(), st.integers(), st.lists(st.just('trap_for_tests.spring'), max_size=2))
+    st.none(),
+    st.integers(),
+    st.lists(st.just('trap_for_tests.spring'), max_size=2),
+)
 
 
 @given(data=st.data())
@@ -106,7 +156,7 @@ def test_a_hostile_type_anywhere_is_refused_by_its_path(data, trap):
     what = dict(type=name, args=['true'])
     depth = data.draw(st.integers(0, 4), 'depth')
     path = ('type',)
-    for level in range(depth):                                    # wrapped in dicts and lists
+    for level in range(depth):  # wrapped in dicts and lists
         what, path = ([what], (0, *path)) if level % 2 else (dict(inner=what), ('inner', *path))
     target = at(cfg, place)
     if isinstance(target, list):
@@ -125,20 +175,39 @@ def test_a_hostile_type_anywhere_is_refused_by_its_path(data, trap):
 def test_no_type_of_the_config_may_be_replaced_by_another_kind_of_part(data, trap):
     """A hook where a model belongs would be looked up, not found, and imported as a module of that name."""
     cfg = whole_config()
-    place = data.draw(st.sampled_from([path for path in places(cfg['model']) if 'type' in at(cfg['model'], path)]), 'place')
-    at(cfg['model'], place)['type'] = name = data.draw(st.sampled_from(['DumpResults', 'LoggerHook', 'AdamW', 'ConcatDataset']))
+    place = data.draw(
+        st.sampled_from([path for path in places(cfg['model']) if 'type' in at(cfg['model'], path)]), 'place'
+    )
+    at(cfg['model'], place)['type'] = name = data.draw(
+        st.sampled_from(['DumpResults', 'LoggerHook', 'AdamW', 'ConcatDataset'])
+    )
     with pytest.raises(ConfigError, match=f'={name!r}, which is not registered'):
         check_carried(cfg, 'FILE')
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda cfg: cfg['model'].update(_scope_='scoped_trap'), "model._scope_='scoped_trap'"),
-    (lambda cfg: cfg.update(_scope_='scoped_trap'), "_scope_='scoped_trap'"),
-    (lambda cfg: cfg['model'].update(custom_imports=dict(imports=['trap_for_tests'])), 'model.custom_imports='),
-    (lambda cfg: cfg['model']['glance'].update(backbone=dict(type='TimmBackbone', name='hf-hub:some/thing')), 'no name of timm'),
-    (lambda cfg: cfg['model']['glance'].update(backbone=dict(type='TimmBackbone', name='vit', checkpoint_path='a.pth')),
-     "checkpoint_path='a.pth', which makes timm read other files"),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda cfg: cfg['model'].update(_scope_='scoped_trap'), "model._scope_='scoped_trap'"),
+        (lambda cfg: cfg.update(_scope_='scoped_trap'), "_scope_='scoped_trap'"),
+        (
+            lambda cfg: cfg['model'].update(custom_imports=dict(imports=['trap_for_tests'])),
+            'model.custom_imports=',
+        ),
+        (
+            lambda cfg: cfg['model']['glance'].update(
+                backbone=dict(type='TimmBackbone', name='hf-hub:some/thing')
+            ),
+            'no name of timm',
+        ),
+        (
+            lambda cfg: cfg['model']['glance'].update(
+                backbone=dict(type='TimmBackbone', name='vit', checkpoint_path='a.pth')
+            ),
+            "checkpoint_path='a.pth', which makes timm read other files",
+        ),
+    ],
+)
 def test_other_ways_to_import_or_fetch_are_refused(tmp_path, trap, change, message):
     cfg = whole_config()
     change(cfg)
@@ -147,14 +216,28 @@ def test_other_ways_to_import_or_fetch_are_refused(tmp_path, trap, change, messa
     assert not trap()
 
 
-@pytest.mark.parametrize('path', [('model',), ('model', 'policy'), ('model', 'glance', 'backbone'), ('model', 'data_preprocessor'),
-                                  ('test_dataloader', 'dataset', 'pipeline', 1), ('test_dataloader', 'sampler'),
-                                  ('test_dataloader', 'collate_fn'), ('default_hooks', 'logger'), ('optim_wrapper', 'optimizer')])
+@pytest.mark.parametrize(
+    'path',
+    [
+        ('model',),
+        ('model', 'policy'),
+        ('model', 'glance', 'backbone'),
+        ('model', 'data_preprocessor'),
+        ('test_dataloader', 'dataset', 'pipeline', 1),
+        ('test_dataloader', 'sampler'),
+        ('test_dataloader', 'collate_fn'),
+        ('default_hooks', 'logger'),
+        ('optim_wrapper', 'optimizer'),
+    ],
+)
 def test_a_checkpoint_that_names_a_program_runs_none(tmp_path, trap, path):
     cfg = whole_config()
     at(cfg, path)['type'] = 'trap_for_tests.spring'
     file = save(tmp_path / 'evil.pth', cfg)
-    with pytest.raises(ConfigError, match=rf"evil.pth names {'.'.join(map(str, path))}.type='trap_for_tests.spring'.*custom_imports"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"evil.pth names {'.'.join(map(str, path))}.type='trap_for_tests.spring'.*custom_imports",
+    ):
         inference_recognizer(init_recognizer(checkpoint=file), 'video.mp4')
     assert not trap()
 
@@ -164,12 +247,21 @@ def test_the_tools_run_none_either(tmp_path, trap):
     cfg = whole_config()
     cfg['model']['policy'] = dict(type='subprocess.check_output', args=['touch', str(tmp_path / 'ran')])
     save(tmp_path / 'evil.pth', cfg)
-    for command in (['tools/convert_checkpoint.py', 'evil.pth', 'out.pth', '--to', 'tsm'],
-                    ['tools/deployment/export_onnx.py', 'evil.pth', 'out']):
-        done = subprocess.run([sys.executable, str(ROOT / command[0]), *command[1:]], cwd=tmp_path, capture_output=True, text=True,
-                              timeout=600)
+    for command in (
+        ['tools/convert_checkpoint.py', 'evil.pth', 'out.pth', '--to', 'tsm'],
+        ['tools/deployment/export_onnx.py', 'evil.pth', 'out'],
+    ):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / command[0]), *command[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
         assert done.returncode and 'Traceback' not in done.stderr
-        assert "model.policy.type='subprocess.check_output'" in done.stderr and not (tmp_path / 'ran').exists()
+        assert (
+            "model.policy.type='subprocess.check_output'" in done.stderr and not (tmp_path / 'ran').exists()
+        )
 
 
 def test_the_text_that_mmengine_runs_on_resuming_is_not_handed_to_it(tmp_path, train, trap):
@@ -193,10 +285,13 @@ class MyOwnBackboneForTests(TinyCNN):
 """)
     monkeypatch.syspath_prepend(str(tmp_path))
     cfg = whole_config()
-    cfg['custom_imports'] = dict(imports=['my_policies_for_tests'])                       # of the training run's config file
+    cfg['custom_imports'] = dict(imports=['my_policies_for_tests'])  # of the training run's config file
     cfg['model']['glance']['backbone']['type'] = 'MyOwnBackboneForTests'
     file = save(tmp_path / 'own.pth', cfg)
-    refused = r"MyOwnBackboneForTests', which is not registered .*\(its training run imported .*my_policies_for_tests"
+    refused = (
+        r"MyOwnBackboneForTests', which is not registered .*\(its training run imported"
+        r' .*my_policies_for_tests'
+    )
     with pytest.raises(ConfigError, match=refused):
         init_recognizer(checkpoint=file)
     assert 'my_policies_for_tests' not in sys.modules
@@ -206,12 +301,35 @@ class MyOwnBackboneForTests(TinyCNN):
     assert type(model.glance_encoder.backbone).__name__ == 'MyOwnBackboneForTests'
 
 
-@given(text=st.one_of(st.text(), st.recursive(
-    st.sampled_from(['1', '-2.5', '"x"', 'None', 'inf', 'print()', 'x', '[]', 'dict()', '__import__("os")', '{**{}}']),
-    lambda inner: st.one_of(st.lists(inner).map(lambda items: f'[{", ".join(items)}]'),
-                            st.tuples(inner, inner).map(lambda pair: f'{{{pair[0]}: {pair[1]}}}'),
-                            inner.map(lambda value: f'{{{value}}}'), inner.map(lambda value: f'dict({value})'),
-                            inner.map(lambda value: f'dict(filename={value})'))).map(lambda value: f'model = {value}')))
+@given(
+    text=st.one_of(
+        st.text(),
+        st.recursive(
+            st.sampled_from(
+                [
+                    '1',
+                    '-2.5',
+                    '"x"',
+                    'None',
+                    'inf',
+                    'print()',
+                    'x',
+                    '[]',
+                    'dict()',
+                    '__import__("os")',
+                    '{**{}}',
+                ]
+            ),
+            lambda inner: st.one_of(
+                st.lists(inner).map(lambda items: f'[{", ".join(items)}]'),
+                st.tuples(inner, inner).map(lambda pair: f'{{{pair[0]}: {pair[1]}}}'),
+                inner.map(lambda value: f'{{{value}}}'),
+                inner.map(lambda value: f'dict({value})'),
+                inner.map(lambda value: f'dict(filename={value})'),
+            ),
+        ).map(lambda value: f'model = {value}'),
+    )
+)
 def test_any_text_is_a_config_or_refused(text):
     try:
         parse_config(text)
@@ -219,9 +337,22 @@ def test_any_text_is_a_config_or_refused(text):
         pass
 
 
-@pytest.mark.parametrize('text', ['a = {[]: 1}', 'a = {dict()}', 'a = dict(1)', 'filename = "x"', 'text = 1',
-                                  'a = ' + '[' * 150 + ']' * 150,
-                                  'a = ' + '[' * 5000, 'a = ' + '-' * 5000 + '1', 'a = 1' + '0' * 5000, 'a = "\0"', '\0'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a = {[]: 1}',
+        'a = {dict()}',
+        'a = dict(1)',
+        'filename = "x"',
+        'text = 1',
+        'a = ' + '[' * 150 + ']' * 150,
+        'a = ' + '[' * 5000,
+        'a = ' + '-' * 5000 + '1',
+        'a = 1' + '0' * 5000,
+        'a = "\0"',
+        '\0',
+    ],
+)
 def test_odd_texts_end_with_a_line(text):
     try:
         parse_config(text)
@@ -229,10 +360,19 @@ def test_odd_texts_end_with_a_line(text):
         assert str(error)
 
 
-@pytest.mark.parametrize('text', ['a = 1', 'model = 3', 'model = dict()', 'model = [dict(type="ClipRecognizer")]', 'stages = 3',
-                                  'stages = [3]',
-                                  'model = dict(type="ClipRecognizer")\ntest_dataloader = 3',
-                                  'model = dict(type="ClipRecognizer")\ntest_dataloader = dict(dataset=3)'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a = 1',
+        'model = 3',
+        'model = dict()',
+        'model = [dict(type="ClipRecognizer")]',
+        'stages = 3',
+        'stages = [3]',
+        'model = dict(type="ClipRecognizer")\ntest_dataloader = 3',
+        'model = dict(type="ClipRecognizer")\ntest_dataloader = dict(dataset=3)',
+    ],
+)
 def test_a_config_without_a_recognizer_is_told(tmp_path, text):
     torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=dict(cfg=text)), tmp_path / 'odd.pth')
     with pytest.raises(ConfigError):
@@ -260,12 +400,16 @@ def test_scopes_of_others_change_nothing(trap):
     assert not trap()
 
 
-# ------------------------------------------------------------------------------------------------------------- exports, prepared sets
+# ------------------------------------------------------------------------------------- exports, prepared sets
 
-@pytest.mark.skipif(not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
-                    reason='onnx, onnxscript and onnxruntime are not installed')
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
+    reason='onnx, onnxscript and onnxruntime are not installed',
+)
 def test_an_edited_export_runs_nothing(tmp_path, trap):
     from gfvideo.deployment import OnnxRecognizer, export_recognizer
+
     model = init_recognizer(Config(whole_config()))
     export_recognizer(model, tmp_path / 'export')
     file = tmp_path / 'export' / 'export.json'
@@ -274,14 +418,25 @@ def test_an_edited_export_runs_nothing(tmp_path, trap):
     evil = whole_config()
     evil['test_dataloader']['dataset']['pipeline'][0]['type'] = 'trap_for_tests.spring'
     for change, message in [
-            (dict(cfg=Config(evil).pretty_text), "export.json names test_dataloader.dataset.pipeline.0.type='trap_for_tests.spring'"),
-            (dict(cfg='import trap_for_tests'), 'more than "name = value"'),
-            (dict(cfg=[1]), 'not the text of a config'),
-            (dict(preprocessor=dict(type='trap_for_tests.spring', mean=[1, 2, 3], std=[1, 2, 3])), 'preprocessor is'),
-            (dict(preprocessor=dict(mean=[1, 2, 3], std=[1, 2])), 'preprocessor is'),
-            (dict(steps='1'), "steps is '1'"), (dict(steps=3), 'graphs for the glance and 3 focus steps'),
-            (dict(graphs=[dict(graph, file='../export/' + graph['file']) for graph in content['graphs']]), 'not the name of a file'),
-            (dict(dataset_meta=[]), 'dataset_meta is')]:
+        (
+            dict(cfg=Config(evil).pretty_text),
+            "export.json names test_dataloader.dataset.pipeline.0.type='trap_for_tests.spring'",
+        ),
+        (dict(cfg='import trap_for_tests'), 'more than "name = value"'),
+        (dict(cfg=[1]), 'not the text of a config'),
+        (
+            dict(preprocessor=dict(type='trap_for_tests.spring', mean=[1, 2, 3], std=[1, 2, 3])),
+            'preprocessor is',
+        ),
+        (dict(preprocessor=dict(mean=[1, 2, 3], std=[1, 2])), 'preprocessor is'),
+        (dict(steps='1'), "steps is '1'"),
+        (dict(steps=3), 'graphs for the glance and 3 focus steps'),
+        (
+            dict(graphs=[dict(graph, file='../export/' + graph['file']) for graph in content['graphs']]),
+            'not the name of a file',
+        ),
+        (dict(dataset_meta=[]), 'dataset_meta is'),
+    ]:
         file.write_text(json.dumps({**content, **change}))
         with pytest.raises(ValueError, match=message):
             OnnxRecognizer(tmp_path / 'export')
@@ -294,17 +449,30 @@ def test_an_edited_export_runs_nothing(tmp_path, trap):
 def test_a_prepared_dataset_names_nothing_that_is_imported(tmp_path, trap):
     from gfvideo.data.dataset import ClipDataset
     from gfvideo.data.manifest import ClipRow, ManifestError, write_manifest
+
     (tmp_path / 'videos').mkdir()
     row = ClipRow(id='a', path='a.mp4', kind='video', label=0, frames=8, height=24, width=32)
-    write_manifest(tmp_path, name='tiny', version='1', classes=['one', 'two'], label_order='given', rows=dict(val=[row]),
-                   video_root='videos')
+    write_manifest(
+        tmp_path,
+        name='tiny',
+        version='1',
+        classes=['one', 'two'],
+        label_order='given',
+        rows=dict(val=[row]),
+        video_root='videos',
+    )
     file = tmp_path / 'dataset.json'
     content = json.loads(file.read_text())
     evil = dict(type='trap_for_tests.spring', _scope_='scoped_trap')
     for key in [*content, 'pipeline', 'type']:
         file.write_text(json.dumps({**content, key: evil}))
         try:
-            ClipDataset(root=tmp_path, split='val', pipeline=whole_config()['test_dataloader']['dataset']['pipeline'], test_mode=True)
+            ClipDataset(
+                root=tmp_path,
+                split='val',
+                pipeline=whole_config()['test_dataloader']['dataset']['pipeline'],
+                test_mode=True,
+            )
         except (ManifestError, FileNotFoundError):
             pass
         assert not trap(), key

@@ -1,4 +1,5 @@
 """Checkpoints: written whole, read safely, understood again."""
+
 from __future__ import annotations
 
 import os
@@ -13,52 +14,94 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from gfvideo.engine import CheckpointError, SafeCheckpointHook, latest_checkpoint, load_checkpoint, load_weights, weights_hash
+from gfvideo.engine import (
+    CheckpointError,
+    SafeCheckpointHook,
+    latest_checkpoint,
+    load_checkpoint,
+    load_weights,
+    weights_hash,
+)
 from gfvideo.engine.checkpoint import plain, write_atomically
 from gfvideo.engine.random_state import random_state, restore_random_state, seed_everything
 
 
 def test_plain_values_survive_a_safe_load(tmp_path):
-    value = dict(a=np.float32(1.5), b=np.arange(3), c=(1, [True, None, 'x']), d=Path('x/y'), e=OrderedDict(f=torch.ones(2)), g={1},
-                 h=np.array(['s', 't']), i={3: np.int64(7)}, j=np.bool_(True))
+    value = dict(
+        a=np.float32(1.5),
+        b=np.arange(3),
+        c=(1, [True, None, 'x']),
+        d=Path('x/y'),
+        e=OrderedDict(f=torch.ones(2)),
+        g={1},
+        h=np.array(['s', 't']),
+        i={3: np.int64(7)},
+        j=np.bool_(True),
+    )
     torch.save(plain(value), tmp_path / 'x.pth')
     back = torch.load(tmp_path / 'x.pth', weights_only=True)
-    assert back['a'] == 1.5 and type(back['a']) is float and back['b'].tolist() == [0, 1, 2] and back['c'] == (1, [True, None, 'x'])
-    assert back['d'] == 'x/y' and isinstance(back['e'], OrderedDict) and back['g'] == [1] and back['h'] == ['s', 't']
+    assert (
+        back['a'] == 1.5
+        and type(back['a']) is float
+        and back['b'].tolist() == [0, 1, 2]
+        and back['c'] == (1, [True, None, 'x'])
+    )
+    assert (
+        back['d'] == 'x/y'
+        and isinstance(back['e'], OrderedDict)
+        and back['g'] == [1]
+        and back['h'] == ['s', 't']
+    )
     assert back['i'] == {3: 7} and back['j'] is True
 
 
 def test_what_has_no_plain_form_is_left_out_of_its_dict():
-    assert plain(dict(keep=1, function=print, deeper=dict(thing=object(), number=2))) == dict(keep=1, deeper=dict(number=2))
+    assert plain(dict(keep=1, function=print, deeper=dict(thing=object(), number=2))) == dict(
+        keep=1, deeper=dict(number=2)
+    )
     with pytest.raises(TypeError, match='builtin_function_or_method has no plain form'):
         plain(print)
 
 
 def fake_runner(model: nn.Module) -> SimpleNamespace:
-    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=['a'], manifest_hash='12', present=3, official=None)))
+    loader = SimpleNamespace(
+        dataset=SimpleNamespace(metainfo=dict(classes=['a'], manifest_hash='12', present=3, official=None))
+    )
     return SimpleNamespace(model=model, cfg=dict(stage='policy'), train_dataloader=loader, val_loop=None)
 
 
 def test_the_hook_turns_message_hubs_plain_and_back(tmp_path):
     hook, runner = SafeCheckpointHook(interval=1), fake_runner(nn.Linear(1, 1))
     buffer = HistoryBuffer([1.0, 2.0, 4.0], [1, 2, 3])
-    hub = dict(log_scalars=OrderedDict(loss=buffer), runtime_info=OrderedDict(x=np.ones(2), f=print), resumed_keys={})
+    hub = dict(
+        log_scalars=OrderedDict(loss=buffer), runtime_info=OrderedDict(x=np.ones(2), f=print), resumed_keys={}
+    )
     checkpoint = dict(meta=dict(epoch=np.int64(3)), state_dict=runner.model.state_dict(), message_hub=hub)
     hook.before_save_checkpoint(runner, checkpoint)
     torch.save(checkpoint, tmp_path / 'x.pth')
     loaded = load_checkpoint(tmp_path / 'x.pth')
     assert loaded['meta'].pop('weights_hash') == weights_hash(runner.model.state_dict())
-    assert loaded['meta'] == dict(epoch=3, stage='policy', datasets=dict(train=dict(manifest_hash='12', present=3, official=None)))
+    assert loaded['meta'] == dict(
+        epoch=3, stage='policy', datasets=dict(train=dict(manifest_hash='12', present=3, official=None))
+    )
     hook.after_load_checkpoint(runner, loaded)
     back = loaded['message_hub']['log_scalars']['loss']
-    assert isinstance(back, HistoryBuffer) and back.mean(2) == buffer.mean(2) and back.max_length == buffer.max_length
+    assert (
+        isinstance(back, HistoryBuffer)
+        and back.mean(2) == buffer.mean(2)
+        and back.max_length == buffer.max_length
+    )
     back.update(8.0)
     assert back.current() == 8.0 and set(loaded['message_hub']['runtime_info']) == {'x'}
 
 
 def test_the_hook_refuses_weights_of_another_model():
-    with pytest.raises(CheckpointError, match=r"no weight of the checkpoint belongs to Linear: it has e.g. \['conv.weight'\]"):
-        SafeCheckpointHook().after_load_checkpoint(fake_runner(nn.Linear(1, 1)), dict(state_dict={'conv.weight': torch.ones(1)}))
+    with pytest.raises(
+        CheckpointError, match=r"no weight of the checkpoint belongs to Linear: it has e.g. \['conv.weight'\]"
+    ):
+        SafeCheckpointHook().after_load_checkpoint(
+            fake_runner(nn.Linear(1, 1)), dict(state_dict={'conv.weight': torch.ones(1)})
+        )
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -67,13 +110,15 @@ def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
 
     def power_cut(_):
         raise OSError('power cut')
+
     monkeypatch.setattr(os, 'fsync', power_cut)
     with pytest.raises(OSError, match='power cut'):
         write_atomically(file, b'new')
     assert file.read_bytes() == b'old' and list(file.parent.iterdir()) == [file]
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- read
+# ------------------------------------------------------------------------------------------------------- read
+
 
 class Trap:
     def __reduce__(self):
@@ -83,7 +128,8 @@ class Trap:
 def test_nothing_runs_from_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(dict(state_dict={}, meta=Trap()), 'trap.pth')
-    for load in (load_checkpoint, CheckpointLoader.load_checkpoint):             # ours, and the way mmengine's Runner reads
+    # ours, and the way mmengine's Runner reads
+    for load in (load_checkpoint, CheckpointLoader.load_checkpoint):
         with pytest.raises(CheckpointError, match='trap.pth cannot be loaded safely'):
             load('trap.pth')
     assert not Path('trapped').exists()
@@ -94,13 +140,18 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no checkpoint at .*gone.pth; .* holds here.pth'):
         load_checkpoint(tmp_path / 'gone.pth')
     whole = (tmp_path / 'here.pth').read_bytes()
-    (tmp_path / 'half.pth').write_bytes(whole[:len(whole) // 2])
+    (tmp_path / 'half.pth').write_bytes(whole[: len(whole) // 2])
     (tmp_path / 'empty.pth').write_bytes(b'')
     (tmp_path / 'text.pth').write_text('<html>not found</html>')
     torch.save([1, 2], tmp_path / 'list.pth')
     torch.save(dict(epoch=1), tmp_path / 'no_weights.pth')
-    for name, message in (('half', 'is damaged'), ('empty', 'is damaged'), ('text', 'cannot be loaded safely|is damaged'),
-                          ('list', 'holds a list, not a dict with weights'), ('no_weights', r"has no state_dict, only \['epoch'\]")):
+    for name, message in (
+        ('half', 'is damaged'),
+        ('empty', 'is damaged'),
+        ('text', 'cannot be loaded safely|is damaged'),
+        ('list', 'holds a list, not a dict with weights'),
+        ('no_weights', r"has no state_dict, only \['epoch'\]"),
+    ):
         with pytest.raises(CheckpointError, match=f'{name}.pth.*({message})'):
             load_checkpoint(tmp_path / f'{name}.pth')
 
@@ -113,10 +164,15 @@ def test_a_bare_state_dict_is_a_checkpoint(tmp_path):
 
 def test_weights_must_fit():
     model = nn.Linear(2, 1)
-    load_weights(model, dict(state_dict={'module.weight': torch.ones(1, 2), 'module.bias': torch.ones(1)}), 'x.pth')
+    load_weights(
+        model, dict(state_dict={'module.weight': torch.ones(1, 2), 'module.bias': torch.ones(1)}), 'x.pth'
+    )
     assert model.weight.eq(1).all()
-    with pytest.raises(CheckpointError, match=r'x.pth does not fit .* 1 missing in the file \(bias\); 1 unknown to the model \(extra\); '
-                                              r'1 of another shape \(weight \(3, 2\) instead of \(1, 2\)\)'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'x.pth does not fit .* 1 missing in the file \(bias\); 1 unknown to the model \(extra\); '
+        r'1 of another shape \(weight \(3, 2\) instead of \(1, 2\)\)',
+    ):
         load_weights(model, dict(state_dict=dict(weight=torch.ones(3, 2), extra=torch.ones(1))), 'x.pth')
 
 
@@ -124,24 +180,33 @@ def test_latest_checkpoint(tmp_path):
     assert latest_checkpoint(tmp_path) is None
     for name in ('epoch_1.pth', 'epoch_2.pth'):
         (tmp_path / name).write_bytes(b'x')
-    assert latest_checkpoint(tmp_path) is None                                # files of an earlier run, no pointer
+    assert latest_checkpoint(tmp_path) is None  # files of an earlier run, no pointer
     pointer = tmp_path / 'last_checkpoint'
     pointer.write_text(str(tmp_path / 'epoch_1.pth'))
     assert latest_checkpoint(tmp_path).name == 'epoch_1.pth'
     pointer.write_text('/moved/since/epoch_2.pth')
     assert latest_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
-    pointer.write_text('')                                                    # cut off between emptying and filling it
+    pointer.write_text('')  # cut off between emptying and filling it
     assert latest_checkpoint(tmp_path).name == 'epoch_2.pth'
     pointer.write_text('/gone/epoch_9.pth')
     with pytest.raises(CheckpointError, match='names /gone/epoch_9.pth, which is gone'):
         latest_checkpoint(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------------------------------- randomness
+# ------------------------------------------------------------------------------------------------- randomness
+
 
 def draw() -> tuple:
     import random
-    return random.random(), random.gauss(0, 1), np.random.rand(), float(np.random.randn()), torch.rand(2).tolist(), float(torch.randn(1))
+
+    return (
+        random.random(),
+        random.gauss(0, 1),
+        np.random.rand(),
+        float(np.random.randn()),
+        torch.rand(2).tolist(),
+        float(torch.randn(1)),
+    )
 
 
 def test_random_state_goes_through_a_file(tmp_path):

@@ -9,7 +9,14 @@ from mmengine.structures import BaseDataElement
 from gfvideo.complexity import recognizer_cost
 from gfvideo.engine import exiting
 from gfvideo.engine.checkpoint import weights_hash
-from gfvideo.engine.exiting import ExitingRecognizer, check_exits, costs_of, describe_model, micro_batch_for, same_clips
+from gfvideo.engine.exiting import (
+    ExitingRecognizer,
+    check_exits,
+    costs_of,
+    describe_model,
+    micro_batch_for,
+    same_clips,
+)
 from gfvideo.engine.progress import progress
 from gfvideo.exits import (
     Calibration,
@@ -35,9 +42,22 @@ def encoder(shift='bidirectional'):
 
 def build(shift='bidirectional', seed=0, **options):
     torch.manual_seed(seed)
-    model = MODELS.build({**dict(type='GlanceFocusRecognizer', glance=encoder(shift), focus=encoder(shift), num_classes=CLASSES,
-                                 classifier=dict(type='ConcatClassifier'), glance_size=16, patch_size=12, steps=STEPS,
-                                 policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4)), **options})
+    model = MODELS.build(
+        {
+            **dict(
+                type='GlanceFocusRecognizer',
+                glance=encoder(shift),
+                focus=encoder(shift),
+                num_classes=CLASSES,
+                classifier=dict(type='ConcatClassifier'),
+                glance_size=16,
+                patch_size=12,
+                steps=STEPS,
+                policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4),
+            ),
+            **options,
+        }
+    )
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.running_var.fill_(0.3)
     for layer in model.classifier.fc:
@@ -62,17 +82,36 @@ def frames():
 
 def calibration_of(model):
     setting = Setting(StepExits((0.5, 0.6)), 0.7, dict(gmacs=1.0), (3, 2, 1))
-    return Calibration('steps', 'gmacs', (setting,), dict(gmacs=[0.5, 1.0, 1.5]), dict(model=describe_model(model)))
+    return Calibration(
+        'steps', 'gmacs', (setting,), dict(gmacs=[0.5, 1.0, 1.5]), dict(model=describe_model(model))
+    )
 
 
 # ---- which model exits belong to
 
+
 def test_a_model_is_described_by_its_weights_and_what_decides_its_predictions(model):
-    assert describe_model(model) == dict(weights=weights_hash(model.state_dict()), type='GlanceFocusRecognizer', shift=['bidirectional'],
-                                         steps=STEPS, glance_size=[16, 16], patch_size=[12, 12], test_centres='mean', num_classes=CLASSES)
-    whole = MODELS.build(dict(type='ClipRecognizer', encoder=encoder('causal'), num_classes=3, input_size=(20, 24)))
-    assert describe_model(whole) == dict(weights=weights_hash(whole.state_dict()), type='ClipRecognizer', shift=['causal'], steps=0,
-                                         input_size=[20, 24], num_classes=3)
+    assert describe_model(model) == dict(
+        weights=weights_hash(model.state_dict()),
+        type='GlanceFocusRecognizer',
+        shift=['bidirectional'],
+        steps=STEPS,
+        glance_size=[16, 16],
+        patch_size=[12, 12],
+        test_centres='mean',
+        num_classes=CLASSES,
+    )
+    whole = MODELS.build(
+        dict(type='ClipRecognizer', encoder=encoder('causal'), num_classes=3, input_size=(20, 24))
+    )
+    assert describe_model(whole) == dict(
+        weights=weights_hash(whole.state_dict()),
+        type='ClipRecognizer',
+        shift=['causal'],
+        steps=0,
+        input_size=[20, 24],
+        num_classes=3,
+    )
 
 
 def test_exits_belong_to_their_own_model_also_through_a_file(model, tmp_path):
@@ -81,18 +120,27 @@ def test_exits_belong_to_their_own_model_also_through_a_file(model, tmp_path):
     check_exits(read_exits(tmp_path / 'exits.json'), build(), 'here')
 
 
-@pytest.mark.parametrize('other, told', [
-    (dict(seed=1), r'weights [0-9a-f]{12}\.\.\. there and [0-9a-f]{12}\.\.\. here\)'),
-    (dict(glance_size=20), r'glance_size \[16, 16\] there and \[20, 20\] here, weights '),           # sizes of the policy's maps
-    (dict(patch_size=(8, 16)), r'patch_size \[12, 12\] there and \[8, 16\] here'),
-    (dict(test_centres='centre'), r"test_centres 'mean' there and 'centre' here\)"),
-    (dict(shift='causal'), r"shift \['bidirectional'\] there and \['causal'\] here\)"),
-])
+@pytest.mark.parametrize(
+    'other, told',
+    [
+        (dict(seed=1), r'weights [0-9a-f]{12}\.\.\. there and [0-9a-f]{12}\.\.\. here\)'),
+        (
+            dict(glance_size=20),
+            r'glance_size \[16, 16\] there and \[20, 20\] here, weights ',
+        ),  # sizes of the policy's maps
+        (dict(patch_size=(8, 16)), r'patch_size \[12, 12\] there and \[8, 16\] here'),
+        (dict(test_centres='centre'), r"test_centres 'mean' there and 'centre' here\)"),
+        (dict(shift='causal'), r"shift \['bidirectional'\] there and \['causal'\] here\)"),
+    ],
+)
 def test_exits_of_another_model_are_refused_and_the_difference_is_named(model, other, told):
     changed = build(**other)
     if not {'seed', 'glance_size', 'patch_size'} & set(other):
-        assert weights_hash(changed.state_dict()) == weights_hash(model.state_dict())           # it is not the weights that tell
-    with pytest.raises(ExitsFileError, match=rf'exits.json was fitted for another model \({told}.*tools/calibrate.py'):
+        # it is not the weights that tell
+        assert weights_hash(changed.state_dict()) == weights_hash(model.state_dict())
+    with pytest.raises(
+        ExitsFileError, match=rf'exits.json was fitted for another model \({told}.*tools/calibrate.py'
+    ):
         check_exits(calibration_of(model), changed, 'exits.json')
 
 
@@ -103,21 +151,36 @@ def test_exits_of_nobody_are_refused(model):
 
 def test_the_hash_of_weights():
     def other(**changed):
-        return weights_hash({**dict(a=torch.arange(6.0).view(2, 3), b=torch.tensor(7), c=torch.zeros(0, 2)), **changed})
+        return weights_hash(
+            {**dict(a=torch.arange(6.0).view(2, 3), b=torch.tensor(7), c=torch.zeros(0, 2)), **changed}
+        )
 
     same = other()
-    assert len(same) == 64 and same == weights_hash(dict(c=torch.zeros(0, 2), b=torch.tensor(7), a=torch.arange(6.0).view(2, 3)))
-    assert same == weights_hash({'module.a': torch.arange(6.0).view(2, 3), 'module.b': torch.tensor(7), 'module.c': torch.zeros(0, 2)})
-    assert same == other(a=torch.arange(6.0).view(2, 3).t().contiguous().t())                     # how it lies in memory is no matter
+    assert len(same) == 64 and same == weights_hash(
+        dict(c=torch.zeros(0, 2), b=torch.tensor(7), a=torch.arange(6.0).view(2, 3))
+    )
+    assert same == weights_hash(
+        {'module.a': torch.arange(6.0).view(2, 3), 'module.b': torch.tensor(7), 'module.c': torch.zeros(0, 2)}
+    )
+    # how it lies in memory is no matter
+    assert same == other(a=torch.arange(6.0).view(2, 3).t().contiguous().t())
     value = torch.arange(6.0).view(2, 3)
     value[1, 2] += 1e-6
     renamed = weights_hash(dict(z=torch.arange(6.0).view(2, 3), b=torch.tensor(7), c=torch.zeros(0, 2)))
-    hashes = [same, renamed, other(a=value), other(a=torch.arange(6.0).view(3, 2)), other(a=torch.arange(6.0).view(2, 3).int()),
-              other(b=torch.tensor([7])), other(d=torch.zeros(1))]
+    hashes = [
+        same,
+        renamed,
+        other(a=value),
+        other(a=torch.arange(6.0).view(3, 2)),
+        other(a=torch.arange(6.0).view(2, 3).int()),
+        other(b=torch.tensor([7])),
+        other(d=torch.zeros(1)),
+    ]
     assert len(set(hashes)) == len(hashes)
 
 
 # ---- costs
+
 
 def test_costs_of_clips_are_those_of_the_recognizer(model, frames):
     costs = costs_of(model, frames[:1], 'steps', repeats=3)
@@ -126,8 +189,13 @@ def test_costs_of_clips_are_those_of_the_recognizer(model, frames):
 
 
 def test_looks_at_all_frames_of_a_stream_cost_what_a_clip_costs(causal, frames):
-    clip, look = costs_of(causal, frames[:1], 'steps', repeats=1), costs_of(causal, frames[:1], 'stream', repeats=3)
-    assert [FRAMES * sum(look['gmacs'][:step + 1]) for step in range(STEPS + 1)] == pytest.approx(clip['gmacs'], rel=1e-9)
+    clip, look = (
+        costs_of(causal, frames[:1], 'steps', repeats=1),
+        costs_of(causal, frames[:1], 'stream', repeats=3),
+    )
+    assert [FRAMES * sum(look['gmacs'][: step + 1]) for step in range(STEPS + 1)] == pytest.approx(
+        clip['gmacs'], rel=1e-9
+    )
     assert min(look['gmacs']) > 0 and min(look['ms']) >= 0
 
 
@@ -143,10 +211,11 @@ def test_a_cpu_takes_few_clips_at_a_time():
 
 # ---- predicting
 
+
 def middle(values):
     """A threshold that about half of the values reach, and none nearly."""
     values = values.flatten().sort().values
-    return values[len(values) // 2 - 1:len(values) // 2 + 1].mean().item()
+    return values[len(values) // 2 - 1 : len(values) // 2 + 1].mean().item()
 
 
 @pytest.fixture(scope='module')
@@ -188,16 +257,20 @@ def test_streams_stop_as_the_runtime_says_and_replay_agrees(causal, frames, stre
         assert sample.exit + 1 == sample.replay_exit + 1 == expected.frames[i]
         assert sample.looks.tolist() == sample.replay_looks.tolist() == expected.looks[i].tolist()
         torch.testing.assert_close(sample.logits, expected.logits[i], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(sample.replay_logits, full.frame_logits[i, sample.exit], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            sample.replay_logits, full.frame_logits[i, sample.exit], rtol=1e-4, atol=1e-4
+        )
 
 
 def test_without_replay_no_other_run_is_made(model, frames, step_exits):
     clips = []
-    handle = model.glance_encoder.register_forward_hook(lambda module, args, output: clips.append(len(args[0])))
+    handle = model.glance_encoder.register_forward_hook(
+        lambda module, args, output: clips.append(len(args[0]))
+    )
     try:
         recognizer = ExitingRecognizer(model, step_exits, replay=False, micro_batch=None).eval()
         samples = predict(recognizer, frames)
-        assert clips == [1, CLIPS]                                           # the first run is not timed
+        assert clips == [1, CLIPS]  # the first run is not timed
         predict(recognizer, frames)
         assert clips == [1, CLIPS, CLIPS]
     finally:
@@ -206,14 +279,18 @@ def test_without_replay_no_other_run_is_made(model, frames, step_exits):
 
 
 def test_a_test_step_keeps_labels_and_names(model, step_exits):
-    images = torch.randint(256, (FRAMES, 3, 24, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        256, (FRAMES, 3, 24, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     given = ClipSample(metainfo=dict(video_id='one'), gt_label=torch.tensor(3))
     recognizer = ExitingRecognizer(model, step_exits).eval()
     with torch.no_grad():
         (sample,) = recognizer.test_step(dict(inputs=[images], data_samples=[given]))
         normalised = model.data_preprocessor(dict(inputs=[images], data_samples=[given]))['inputs']
     assert isinstance(sample, BaseDataElement) and sample.video_id == 'one' and sample.gt_label == 3
-    torch.testing.assert_close(sample.logits, run_clips(model, normalised, step_exits).logits[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        sample.logits, run_clips(model, normalised, step_exits).logits[0], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_other_modes_and_views_are_refused(model, frames, step_exits):
@@ -233,19 +310,32 @@ def test_a_recognizer_with_exits_keeps_its_weights(model, step_exits):
 
 # ---- whether exits saw the clips that they are judged on
 
-@pytest.mark.parametrize('fitted, tested, same', [
-    (None, None, True), ('0/2', '0/2', True), ('0/2', '1/2', False), ('0/2', None, True), (None, '1/2', True), ('0/2', '1/3', True),
-    ('1/4', '3/4', False)])
+
+@pytest.mark.parametrize(
+    'fitted, tested, same',
+    [
+        (None, None, True),
+        ('0/2', '0/2', True),
+        ('0/2', '1/2', False),
+        ('0/2', None, True),
+        (None, '1/2', True),
+        ('0/2', '1/3', True),
+        ('1/4', '3/4', False),
+    ],
+)
 def test_folds_of_the_same_split(fitted, tested, same):
     def data(fold, **changed):
         return dict(manifest_hash='abc', split='val') | changed | ({} if fold is None else dict(fold=fold))
 
     exits = Calibration('steps', 'gmacs', (), {}, dict(data=data(fitted)))
     assert same_clips(exits, data(tested)) is same
-    assert not same_clips(exits, data(tested, split='test')) and not same_clips(exits, data(tested, manifest_hash='abd'))
+    assert not same_clips(exits, data(tested, split='test')) and not same_clips(
+        exits, data(tested, manifest_hash='abd')
+    )
 
 
 # ---- progress
+
 
 class Terminal(io.StringIO):
     def isatty(self):
@@ -255,17 +345,22 @@ class Terminal(io.StringIO):
 def test_progress_in_a_file_is_plain_lines():
     file = io.StringIO()
     assert list(progress([4, 5, 6], 'calibrating', file)) == [4, 5, 6]
-    assert file.getvalue() == 'calibrating: 3/3, 0 s\n'                       # one line at the end, as it took no time
+    assert file.getvalue() == 'calibrating: 3/3, 0 s\n'  # one line at the end, as it took no time
     file = io.StringIO()
     assert list(progress([4, 5, 6], 'calibrating', file, every=-1)) == [4, 5, 6]
-    assert file.getvalue().splitlines() == [f'calibrating: {done}/3, 0 s' for done in (1, 2, 3)] and '\r' not in file.getvalue()
+    assert (
+        file.getvalue().splitlines() == [f'calibrating: {done}/3, 0 s' for done in (1, 2, 3)]
+        and '\r' not in file.getvalue()
+    )
 
 
 def test_progress_on_a_terminal_is_a_bar():
     file = Terminal()
     assert list(progress(range(3), 'calibrating', file)) == [0, 1, 2]
     bars = file.getvalue().split('\r')
-    assert bars[2].startswith('calibrating: [' + '#' * 20 + '.' * 10 + '] 2/3, 0 s left') and bars[3].endswith('3/3, 0 s left \n')
+    assert bars[2].startswith('calibrating: [' + '#' * 20 + '.' * 10 + '] 2/3, 0 s left') and bars[
+        3
+    ].endswith('3/3, 0 s left \n')
 
 
 def test_progress_of_nothing_says_nothing():

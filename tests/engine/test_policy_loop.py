@@ -1,4 +1,5 @@
 """The policy's loop around a stand-in model that notes what it is asked, and the autocast wrapper."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -40,8 +41,11 @@ class Notes(BaseModel):
             return Rollout(torch.arange(len(inputs)))
         assert mode == 'policy_loss' and data_samples is None and torch.is_grad_enabled()
         self.parts.append(inputs.rows.tolist())
-        return dict(loss_policy=self.weight.sum(), approx_kl=torch.tensor(next(self.kls)),
-                    reward_step1=torch.tensor(float(len(self.parts))))
+        return dict(
+            loss_policy=self.weight.sum(),
+            approx_kl=torch.tensor(next(self.kls)),
+            reward_step1=torch.tensor(float(len(self.parts))),
+        )
 
 
 def collate(items):
@@ -52,10 +56,18 @@ def build(model: nn.Module, clips: int = 10, batch_size: int = 5, optim: dict | 
     """A loop around a stand-in runner, and what the hooks were told."""
     calls = []
     runner = SimpleNamespace(
-        model=model, optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), **(optim or {})), visualizer=SimpleNamespace(),
-        message_hub=MessageHub.get_instance('test_policy_loop'), val_loop=None, world_size=1, rank=0,
-        call_hook=lambda name, **kwargs: calls.append((name, kwargs)))
-    loop = PolicyLoop(runner, DataLoader(list(range(clips)), batch_size, collate_fn=collate), max_epochs=2, **kwargs)
+        model=model,
+        optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), **(optim or {})),
+        visualizer=SimpleNamespace(),
+        message_hub=MessageHub.get_instance('test_policy_loop'),
+        val_loop=None,
+        world_size=1,
+        rank=0,
+        call_hook=lambda name, **kwargs: calls.append((name, kwargs)),
+    )
+    loop = PolicyLoop(
+        runner, DataLoader(list(range(clips)), batch_size, collate_fn=collate), max_epochs=2, **kwargs
+    )
     return loop, SimpleNamespace(calls=calls, runner=runner)
 
 
@@ -67,14 +79,14 @@ def test_a_batch_is_rolled_out_once_and_learned_from_in_parts():
     assert len(model.parts) == 4 * 3 * 2
     for first, second in zip(model.parts[::2], model.parts[1::2]):
         assert sorted(first + second) == [0, 1, 2, 3, 4] and len(first) == 3
-    assert len({tuple(part) for part in model.parts[::2]}) > 3                 # drawn anew for every pass
+    assert len({tuple(part) for part in model.parts[::2]}) > 3  # drawn anew for every pass
     assert model.progress == [0, 0.25, 0.5, 0.75] and loop.iter == 4 and loop.epoch == 2
-    torch.testing.assert_close(model.weight.data, torch.ones(1) - 0.1 * 24)    # every update was made
+    torch.testing.assert_close(model.weight.data, torch.ones(1) - 0.1 * 24)  # every update was made
     names = [name for name, _ in seen.calls]
     epoch = ['before_train_epoch', *['before_train_iter', 'after_train_iter'] * 2, 'after_train_epoch']
     assert names == ['before_train', *epoch, *epoch, 'after_train']
     outputs = [kwargs['outputs'] for name, kwargs in seen.calls if name == 'after_train_iter']
-    assert outputs[0]['updates'] == 6 and outputs[0]['reward_step1'] == 3.5    # mean of 1..6
+    assert outputs[0]['updates'] == 6 and outputs[0]['reward_step1'] == 3.5  # mean of 1..6
     assert [kwargs['batch_idx'] for name, kwargs in seen.calls if name == 'after_train_iter'] == [0, 1, 0, 1]
 
 
@@ -86,14 +98,20 @@ def test_a_part_holds_a_clip_at_least():
 
 
 def test_passes_stop_when_the_policy_has_moved_far_enough():
-    model = Notes(kls=(0.0, 0.01, 0.02, 0.04))                                 # mean of the passes: 0.005, 0.03
+    model = Notes(kls=(0.0, 0.01, 0.02, 0.04))  # mean of the passes: 0.005, 0.03
     loop, _ = build(model, clips=5, update_epochs=4, minibatches=2, target_kl=0.02)
     loop.learn(next(iter(loop.dataloader)))
     assert len(model.parts) == 4
 
 
-@pytest.mark.parametrize('kwargs, message', [(dict(update_epochs=0), 'update_epochs=0'), (dict(minibatches=0), 'minibatches=0'),
-                                             (dict(target_kl=0), 'target_kl=0 must be positive')])
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(update_epochs=0), 'update_epochs=0'),
+        (dict(minibatches=0), 'minibatches=0'),
+        (dict(target_kl=0), 'target_kl=0 must be positive'),
+    ],
+)
 def test_numbers_out_of_range(kwargs, message):
     with pytest.raises(ValueError, match=message):
         build(Notes(), **kwargs)
@@ -101,7 +119,10 @@ def test_numbers_out_of_range(kwargs, message):
 
 def test_accumulated_gradients_are_refused():
     loop, _ = build(Notes(), optim=dict(accumulative_counts=2))
-    with pytest.raises(ValueError, match='accumulative_counts=2: PolicyLoop makes several updates per batch; use fewer minibatches'):
+    with pytest.raises(
+        ValueError,
+        match='accumulative_counts=2: PolicyLoop makes several updates per batch; use fewer minibatches',
+    ):
         loop.run()
 
 
@@ -109,7 +130,10 @@ def test_a_cut_epoch_of_another_length_is_refused():
     loop, seen = build(Notes(), batch_size=2)
     seen.runner.message_hub.update_info('epoch_length', 7)
     loop._epoch, loop._iter = 1, 10
-    with pytest.raises(ValueError, match='after 3 of 7 batches of epoch 2, now an epoch has 5: resume with the same batch size'):
+    with pytest.raises(
+        ValueError,
+        match='after 3 of 7 batches of epoch 2, now an epoch has 5: resume with the same batch size',
+    ):
         loop.run()
     seen.runner.message_hub.pop_info('epoch_length')
 
@@ -118,12 +142,17 @@ def test_datasets_and_those_inside_are_told_the_epoch():
     told = []
     bare = SimpleNamespace(set_epoch=lambda epoch: told.append((epoch,)))
     seeded = SimpleNamespace(set_epoch=lambda epoch, seed: told.append((epoch, seed)), dataset=bare)
-    runner = SimpleNamespace(epoch=4, seed=9, train_dataloader=SimpleNamespace(dataset=SimpleNamespace(datasets=[seeded, object()])))
+    runner = SimpleNamespace(
+        epoch=4,
+        seed=9,
+        train_dataloader=SimpleNamespace(dataset=SimpleNamespace(datasets=[seeded, object()])),
+    )
     DatasetEpochHook().before_train_epoch(runner)
     assert told == [(4, 9), (4,)]
 
 
-# --------------------------------------------------------------------------------------------------------------------------- autocast
+# --------------------------------------------------------------------------------------------------- autocast
+
 
 def test_autocast_on_the_devices_own_terms():
     model = nn.Linear(4, 2)

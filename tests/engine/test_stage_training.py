@@ -1,4 +1,6 @@
-"""Three stages trained: what changes in each, what a checkpoint holds, and cut runs that end as the uncut one."""
+"""Three stages trained: what changes in each, what a checkpoint holds, and cut runs that end as the uncut
+one."""
+
 from __future__ import annotations
 
 import json
@@ -41,8 +43,13 @@ def test_each_stage_starts_from_the_one_before_and_changes_its_parts_alone(uncut
     files = {stage: uncut / stage / read_record(uncut / stage).checkpoint for stage in STAGES}
     assert [file.name for file in files.values()] == ['epoch_2.pth'] * 3
     assert changed(weights(files['random']), weights(files['policy'])) == {'policy'}
-    assert changed(weights(files['policy']), weights(files['tune'])) == {'glance_encoder', 'focus_encoder', 'classifier', 'glance_head',
-                                                                         'focus_head'}
+    assert changed(weights(files['policy']), weights(files['tune'])) == {
+        'glance_encoder',
+        'focus_encoder',
+        'classifier',
+        'glance_head',
+        'focus_head',
+    }
 
 
 def test_a_checkpoint_is_tensors_and_plain_values(uncut):
@@ -52,34 +59,60 @@ def test_a_checkpoint_is_tensors_and_plain_values(uncut):
     meta = content['meta']
     assert meta['stage'] == 'policy' and meta['epoch'] == 2 and meta['iter'] == 8 and meta['seed'] == 0
     assert meta['dataset_meta']['classes'] == ['red', 'green', 'blue']
-    assert meta['datasets'] == {'train': dict(name='squares', manifest_hash='abc123', present=8, official=10),
-                                'val': dict(name='squares', manifest_hash='abc123', present=3, official=10)}
+    assert meta['datasets'] == {
+        'train': dict(name='squares', manifest_hash='abc123', present=8, official=10),
+        'val': dict(name='squares', manifest_hash='abc123', present=3, official=10),
+    }
     assert 'GlanceFocusRecognizer' in meta['cfg'] and 'PolicyLoop' in meta['cfg']
     kl = content['message_hub']['log_scalars']['train/approx_kl']['history_buffer']
-    assert kl['values'].shape == (8,) and kl['values'].max() > 0              # the policy moved away from the one that drew
+    # the policy moved away from the one that drew
+    assert kl['values'].shape == (8,) and kl['values'].max() > 0
     assert not list(uncut.rglob('*.part'))
 
 
 def test_the_policy_stage_logs_its_diagnostics(uncut):
-    logs = [json.loads(line) for file in (uncut / 'policy').glob('*/vis_data/scalars.json') for line in file.read_text().splitlines()]
-    names = {'reward_step1', 'reward_step2', 'approx_kl', 'clip_fraction', 'entropy', 'explained_variance', 'loss_policy', 'updates'}
-    assert names <= set(logs[0]) and logs[0]['updates'] == 4                 # 2 passes of 1 clip each over a batch of 2
-    assert logs[0]['entropy'] > logs[-2]['entropy']                           # the exploration shrinks over the stage
+    logs = [
+        json.loads(line)
+        for file in (uncut / 'policy').glob('*/vis_data/scalars.json')
+        for line in file.read_text().splitlines()
+    ]
+    names = {
+        'reward_step1',
+        'reward_step2',
+        'approx_kl',
+        'clip_fraction',
+        'entropy',
+        'explained_variance',
+        'loss_policy',
+        'updates',
+    }
+    assert names <= set(logs[0]) and logs[0]['updates'] == 4  # 2 passes of 1 clip each over a batch of 2
+    assert logs[0]['entropy'] > logs[-2]['entropy']  # the exploration shrinks over the stage
 
 
 @pytest.mark.parametrize('stage', STAGES)
-@pytest.mark.parametrize('cut, options', [(6, []), (7, ['default_hooks.checkpoint.by_epoch=False', 'default_hooks.checkpoint.interval=3'])],
-                         ids=['between_epochs', 'in_mid_epoch'])
+@pytest.mark.parametrize(
+    'cut, options',
+    [(6, []), (7, ['default_hooks.checkpoint.by_epoch=False', 'default_hooks.checkpoint.interval=3'])],
+    ids=['between_epochs', 'in_mid_epoch'],
+)
 def test_a_resumed_stage_ends_as_the_uncut_one(uncut, train, tmp_path, stage, cut, options):
     follow(uncut, tmp_path, stage)
     with pytest.raises(CutOff):
-        train(tmp_path, '--stage', stage, *options, 'default_hooks.cut.type=CutAt', f'default_hooks.cut.iteration={cut}')
+        train(
+            tmp_path,
+            '--stage',
+            stage,
+            *options,
+            'default_hooks.cut.type=CutAt',
+            f'default_hooks.cut.iteration={cut}',
+        )
     assert latest_checkpoint(tmp_path / stage).name == ('iter_6.pth' if options else 'epoch_1.pth')
     train(tmp_path, '--stage', stage, '--resume', *options)
     resumed = load_checkpoint(latest_checkpoint(tmp_path / stage))
     whole = load_checkpoint(uncut / stage / 'epoch_2.pth')
     assert_same(whole['state_dict'], resumed['state_dict'])
-    for name, loss in whole['message_hub']['log_scalars'].items():            # and the same numbers on the way
+    for name, loss in whole['message_hub']['log_scalars'].items():  # and the same numbers on the way
         if name.startswith('train/') and 'time' not in name:
             after = resumed['message_hub']['log_scalars'][name]['history_buffer']['values']
             torch.testing.assert_close(after, loss['history_buffer']['values'], rtol=1e-4, atol=1e-5)
@@ -103,7 +136,9 @@ def test_resume_from_a_named_checkpoint(uncut, train, tmp_path):
     with pytest.raises(SystemExit, match="saved in stage 'policy', not in stage 'tune'"):
         train(tmp_path, '--stage', 'tune', '--resume', str(uncut / 'policy' / 'epoch_1.pth'))
     best = uncut / 'policy' / read_record(uncut / 'policy').best
-    with pytest.raises(SystemExit, match='holds weights but no state of a run; start from it with --cfg-options load_from='):
+    with pytest.raises(
+        SystemExit, match='holds weights but no state of a run; start from it with --cfg-options load_from='
+    ):
         train(tmp_path, '--stage', 'policy', '--resume', str(best))
 
 
@@ -120,7 +155,9 @@ def test_a_finished_stage_with_other_settings_is_not_resumed(uncut, train):
 
 
 def test_a_stage_needs_something_to_start_from(train, uncut, tmp_path):
-    with pytest.raises(SystemExit, match=r"stage 'tune' starts from stage 'policy', which is not finished .* load_from=PATH"):
+    with pytest.raises(
+        SystemExit, match=r"stage 'tune' starts from stage 'policy', which is not finished .* load_from=PATH"
+    ):
         train(tmp_path, '--stage', 'tune')
     train(tmp_path, '--stage', 'tune', f'load_from={uncut / "policy" / "epoch_2.pth"}')
     assert_same(weights(uncut / 'tune' / 'epoch_2.pth'), weights(tmp_path / 'tune' / 'epoch_2.pth'))
@@ -131,36 +168,63 @@ def test_a_new_run_does_not_take_what_an_old_one_left(uncut, train, tmp_path):
     with pytest.raises(CutOff):
         train(tmp_path / 'copy', 'default_hooks.cut.type=CutAt', 'default_hooks.cut.iteration=0')
     for stage in STAGES:
-        assert read_record(tmp_path / 'copy' / stage) is None and latest_checkpoint(tmp_path / 'copy' / stage) is None
+        assert (
+            read_record(tmp_path / 'copy' / stage) is None
+            and latest_checkpoint(tmp_path / 'copy' / stage) is None
+        )
 
 
 def test_runs_of_one_second_leave_each_others_checkpoints_alone(train, tmp_path):
     """mmengine tells runs of a process apart by their name and the second they start in."""
     for number in range(6):
         train(tmp_path / str(number), '--stage', 'random', '--no-validate')
-        assert {file.name for file in (tmp_path / str(number)).rglob('epoch_*.pth')} == {'epoch_1.pth', 'epoch_2.pth'}
+        assert {file.name for file in (tmp_path / str(number)).rglob('epoch_*.pth')} == {
+            'epoch_1.pth',
+            'epoch_2.pth',
+        }
 
 
 def test_start_from_best(uncut, train, tmp_path):
     shutil.copytree(uncut / 'random', tmp_path / 'random')
     best = tmp_path / 'random' / read_record(tmp_path / 'random').best
-    train(tmp_path, '--stage', 'policy', 'stages.policy.start_from=best', 'stages.policy.train_cfg.max_epochs=1')
+    train(
+        tmp_path, '--stage', 'policy', 'stages.policy.start_from=best', 'stages.policy.train_cfg.max_epochs=1'
+    )
     assert changed(weights(best), weights(tmp_path / 'policy' / 'epoch_1.pth')) == {'policy'}
 
 
 def test_a_plain_config_trains_and_resumes_too(train, tmp_path, three_stages):
     config = tmp_path / 'plain.py'
-    config.write_text(three_stages.read_text().partition('stages =')[0].replace('../../configs', str(three_stages.parents[2] / 'configs'))
-                      + "model['frozen'] = ('policy',)\n")
+    config.write_text(
+        three_stages.read_text()
+        .partition('stages =')[0]
+        .replace('../../configs', str(three_stages.parents[2] / 'configs'))
+        + "model['frozen'] = ('policy',)\n"
+    )
     with pytest.raises(CutOff):
-        train(tmp_path / 'work', 'default_hooks.cut.type=CutAt', 'default_hooks.cut.iteration=4', config=config)
+        train(
+            tmp_path / 'work', 'default_hooks.cut.type=CutAt', 'default_hooks.cut.iteration=4', config=config
+        )
     train(tmp_path / 'work', '--resume', config=config)
-    assert read_record(tmp_path / 'work').checkpoint == 'epoch_2.pth' and (tmp_path / 'work' / 'epoch_1.pth').is_file()
+    assert (
+        read_record(tmp_path / 'work').checkpoint == 'epoch_2.pth'
+        and (tmp_path / 'work' / 'epoch_1.pth').is_file()
+    )
 
 
 def test_amp_no_validate_seed_and_auto_scale_lr(train, tmp_path):
-    train(tmp_path, '--stage', 'random', '--amp', '--no-validate', '--seed', '7', '--auto-scale-lr', 'train_cfg.max_epochs=1',
-          'train_dataloader.batch_size=4')
+    train(
+        tmp_path,
+        '--stage',
+        'random',
+        '--amp',
+        '--no-validate',
+        '--seed',
+        '7',
+        '--auto-scale-lr',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=4',
+    )
     content = load_checkpoint(tmp_path / 'random' / 'epoch_1.pth')
     assert content['meta']['seed'] == 7 and 'AutocastOptimWrapper' in content['meta']['cfg']
     assert content['optimizer']['param_groups'][0]['initial_lr'] == pytest.approx(0.1)
@@ -169,7 +233,19 @@ def test_amp_no_validate_seed_and_auto_scale_lr(train, tmp_path):
 
 
 def test_the_policys_rate_does_not_follow_the_batch_size(train, three_stages, tmp_path):
-    train(tmp_path, '--no-validate', '--auto-scale-lr', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=4')       # meant for 2
-    rates = {stage: [group['initial_lr'] for group in load_checkpoint(tmp_path / stage / 'epoch_1.pth')['optimizer']['param_groups']]
-             for stage in ('random', 'policy', 'tune')}
+    # meant for 2
+    train(
+        tmp_path,
+        '--no-validate',
+        '--auto-scale-lr',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=4',
+    )
+    rates = {
+        stage: [
+            group['initial_lr']
+            for group in load_checkpoint(tmp_path / stage / 'epoch_1.pth')['optimizer']['param_groups']
+        ]
+        for stage in ('random', 'policy', 'tune')
+    }
     assert rates == dict(random=[pytest.approx(0.1)], policy=[3e-3], tune=[pytest.approx(0.02)])

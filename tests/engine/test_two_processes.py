@@ -1,4 +1,5 @@
 """Two gloo processes train all stages on the CPU and end with the same weights."""
+
 from __future__ import annotations
 
 import shutil
@@ -16,30 +17,59 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 @pytest.mark.skipif(shutil.which('bash') is None, reason='dist_train.sh needs bash')
-def test_two_processes_hold_the_same_weights_after_every_stage(three_stages, environment, free_port, tmp_path):
-    options = ['train_cfg.max_epochs=1', 'stages.policy.train_cfg.target_kl=0.001', 'default_hooks.keep.type=KeepWeights',
-               f'default_hooks.keep.folder={tmp_path}']
+def test_two_processes_hold_the_same_weights_after_every_stage(
+    three_stages, environment, free_port, tmp_path
+):
+    options = [
+        'train_cfg.max_epochs=1',
+        'stages.policy.train_cfg.target_kl=0.001',
+        'default_hooks.keep.type=KeepWeights',
+        f'default_hooks.keep.folder={tmp_path}',
+    ]
     done = subprocess.run(
-        ['bash', str(TOOLS / 'dist_train.sh'), str(three_stages), '2', '--work-dir', str(tmp_path), '--cfg-options', *options],
-        env={**environment, 'PORT': free_port, 'CUDA_VISIBLE_DEVICES': ''}, cwd=tmp_path, capture_output=True, text=True, timeout=1500)
+        [
+            'bash',
+            str(TOOLS / 'dist_train.sh'),
+            str(three_stages),
+            '2',
+            '--work-dir',
+            str(tmp_path),
+            '--cfg-options',
+            *options,
+        ],
+        env={**environment, 'PORT': free_port, 'CUDA_VISIBLE_DEVICES': ''},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    kept = {stage: [torch.load(tmp_path / f'{stage}_rank{rank}.pth', weights_only=True) for rank in (0, 1)] for stage in STAGES}
+    kept = {
+        stage: [torch.load(tmp_path / f'{stage}_rank{rank}.pth', weights_only=True) for rank in (0, 1)]
+        for stage in STAGES
+    }
     for stage in STAGES:
         first, second = kept[stage]
         saved = load_checkpoint(tmp_path / stage / read_record(tmp_path / stage).checkpoint)
         for key in first:
             assert torch.equal(first[key], second[key]), f'{stage}: {key}'
             assert torch.equal(first[key], saved['state_dict'][key]), f'{stage}: {key}'
-        assert saved['meta']['iter'] == 2                                         # 8 clips, batches of 2, 2 processes
+        assert saved['meta']['iter'] == 2  # 8 clips, batches of 2, 2 processes
         assert len(saved['message_hub']['runtime_info']['random_states']) == 2
-    moved = {key.split('.')[0] for key in kept['policy'][0] if not torch.equal(kept['random'][0][key], kept['policy'][0][key])}
-    assert moved == {'policy'}                                                    # the wrapper did not skip its update; nothing else moved
+    moved = {
+        key.split('.')[0]
+        for key in kept['policy'][0]
+        if not torch.equal(kept['random'][0][key], kept['policy'][0][key])
+    }
+    assert moved == {'policy'}  # the wrapper did not skip its update; nothing else moved
 
 
 def test_processes_nobody_started_are_told_how(monkeypatch):
     for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_PROCID'):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match='--launcher pytorch: RANK, WORLD_SIZE.* not set; start the processes with torchrun'):
+    with pytest.raises(
+        ConfigError, match='--launcher pytorch: RANK, WORLD_SIZE.* not set; start the processes with torchrun'
+    ):
         init_distributed('pytorch')
     with pytest.raises(ConfigError, match='--launcher slurm: SLURM_PROCID.* start the processes with srun'):
         init_distributed('slurm')

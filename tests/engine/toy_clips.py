@@ -1,4 +1,6 @@
-"""Clips made of noise and a bright square, in memory, for the tests of training; and a hook that cuts a run off."""
+"""Clips made of noise and a bright square, in memory, for the tests of training; and a hook that cuts a run
+off."""
+
 from __future__ import annotations
 
 import torch
@@ -15,11 +17,14 @@ class CutOff(RuntimeError):
 
 @DATASETS.register_module()
 class BrightSquares(Dataset):
-    """``clips`` clips ``(2, 3, 24, 32)`` whose square's colour is their label; the noise is drawn from torch's global generator."""
+    """``clips`` clips ``(2, 3, 24, 32)`` whose square's colour is their label; the noise is drawn from
+    torch's global generator."""
 
     def __init__(self, clips: int = 8, classes: tuple[str, ...] = ('red', 'green', 'blue')):
         self.clips = clips
-        self.metainfo = dict(name='squares', classes=list(classes), manifest_hash='abc123', present=clips, official=10)
+        self.metainfo = dict(
+            name='squares', classes=list(classes), manifest_hash='abc123', present=clips, official=10
+        )
         self.epochs: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -31,7 +36,7 @@ class BrightSquares(Dataset):
     def __getitem__(self, index: int) -> dict:
         frames = torch.randint(0, 60, (2, 3, 24, 32), dtype=torch.uint8)
         label, y, x = index % 3, 5 * (index % 4), 7 * (index % 3)
-        frames[:, label, y:y + 8, x:x + 8] = 255
+        frames[:, label, y : y + 8, x : x + 8] = 255
         sample = ClipSample(metainfo=dict(video_id=str(index)))
         sample.gt_label = torch.tensor(label)
         return dict(inputs=frames, data_samples=sample)
@@ -64,6 +69,7 @@ class KeepWeights(Hook):
 @HOOKS.register_module()
 class Poison(Hook):
     """Make a weight nan before the update of iteration ``iteration`` (from 0), or with ``loss`` the loss."""
+
     priority = 'VERY_HIGH'
 
     def __init__(self, iteration: int, loss: bool = False):

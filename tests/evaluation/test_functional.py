@@ -5,14 +5,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfvideo.evaluation import accuracy_standard_error, class_accuracies, confusion_matrix, mean_class_accuracy, top_k_accuracy
+from gfvideo.evaluation import (
+    accuracy_standard_error,
+    class_accuracies,
+    confusion_matrix,
+    mean_class_accuracy,
+    top_k_accuracy,
+)
 
 
 @st.composite
 def predictions(draw):
     clips, classes = draw(st.integers(1, 12)), draw(st.integers(1, 7))
-    values = st.sampled_from([-math.inf, -1.5, 0.0, 0.25, 3.0])              # few values, so that there are ties
-    scores = draw(st.lists(st.lists(values, min_size=classes, max_size=classes), min_size=clips, max_size=clips))
+    values = st.sampled_from([-math.inf, -1.5, 0.0, 0.25, 3.0])  # few values, so that there are ties
+    scores = draw(
+        st.lists(st.lists(values, min_size=classes, max_size=classes), min_size=clips, max_size=clips)
+    )
     labels = draw(st.lists(st.integers(0, classes - 1), min_size=clips, max_size=clips))
     return scores, labels
 
@@ -28,7 +36,9 @@ def test_top_k_is_the_share_of_clips_found_in_a_sorted_list(sample, k):
     scores, labels = sample
     k = min(k, len(scores[0]))
     hits = [label in order(row)[:k] for row, label in zip(scores, labels)]
-    assert top_k_accuracy(torch.tensor(scores), torch.tensor(labels), k) == pytest.approx(sum(hits) / len(hits))
+    assert top_k_accuracy(torch.tensor(scores), torch.tensor(labels), k) == pytest.approx(
+        sum(hits) / len(hits)
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -41,7 +51,9 @@ def test_confusion_and_mean_class_accuracy_equal_loops(sample):
         matrix[label][order(row)[0]] += 1
     assert confusion_matrix(torch.tensor(scores), torch.tensor(labels)).tolist() == matrix
     own = [matrix[c][c] / sum(matrix[c]) for c in range(classes) if sum(matrix[c])]
-    assert mean_class_accuracy(torch.tensor(scores), torch.tensor(labels)) == pytest.approx(sum(own) / len(own))
+    assert mean_class_accuracy(torch.tensor(scores), torch.tensor(labels)) == pytest.approx(
+        sum(own) / len(own)
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -62,7 +74,9 @@ def test_a_class_without_clips_has_no_accuracy():
     assert accuracies[:2].tolist() == [1, 1] and accuracies[2].isnan()
 
 
-@pytest.mark.parametrize('p, n, expected', [(0.5, 100, 0.05), (0.9, 300, 0.0173205), (1.0, 10, 0), (0.0, 1, 0)])
+@pytest.mark.parametrize(
+    'p, n, expected', [(0.5, 100, 0.05), (0.9, 300, 0.0173205), (1.0, 10, 0), (0.0, 1, 0)]
+)
 def test_standard_error(p, n, expected):
     assert accuracy_standard_error(p, n) == pytest.approx(expected, abs=1e-6)
 
@@ -73,13 +87,16 @@ def test_standard_error_refuses_what_is_no_fraction(p, n):
         accuracy_standard_error(p, n)
 
 
-@pytest.mark.parametrize('scores, labels, message', [
-    (torch.zeros(2, 3), torch.tensor([0, 3]), 'label 3 does not exist'),
-    (torch.zeros(2, 3), torch.tensor([-1, 0]), 'label -1 does not exist'),
-    (torch.tensor([[0.0, math.nan]]), torch.tensor([0]), '1 of 1 clips are not numbers'),
-    (torch.zeros(2, 3), torch.tensor([0]), 'must be'),
-    (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), 'no clip'),
-])
+@pytest.mark.parametrize(
+    'scores, labels, message',
+    [
+        (torch.zeros(2, 3), torch.tensor([0, 3]), 'label 3 does not exist'),
+        (torch.zeros(2, 3), torch.tensor([-1, 0]), 'label -1 does not exist'),
+        (torch.tensor([[0.0, math.nan]]), torch.tensor([0]), '1 of 1 clips are not numbers'),
+        (torch.zeros(2, 3), torch.tensor([0]), 'must be'),
+        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), 'no clip'),
+    ],
+)
 def test_errors_name_the_thing(scores, labels, message):
     with pytest.raises(ValueError, match=message):
         top_k_accuracy(scores, labels, 1)

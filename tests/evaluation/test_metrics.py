@@ -16,7 +16,10 @@ def clips(count=CLIPS, steps=STEPS, classes=CLASSES, seed=0):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(count, steps, classes, generator=generator)
     labels = torch.randint(classes, (count,), generator=generator)
-    return [BaseDataElement(metainfo=dict(video_id=f'v{i}'), gt_label=labels[i], step_logits=logits[i]) for i in range(count)]
+    return [
+        BaseDataElement(metainfo=dict(video_id=f'v{i}'), gt_label=labels[i], step_logits=logits[i])
+        for i in range(count)
+    ]
 
 
 def test_metric_is_the_accuracy_after_each_step():
@@ -75,12 +78,13 @@ def test_clips_of_different_steps_are_refused():
 
 
 def evaluate_share(rank, world, folder):
-    """One of several processes: predicts the clips its sampler hands it, padding included, and evaluates with the others."""
+    """One of several processes: predicts the clips its sampler hands it, padding included, and evaluates with
+    the others."""
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=world)
     samples = clips()
     own = list(DefaultSampler(samples, shuffle=False, round_up=True))
-    assert len(own) == 4                                                     # 2 * 4 > 7: one clip comes twice
+    assert len(own) == 4  # 2 * 4 > 7: one clip comes twice
     metric = Evaluator(ClipAccuracy(collect_dir=f'{folder}/collect'))
     metric.process([samples[i] for i in own])
     torch.save(metric.evaluate(len(samples)), f'{folder}/rank{rank}.pt')

@@ -14,7 +14,9 @@ H, W = 20, 28
 def looks(draw):
     steps, frames = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     size = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
-    centres = draw(st.lists(st.floats(0, 1, width=32), min_size=steps * frames * 2, max_size=steps * frames * 2))
+    centres = draw(
+        st.lists(st.floats(0, 1, width=32), min_size=steps * frames * 2, max_size=steps * frames * 2)
+    )
     boxes = {}
     for t in range(frames):
         if draw(st.booleans()):
@@ -37,7 +39,7 @@ def test_hits_are_what_the_cut_patches_show(sample):
         top, left, bottom, right = boxes[frame]
         canvas = torch.zeros(1, 1, 2, H, W)
         canvas[0, 0, 0, top:bottom, left:right] = 1
-        canvas[0, 0, 1, (top + bottom) // 2, (left + right) // 2] = 1        # the pixel that holds the middle
+        canvas[0, 0, 1, (top + bottom) // 2, (left + right) // 2] = 1  # the pixel that holds the middle
         for s in range(len(centres)):
             patch = crop_patches(canvas, centres[None, s, None, t], size)[0, 0]
             assert bool(patch[1].any()) == centre[s, t]
@@ -48,18 +50,31 @@ def test_rates_over_clips():
     patch = (4, 4)
     corner = torch.tensor([0.0, 0.0])
     far = torch.tensor([1.0, 1.0])
-    centres = torch.stack([torch.stack([torch.stack([far, far]), torch.stack([corner, far])]),        # clip 0: found in look 2
-                           torch.stack([torch.stack([corner, far]), torch.stack([far, far])])])       # clip 1: found in look 1
+    # clip 0: found in look 2
+    centres = torch.stack(
+        [
+            torch.stack([torch.stack([far, far]), torch.stack([corner, far])]),
+            torch.stack([torch.stack([corner, far]), torch.stack([far, far])]),
+        ]
+    )  # clip 1: found in look 1
     boxes = {0: (0, 0, 4, 4), 1: (1, 1, 6, 6)}
     rates = patch_hit_rate(centres, [[0, 1], [0, 2]], [boxes, boxes], (H, W), patch)
     # frames with an object: clip 0 has two, clip 1 has one (frame 2 is in no table)
-    assert rates == dict(centre=pytest.approx([1 / 3, 1 / 3]), whole=pytest.approx([1 / 3, 1 / 3]), clip=pytest.approx([0.5, 1.0]))
+    assert rates == dict(
+        centre=pytest.approx([1 / 3, 1 / 3]),
+        whole=pytest.approx([1 / 3, 1 / 3]),
+        clip=pytest.approx([0.5, 1.0]),
+    )
 
 
 def test_an_object_that_sticks_out_is_whole_when_all_that_can_be_seen_is_in_the_patch():
-    boxes = {0: (-3.0, -2.0, 3.0, 4.0), 1: (H + 1, 0, H + 4, 4)}             # the second has left the frame
+    boxes = {0: (-3.0, -2.0, 3.0, 4.0), 1: (H + 1, 0, H + 4, 4)}  # the second has left the frame
     centre, whole, known = patch_hits(torch.zeros(1, 2, 2), [0, 1], boxes, (H, W), (5, 5))
-    assert known.tolist() == [True, False] and whole.tolist() == [[True, False]] and centre.tolist() == [[True, False]]
+    assert (
+        known.tolist() == [True, False]
+        and whole.tolist() == [[True, False]]
+        and centre.tolist() == [[True, False]]
+    )
 
 
 def test_no_object_at_all_is_an_error():
@@ -93,6 +108,6 @@ def test_boxes_follow_a_resize_and_refuse_a_crop():
 
 def test_real_objects_are_in_their_frames(shared):
     objects = read_objects(shared / 'data' / 'turning_camera_ssv2' / 'objects.csv')
-    boxes = np.array([list(frames.values()) for frames in objects.values()])          # (videos, frames, 4)
+    boxes = np.array([list(frames.values()) for frames in objects.values()])  # (videos, frames, 4)
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
     assert boxes.shape == (1260, 36, 4) and (middle >= 0).all() and (middle < (240, 320)).all()

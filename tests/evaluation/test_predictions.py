@@ -1,4 +1,5 @@
-"""Dumps of predictions come back as they were; what else a pickle may hold is refused, and nothing of it runs."""
+"""Dumps of predictions come back as they were; what else a pickle may hold is refused, and nothing of it
+runs."""
 
 from __future__ import annotations
 

@@ -22,30 +22,52 @@ def setting(threshold, accuracy, gmacs, ms):
     return Setting(StepExits((threshold,)), accuracy, dict(gmacs=gmacs, ms=ms), (3, 1))
 
 
-CHEAP, MIDDLE, BEST = setting(0.0, 0.5, 1.0, 5.0), setting(0.5, 0.7, 2.0, 9.0), setting(math.inf, 0.8, 3.0, 7.0)   # ms fall once
-SWEEP = Calibration('steps', 'gmacs', (CHEAP, MIDDLE, BEST), dict(gmacs=[1.0, 3.0], ms=[5.0, 7.0]), dict(model='small'))
+# ms fall once
+CHEAP, MIDDLE, BEST = (
+    setting(0.0, 0.5, 1.0, 5.0),
+    setting(0.5, 0.7, 2.0, 9.0),
+    setting(math.inf, 0.8, 3.0, 7.0),
+)
+SWEEP = Calibration(
+    'steps', 'gmacs', (CHEAP, MIDDLE, BEST), dict(gmacs=[1.0, 3.0], ms=[5.0, 7.0]), dict(model='small')
+)
 
 
-@pytest.mark.parametrize('request_, expected', [
-    (dict(), BEST),
-    (dict(budget=1.0), CHEAP), (dict(budget=1.99), CHEAP), (dict(budget=2.0), MIDDLE), (dict(budget=1e6), BEST),
-    (dict(budget=6.9, unit='ms'), CHEAP), (dict(budget=7.0, unit='ms'), BEST), (dict(budget=9.5, unit='ms'), BEST),
-    (dict(accuracy=0.0), CHEAP), (dict(accuracy=0.5), CHEAP), (dict(accuracy=0.51), MIDDLE), (dict(accuracy=0.8), BEST),
-    (dict(accuracy=0.6), MIDDLE), (dict(accuracy=0.6, unit='ms'), BEST),
-])
+@pytest.mark.parametrize(
+    'request_, expected',
+    [
+        (dict(), BEST),
+        (dict(budget=1.0), CHEAP),
+        (dict(budget=1.99), CHEAP),
+        (dict(budget=2.0), MIDDLE),
+        (dict(budget=1e6), BEST),
+        (dict(budget=6.9, unit='ms'), CHEAP),
+        (dict(budget=7.0, unit='ms'), BEST),
+        (dict(budget=9.5, unit='ms'), BEST),
+        (dict(accuracy=0.0), CHEAP),
+        (dict(accuracy=0.5), CHEAP),
+        (dict(accuracy=0.51), MIDDLE),
+        (dict(accuracy=0.8), BEST),
+        (dict(accuracy=0.6), MIDDLE),
+        (dict(accuracy=0.6, unit='ms'), BEST),
+    ],
+)
 def test_pick_the_best_within_a_budget_or_the_cheapest_that_is_good_enough(request_, expected):
     assert SWEEP.pick(**request_) is expected
 
 
-@pytest.mark.parametrize('request_, message', [
-    (dict(budget=0.9), 'no setting costs 0.9 gmacs or less; the cheapest costs 1'),
-    (dict(budget=4.0, unit='ms'), 'no setting costs 4 ms or less; the cheapest costs 5'),
-    (dict(accuracy=0.81), 'accuracy of 0.8100; the best has 0.8000'),
-    (dict(accuracy=70), 'accuracy of 70.0000'),
-    (dict(budget=2, accuracy=0.7), 'not both'),
-    (dict(budget=2, unit='joules'), "unit 'joules' was not measured; there is gmacs, ms"),
-    (dict(unit='joules'), "unit 'joules'"),
-])
+@pytest.mark.parametrize(
+    'request_, message',
+    [
+        (dict(budget=0.9), 'no setting costs 0.9 gmacs or less; the cheapest costs 1'),
+        (dict(budget=4.0, unit='ms'), 'no setting costs 4 ms or less; the cheapest costs 5'),
+        (dict(accuracy=0.81), 'accuracy of 0.8100; the best has 0.8000'),
+        (dict(accuracy=70), 'accuracy of 70.0000'),
+        (dict(budget=2, accuracy=0.7), 'not both'),
+        (dict(budget=2, unit='joules'), "unit 'joules' was not measured; there is gmacs, ms"),
+        (dict(unit='joules'), "unit 'joules'"),
+    ],
+)
 def test_what_cannot_be_picked(request_, message):
     with pytest.raises(ValueError, match=message):
         SWEEP.pick(**request_)
@@ -64,7 +86,9 @@ def clips(samples=300, seed=0, spread=2.0):
     """Logits after three steps, each of which adds evidence to that of the steps before."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 6, (samples,), generator=generator)
-    evidence = torch.randn(samples, 3, 6, generator=generator) + torch.nn.functional.one_hot(labels, 6)[:, None]
+    evidence = (
+        torch.randn(samples, 3, 6, generator=generator) + torch.nn.functional.one_hot(labels, 6)[:, None]
+    )
     return spread * evidence.cumsum(1), labels
 
 
@@ -72,18 +96,33 @@ def clips(samples=300, seed=0, spread=2.0):
 @pytest.mark.parametrize('unit', ['gmacs', 'ms'])
 def test_settings_of_clips_do_on_the_fitted_clips_what_they_say(unit, criterion):
     logits, labels = clips()
-    calibration = calibrate_steps(logits, labels, STEP_COSTS, unit, criterion, source=dict(checkpoint='best.pth'))
+    calibration = calibrate_steps(
+        logits, labels, STEP_COSTS, unit, criterion, source=dict(checkpoint='best.pth')
+    )
     assert (calibration.kind, calibration.unit, calibration.costs) == ('steps', unit, STEP_COSTS)
     assert calibration.source == dict(checkpoint='best.pth') and len(calibration.sweep) > 5
     pooled = torch.stack([logits[n, s] for n in range(300) for s in range(3)])
-    temperature = fit_temperature(pooled, torch.tensor([label for label in labels.tolist() for _ in range(3)]))
+    temperature = fit_temperature(
+        pooled, torch.tensor([label for label in labels.tolist() for _ in range(3)])
+    )
     assert temperature == pytest.approx(2, rel=0.3)
     for one in calibration.sweep:
-        assert one.exits.criterion == criterion and one.exits.temperature == temperature and len(one.exits.thresholds) == 2
+        assert (
+            one.exits.criterion == criterion
+            and one.exits.temperature == temperature
+            and len(one.exits.thresholds) == 2
+        )
         for name, costs in STEP_COSTS.items():
             result = replay_clips(logits, labels, one.exits, costs)
-            assert (result.accuracy, result.cost, tuple(result.exits.tolist())) == (one.accuracy, one.costs[name], one.counts)
-    costs, accuracies = [one.costs[unit] for one in calibration.sweep], [one.accuracy for one in calibration.sweep]
+            assert (result.accuracy, result.cost, tuple(result.exits.tolist())) == (
+                one.accuracy,
+                one.costs[name],
+                one.counts,
+            )
+    costs, accuracies = (
+        [one.costs[unit] for one in calibration.sweep],
+        [one.accuracy for one in calibration.sweep],
+    )
     assert costs == sorted(set(costs)) and accuracies == sorted(set(accuracies))
     assert calibration.pick() is calibration.sweep[-1]
 
@@ -106,7 +145,9 @@ def test_a_budget_of_exactly_the_first_step_is_enough():
 def test_clips_of_a_model_without_focus_steps():
     logits, labels = clips()
     calibration = calibrate_steps(logits[:, :1], labels, dict(gmacs=[0.5]))
-    assert [one.exits.thresholds for one in calibration.sweep] == [()] and calibration.sweep[0].costs == dict(gmacs=0.5)
+    assert [one.exits.thresholds for one in calibration.sweep] == [()] and calibration.sweep[0].costs == dict(
+        gmacs=0.5
+    )
 
 
 def test_wrong_costs_and_criteria_of_clips():
@@ -118,14 +159,20 @@ def test_wrong_costs_and_criteria_of_clips():
 
 
 class Videos:
-    """A model that reads by rule: each look adds fixed evidence, so what a frame shows depends on the looks at those before.
+    """A model that reads by rule: each look adds fixed evidence, so what a frame shows depends on the looks
+    at those before.
 
-    ``record`` obeys ``exits`` one video after the other, the stop too, and remembers with which exits it was called.
+    ``record`` obeys ``exits`` one video after the other, the stop too, and remembers with which exits it was
+    called.
     """
+
     def __init__(self, videos=80, frames=4, steps=2, classes=5, seed=0):
         generator = torch.Generator().manual_seed(seed)
         self.labels = torch.randint(0, classes, (videos,), generator=generator)
-        clue = torch.nn.functional.one_hot(self.labels, classes)[:, None, None] * torch.tensor([0.4, 0.9, 0.9])[:steps + 1, None]
+        clue = (
+            torch.nn.functional.one_hot(self.labels, classes)[:, None, None]
+            * torch.tensor([0.4, 0.9, 0.9])[: steps + 1, None]
+        )
         self.evidence = clue + torch.randn(videos, frames, steps + 1, classes, generator=generator)
         self.steps, self.calls = steps, []
 
@@ -152,14 +199,24 @@ LOOK_COSTS = dict(gmacs=[1.0, 0.7, 0.6], ms=[3.0, 5.0, 5.0])
 
 def test_settings_of_streams_do_what_they_say_when_the_videos_are_really_stopped():
     videos = Videos()
-    calibration = calibrate_stream(videos.record, videos.labels, LOOK_COSTS, 2, 'ms', 'entropy', dict(data='simulated'))
+    calibration = calibrate_stream(
+        videos.record, videos.labels, LOOK_COSTS, 2, 'ms', 'entropy', dict(data='simulated')
+    )
     assert (calibration.kind, calibration.unit, calibration.costs) == ('stream', 'ms', LOOK_COSTS)
     assert calibration.source == dict(data='simulated')
     assert videos.calls[0].enough == (math.inf, math.inf) and all(exits.stop == () for exits in videos.calls)
     full = videos.record(StreamExits((math.inf, math.inf)))
-    temperature = fit_temperature(full.frame_logits.flatten(0, 1), torch.tensor([y for y in videos.labels.tolist() for _ in range(4)]))
-    assert len({one.exits.enough for one in calibration.sweep}) > 1 and len({one.exits.stop for one in calibration.sweep}) > 1
-    costs, accuracies = [one.costs['ms'] for one in calibration.sweep], [one.accuracy for one in calibration.sweep]
+    temperature = fit_temperature(
+        full.frame_logits.flatten(0, 1), torch.tensor([y for y in videos.labels.tolist() for _ in range(4)])
+    )
+    assert (
+        len({one.exits.enough for one in calibration.sweep}) > 1
+        and len({one.exits.stop for one in calibration.sweep}) > 1
+    )
+    costs, accuracies = (
+        [one.costs['ms'] for one in calibration.sweep],
+        [one.accuracy for one in calibration.sweep],
+    )
     assert costs == sorted(set(costs)) and accuracies == sorted(set(accuracies))
     for one in calibration.sweep:
         assert (one.exits.criterion, one.exits.temperature) == ('entropy', temperature)
@@ -167,22 +224,32 @@ def test_settings_of_streams_do_what_they_say_when_the_videos_are_really_stopped
         assert (run.logits.argmax(-1) == videos.labels).double().mean().item() == one.accuracy
         assert tuple(torch.bincount(run.frames - 1, minlength=4).tolist()) == one.counts
         for name, (glance, *focus) in LOOK_COSTS.items():
-            spent = sum(glance + sum(focus[:looks]) for row in run.looks.tolist() for looks in row if looks >= 0)
+            spent = sum(
+                glance + sum(focus[:looks]) for row in run.looks.tolist() for looks in row if looks >= 0
+            )
             assert one.costs[name] == pytest.approx(spent / len(videos.labels))
-        again = replay_stream(videos.record(replace(one.exits, stop=())), videos.labels, one.exits, LOOK_COSTS['ms'])
+        again = replay_stream(
+            videos.record(replace(one.exits, stop=())), videos.labels, one.exits, LOOK_COSTS['ms']
+        )
         assert (again.accuracy, again.cost) == (one.accuracy, one.costs['ms'])
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_exits_on_both_levels_are_never_worse_than_on_one(seed):
     videos = Videos(60, 3, seed=seed)
-    both, step, frame = (calibrate_stream(videos.record, videos.labels, LOOK_COSTS, 2, levels=levels)
-                         for levels in ('both', 'step', 'frame'))
+    both, step, frame = (
+        calibrate_stream(videos.record, videos.labels, LOOK_COSTS, 2, levels=levels)
+        for levels in ('both', 'step', 'frame')
+    )
     assert all(one.exits.stop == () and one.counts == (60,) for one in step.sweep)
     assert all(one.exits.enough == (math.inf, math.inf) and sum(one.counts) == 60 for one in frame.sweep)
-    assert both.sweep[0].exits.temperature == step.sweep[0].exits.temperature == frame.sweep[0].exits.temperature
+    assert (
+        both.sweep[0].exits.temperature == step.sweep[0].exits.temperature == frame.sweep[0].exits.temperature
+    )
     for single in (step, frame):
-        for budget in sorted(one.costs['gmacs'] for calibration in (both, step, frame) for one in calibration.sweep):
+        for budget in sorted(
+            one.costs['gmacs'] for calibration in (both, step, frame) for one in calibration.sweep
+        ):
             if budget >= single.sweep[0].costs['gmacs']:
                 assert both.pick(budget=budget).accuracy >= single.pick(budget=budget).accuracy
 
@@ -190,7 +257,8 @@ def test_exits_on_both_levels_are_never_worse_than_on_one(seed):
 def test_every_fixed_number_of_looks_is_within_reach():
     videos = Videos(60)
     calibration = calibrate_stream(videos.record, videos.labels, LOOK_COSTS, 2, levels='step', shares=())
-    assert [exits.enough for exits in videos.calls] == [(math.inf,) * 2, (0.0, 0.0), (math.inf, 0.0)]           # all looks only once
+    # all looks only once
+    assert [exits.enough for exits in videos.calls] == [(math.inf,) * 2, (0.0, 0.0), (math.inf, 0.0)]
     for looks, cost in enumerate([4.0, 6.8, 9.2]):
         enough = (math.inf,) * looks + (0.0,) * (2 - looks)
         right = videos.record(StreamExits(enough)).logits.argmax(-1) == videos.labels
@@ -201,10 +269,16 @@ def test_every_fixed_number_of_looks_is_within_reach():
 @pytest.mark.parametrize('levels', ['both', 'step', 'frame'])
 def test_streams_of_one_frame_and_without_focus_looks(frames, steps, levels):
     videos = Videos(20, frames, steps)
-    calibration = calibrate_stream(videos.record, videos.labels, dict(gmacs=[1.0, 0.5, 0.5][:steps + 1]), steps, levels=levels)
+    calibration = calibrate_stream(
+        videos.record, videos.labels, dict(gmacs=[1.0, 0.5, 0.5][: steps + 1]), steps, levels=levels
+    )
     for one in calibration.sweep:
-        assert len(one.exits.enough) == steps and len(one.exits.stop) == (0 if levels == 'step' else frames - 1)
-        assert (videos.record(one.exits).logits.argmax(-1) == videos.labels).double().mean().item() == one.accuracy
+        assert len(one.exits.enough) == steps and len(one.exits.stop) == (
+            0 if levels == 'step' else frames - 1
+        )
+        assert (
+            videos.record(one.exits).logits.argmax(-1) == videos.labels
+        ).double().mean().item() == one.accuracy
 
 
 def test_an_unknown_level_is_refused_before_any_video_is_read():

@@ -51,7 +51,7 @@ def test_a_prediction_that_says_nothing_and_one_that_says_all(criterion, uniform
 
 @pytest.mark.parametrize('criterion', NAMES)
 def test_rounding_puts_no_confidence_below_0_where_a_threshold_of_0_lets_everyone_out(criterion):
-    for classes in range(2, 201):                                             # 1 - entropy is -2e-16 for 5 equal ones
+    for classes in range(2, 201):  # 1 - entropy is -2e-16 for 5 equal ones
         assert 0 <= confidence(torch.zeros(classes), criterion).item() <= 1
 
 
@@ -76,8 +76,12 @@ def test_what_changes_no_probability_changes_no_confidence(criterion, row, tempe
     logits = torch.tensor(row, dtype=torch.float64)
     sure = confidence(logits, criterion, temperature).item()
     order.shuffle(row)
-    for same, divisor in [(logits * temperature, temperature ** 2), (logits / temperature, 1.0), (logits + shift, temperature),
-                          (torch.tensor(row, dtype=torch.float64), temperature)]:
+    for same, divisor in [
+        (logits * temperature, temperature**2),
+        (logits / temperature, 1.0),
+        (logits + shift, temperature),
+        (torch.tensor(row, dtype=torch.float64), temperature),
+    ]:
         assert confidence(same, criterion, divisor).item() == pytest.approx(sure, abs=1e-9)
 
 
@@ -85,12 +89,15 @@ def test_what_changes_no_probability_changes_no_confidence(criterion, row, tempe
 @given(row=rows(min_classes=2), temperature=st.floats(0.1, 10), factor=st.floats(1, 5))
 def test_a_higher_temperature_is_never_surer(criterion, row, temperature, factor):
     logits = torch.tensor(row, dtype=torch.float64)
-    assert confidence(logits, criterion, temperature * factor) <= confidence(logits, criterion, temperature) + 1e-12
+    assert (
+        confidence(logits, criterion, temperature * factor)
+        <= confidence(logits, criterion, temperature) + 1e-12
+    )
 
 
 @pytest.mark.parametrize('criterion', NAMES)
 def test_answers_that_are_all_1_in_float32_keep_their_order(criterion):
-    logits = torch.stack([torch.arange(20.0, 32.0), torch.zeros(12)], dim=1)                                     # float32
+    logits = torch.stack([torch.arange(20.0, 32.0), torch.zeros(12)], dim=1)  # float32
     assert (logits.softmax(-1).amax(-1) == 1).all()
     sure = confidence(logits, criterion)
     assert sure.dtype == torch.float64 and (sure.diff() > 0).all() and sure[-1] < 1
@@ -113,26 +120,32 @@ def test_what_is_no_number_is_named_with_its_place(criterion, bad):
 
 
 @pytest.mark.parametrize('criterion', NAMES)
-@pytest.mark.parametrize('row', [[math.nan], [math.inf], [-math.inf], [-math.inf, -math.inf], [math.inf, math.inf]])
+@pytest.mark.parametrize(
+    'row', [[math.nan], [math.inf], [-math.inf], [-math.inf, -math.inf], [math.inf, math.inf]]
+)
 def test_no_prediction_is_sure_without_a_number(criterion, row):
     """Found here: with one class, entropy and margin called nan sure."""
     with pytest.raises(ValueError, match='not numbers'):
         confidence(torch.tensor([row]), criterion)
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (dict(criterion='logit'), "'logit' is unknown; choose 'max_prob', 'entropy', 'margin'"),
-    (dict(temperature=0.0), 'temperature=0.0 must be above 0'),
-    (dict(temperature=-1.0), 'above 0'),
-    (dict(temperature=math.nan), 'above 0'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(criterion='logit'), "'logit' is unknown; choose 'max_prob', 'entropy', 'margin'"),
+        (dict(temperature=0.0), 'temperature=0.0 must be above 0'),
+        (dict(temperature=-1.0), 'above 0'),
+        (dict(temperature=math.nan), 'above 0'),
+    ],
+)
 def test_wrong_arguments_of_confidence(arguments, message):
     with pytest.raises(ValueError, match=message):
         confidence(torch.zeros(1, 2), **arguments)
 
 
 def simulated(clips, classes, temperature, seed=0, scale=2.0):
-    """Logits whose softmax at ``temperature`` is the true probability of each class, and labels drawn from it."""
+    """Logits whose softmax at ``temperature`` is the true probability of each class, and labels drawn from
+    it."""
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(clips, classes, generator=generator, dtype=torch.float64)
     return logits * temperature, logits.softmax(-1).multinomial(1, generator=generator).squeeze(1)
@@ -143,7 +156,7 @@ def cross_entropy(logits, labels, temperature):
 
 
 @settings(max_examples=25)
-@given(st.integers(0, 10 ** 6), st.integers(1, 30), st.integers(2, 5), st.floats(0.1, 8))
+@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(2, 5), st.floats(0.1, 8))
 def test_no_temperature_of_a_fine_grid_is_better_than_the_fitted_one(seed, clips, classes, scale):
     logits, labels = simulated(clips, classes, 1.0, seed)
     logits *= scale
@@ -159,7 +172,7 @@ def test_the_temperature_of_calibrated_predictions_is_found(temperature):
     assert fit_temperature(*simulated(20000, 8, temperature)) == pytest.approx(temperature, rel=0.03)
 
 
-@given(st.integers(0, 10 ** 6), st.floats(0.5, 2))
+@given(st.integers(0, 10**6), st.floats(0.5, 2))
 def test_scaled_logits_get_the_scaled_temperature_and_shifted_ones_the_same(seed, factor):
     logits, labels = simulated(200, 4, 1.5, seed)
     fitted = fit_temperature(logits, labels)
@@ -194,13 +207,16 @@ def test_a_fit_needs_no_gradient_and_leaves_the_logits_alone():
     assert torch.equal(kept, logits)
 
 
-@pytest.mark.parametrize('logits, labels, message', [
-    (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), 'N at least 1'),
-    (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), r'\(2, 3\) and labels \(3,\)'),
-    (torch.tensor([[0.0, math.nan]]), torch.tensor([0]), 'not numbers'),
-    (torch.tensor([[0.0, math.inf]]), torch.tensor([0]), 'not numbers'),
-    (torch.tensor([[0.0, -math.inf]]), torch.tensor([1]), 'not numbers'),
-])
+@pytest.mark.parametrize(
+    'logits, labels, message',
+    [
+        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), 'N at least 1'),
+        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), r'\(2, 3\) and labels \(3,\)'),
+        (torch.tensor([[0.0, math.nan]]), torch.tensor([0]), 'not numbers'),
+        (torch.tensor([[0.0, math.inf]]), torch.tensor([0]), 'not numbers'),
+        (torch.tensor([[0.0, -math.inf]]), torch.tensor([1]), 'not numbers'),
+    ],
+)
 def test_errors_of_the_fit(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         fit_temperature(logits, labels)

@@ -1,4 +1,6 @@
-"""The runtime skips what it says it skips, and answers as a replay on the predictions of all looks says it should."""
+"""The runtime skips what it says it skips, and answers as a replay on the predictions of all looks says it
+should."""
+
 import math
 from dataclasses import replace
 
@@ -7,7 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfvideo.exits import StepExits, StreamExits, confidence, replay_clips, replay_stream, run_clips, run_stream
+from gfvideo.exits import (
+    StepExits,
+    StreamExits,
+    confidence,
+    replay_clips,
+    replay_stream,
+    run_clips,
+    run_stream,
+)
 from gfvideo.models import GlanceFocusRecognizer
 from gfvideo.registry import MODELS
 
@@ -17,9 +27,22 @@ CLIPS, FRAMES = 9, 6
 def build(shift='bidirectional', steps=2, **options) -> GlanceFocusRecognizer:
     torch.manual_seed(0)
     encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), shift=shift, map_stride=4)
-    model = MODELS.build({**dict(type='GlanceFocusRecognizer', glance=encoder, focus=encoder, classifier=dict(type='ConcatClassifier'),
-                                 num_classes=5, glance_size=16, patch_size=12, steps=steps,
-                                 policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4)), **options})
+    model = MODELS.build(
+        {
+            **dict(
+                type='GlanceFocusRecognizer',
+                glance=encoder,
+                focus=encoder,
+                classifier=dict(type='ConcatClassifier'),
+                num_classes=5,
+                glance_size=16,
+                patch_size=12,
+                steps=steps,
+                policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4),
+            ),
+            **options,
+        }
+    )
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.running_var.fill_(0.3)
     for layer in model.classifier.fc:
@@ -60,8 +83,10 @@ def some_thresholds(values):
 
 
 @settings(max_examples=60)
-@given(st.tuples(some_thresholds(confidence(STEP_LOGITS[:, 0])), some_thresholds(confidence(STEP_LOGITS[:, 1]))),
-       st.sampled_from([None, 1, 2, 4, 100]))
+@given(
+    st.tuples(some_thresholds(confidence(STEP_LOGITS[:, 0])), some_thresholds(confidence(STEP_LOGITS[:, 1]))),
+    st.sampled_from([None, 1, 2, 4, 100]),
+)
 def test_clips_leave_as_replay_says(thresholds, micro_batch):
     exits = StepExits(thresholds)
     expected = replay_clips(STEP_LOGITS, LABELS, exits, [1, 2, 3])
@@ -69,7 +94,8 @@ def test_clips_leave_as_replay_says(thresholds, micro_batch):
         result = run_clips(MODEL, FRAMES_IN, exits, micro_batch)
     assert result.steps.tolist() == expected.positions.tolist()
     assert torch.allclose(result.logits, STEP_LOGITS[torch.arange(CLIPS), expected.positions], atol=1e-4)
-    assert glances.images == CLIPS * FRAMES and looks.images == int(expected.positions.sum()) * FRAMES     # the rest never ran
+    # the rest never ran
+    assert glances.images == CLIPS * FRAMES and looks.images == int(expected.positions.sum()) * FRAMES
     for clip, step in enumerate(result.steps.tolist()):
         assert result.centres[clip, :step].isfinite().all() and result.centres[clip, step:].isnan().all()
 
@@ -83,7 +109,10 @@ def test_without_exits_every_look_is_taken():
 
 
 @settings(max_examples=40)
-@given(some_thresholds(confidence(TRACE.frame_logits)), st.lists(some_thresholds(confidence(TRACE.frame_logits)), min_size=0, max_size=6))
+@given(
+    some_thresholds(confidence(TRACE.frame_logits)),
+    st.lists(some_thresholds(confidence(TRACE.frame_logits)), min_size=0, max_size=6),
+)
 def test_streams_stop_as_replay_says(enough, stop):
     exits = StreamExits((enough, enough), tuple(stop))
     trace = run_stream(CAUSAL, FRAMES_IN, replace(exits, stop=()))
@@ -91,10 +120,15 @@ def test_streams_stop_as_replay_says(enough, stop):
     with Counter(CAUSAL.glance_encoder) as glances, Counter(CAUSAL.focus_encoder) as looks:
         result = run_stream(CAUSAL, FRAMES_IN, exits)
     assert (result.frames - 1).tolist() == expected.positions.tolist()
-    assert torch.allclose(result.logits, trace.frame_logits[torch.arange(CLIPS), expected.positions], atol=1e-4)
+    assert torch.allclose(
+        result.logits, trace.frame_logits[torch.arange(CLIPS), expected.positions], atol=1e-4
+    )
     assert glances.images == int(result.frames.sum()) and looks.images == int(result.looks.clamp_min(0).sum())
     for clip, read in enumerate(result.frames.tolist()):
-        assert result.looks[clip, :read].tolist() == trace.looks[clip, :read].tolist() and (result.looks[clip, read:] == -1).all()
+        assert (
+            result.looks[clip, :read].tolist() == trace.looks[clip, :read].tolist()
+            and (result.looks[clip, read:] == -1).all()
+        )
         assert result.frame_logits[clip, read:].isnan().all()
 
 
@@ -116,4 +150,6 @@ def test_named_tuples_in_a_state_are_selected():
     with torch.no_grad():
         state = MODEL.focus(FRAMES_IN, MODEL.glance(FRAMES_IN))
     kept = state.select(torch.tensor([4, 1]))
-    assert type(kept.memory) is type(state.memory) and torch.equal(kept.memory.hidden, state.memory.hidden[[4, 1]])
+    assert type(kept.memory) is type(state.memory) and torch.equal(
+        kept.memory.hidden, state.memory.hidden[[4, 1]]
+    )

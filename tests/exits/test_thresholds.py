@@ -27,7 +27,12 @@ def test_fractions_are_a_geometric_series_of_sum_one(ratio, exits):
 
 
 def test_the_ratios_are_those_of_gfnet():
-    assert len(GEOMETRIC_RATIOS) == 39 and GEOMETRIC_RATIOS[0] == 0.05 and GEOMETRIC_RATIOS[-1] == 1.95 and 1.0 in GEOMETRIC_RATIOS
+    assert (
+        len(GEOMETRIC_RATIOS) == 39
+        and GEOMETRIC_RATIOS[0] == 0.05
+        and GEOMETRIC_RATIOS[-1] == 1.95
+        and 1.0 in GEOMETRIC_RATIOS
+    )
 
 
 @pytest.mark.parametrize('ratio, exits', [(0, 3), (-1, 3), (math.nan, 3), (0.5, 0)])
@@ -62,7 +67,8 @@ def tied(draw):
 
 
 def groups_while_they_fit(sure, wanted):
-    """The slow way: at each exit the groups of equal confidence leave from the surest on, as long as no more than ``wanted`` are gone."""
+    """The slow way: at each exit the groups of equal confidence leave from the surest on, as long as no more
+    than ``wanted`` are gone."""
     left, gone, counts = list(range(len(sure))), 0, []
     for k, most in enumerate(wanted):
         for value in sorted({sure[n][k] for n in left} - {-math.inf}, reverse=True):
@@ -100,29 +106,34 @@ def test_neighbours_in_float32_are_parted():
 @pytest.mark.parametrize('high', [1.0, 0.5, 1e-300, 5e-324])
 def test_a_threshold_lies_between_the_last_that_leaves_and_the_first_that_stays(high):
     for low in (math.nextafter(high, 0), high / 2, 0.0):
-        threshold, = geometric_thresholds(torch.tensor([[low, 1], [high, 1]], dtype=torch.float64), [0.5, 0.5]).tolist()
+        (threshold,) = geometric_thresholds(
+            torch.tensor([[low, 1], [high, 1]], dtype=torch.float64), [0.5, 0.5]
+        ).tolist()
         assert low < threshold <= high
-    threshold, = geometric_thresholds(torch.tensor([[0.2, 1], [0.6, 1], [0.3, 1]]), [0.4, 0.6]).tolist()
+    (threshold,) = geometric_thresholds(torch.tensor([[0.2, 1], [0.6, 1], [0.3, 1]]), [0.4, 0.6]).tolist()
     assert threshold == pytest.approx(0.45)
 
 
 def test_thresholds_of_small_cases():
     inf = math.inf
-    assert geometric_thresholds(torch.tensor([[0.3]]), [1.0]).tolist() == []                                     # one exit
-    assert geometric_thresholds(torch.tensor([[0.3, 0.4]]), [0.9, 0.1]).tolist() == [0.0]                        # one sample
+    assert geometric_thresholds(torch.tensor([[0.3]]), [1.0]).tolist() == []  # one exit
+    assert geometric_thresholds(torch.tensor([[0.3, 0.4]]), [0.9, 0.1]).tolist() == [0.0]  # one sample
     assert geometric_thresholds(torch.tensor([[0.3, 0.4]]), [0.1, 0.9]).tolist() == [inf]
     equal = torch.full((4, 3), 0.7)
     assert geometric_thresholds(equal, [0.5, 0.25, 0.25]).tolist() == [inf, inf]
     assert geometric_thresholds(equal, [1.0, 0.0, 0.0]).tolist() == [0.0, inf]
-    assert geometric_thresholds(torch.tensor([[1.0, 1.0]] * 3), [0.0, 1.0]).tolist() == [inf]                    # saturated
+    assert geometric_thresholds(torch.tensor([[1.0, 1.0]] * 3), [0.0, 1.0]).tolist() == [inf]  # saturated
 
 
-@pytest.mark.parametrize('sure, fractions, message', [
-    ([[0.5, math.nan]], [0.5, 0.5], 'nan.*diverged'),
-    ([[0.5, 0.5]], [1.0], 'must be 2 shares'),
-    ([[0.5, 0.5]], [0.7, 0.7], 'sum to 1'),
-    ([[0.5, 0.5]], [1.5, -0.5], 'must be 2 shares'),
-])
+@pytest.mark.parametrize(
+    'sure, fractions, message',
+    [
+        ([[0.5, math.nan]], [0.5, 0.5], 'nan.*diverged'),
+        ([[0.5, 0.5]], [1.0], 'must be 2 shares'),
+        ([[0.5, 0.5]], [0.7, 0.7], 'sum to 1'),
+        ([[0.5, 0.5]], [1.5, -0.5], 'must be 2 shares'),
+    ],
+)
 def test_errors_of_the_geometric_family(sure, fractions, message):
     with pytest.raises(ValueError, match=message):
         geometric_thresholds(torch.tensor(sure), fractions)
@@ -131,12 +142,17 @@ def test_errors_of_the_geometric_family(sure, fractions, message):
 def brute_force(table):
     """(cost, accuracy) of every set of thresholds that differs in what it does."""
     sure = table.confidence
-    choices = [[0.0, *sorted(set(sure[:, k].tolist()) - {-math.inf}), math.inf] for k in range(sure.shape[1] - 1)]
+    choices = [
+        [0.0, *sorted(set(sure[:, k].tolist()) - {-math.inf}), math.inf] for k in range(sure.shape[1] - 1)
+    ]
     outcomes = []
     for thresholds in itertools.product(*choices):
         spent = right = 0
         for row, correct, costs in zip(sure.tolist(), table.correct.tolist(), table.costs.tolist()):
-            k = next((k for k, least in enumerate(thresholds) if row[k] > -math.inf and row[k] >= least), len(thresholds))
+            k = next(
+                (k for k, least in enumerate(thresholds) if row[k] > -math.inf and row[k] >= least),
+                len(thresholds),
+            )
             spent, right = spent + costs[k], right + correct[k]
         outcomes.append((spent / len(sure), right / len(sure)))
     return outcomes
@@ -147,8 +163,13 @@ def best_within(outcomes, budget):
 
 
 def geometric_outcomes(table):
-    results = [replay(table, geometric_thresholds(table.confidence, geometric_fractions(ratio, table.confidence.shape[1])))
-               for ratio in GEOMETRIC_RATIOS]
+    results = [
+        replay(
+            table,
+            geometric_thresholds(table.confidence, geometric_fractions(ratio, table.confidence.shape[1])),
+        )
+        for ratio in GEOMETRIC_RATIOS
+    ]
     return [(result.cost, result.accuracy) for result in results]
 
 
@@ -156,15 +177,23 @@ def geometric_outcomes(table):
 def tables(draw, max_samples=7, min_exits=1, max_exits=3):
     """Small tables of all sorts: ties, exits not come by, costs of exits or of samples."""
     samples, exits = draw(st.integers(1, max_samples)), draw(st.integers(min_exits, max_exits))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 10 ** 6)))
-    sure = distinct(samples, exits, draw(st.integers(0, 10 ** 6)))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    sure = distinct(samples, exits, draw(st.integers(0, 10**6)))
     if draw(st.booleans()):
         sure = (sure * 4).round() / 4
     if draw(st.booleans()):
-        sure[:, :-1] = sure[:, :-1].masked_fill(torch.rand(samples, exits - 1, generator=generator) < 0.25, -math.inf)
-    correct = torch.rand(samples, exits, generator=generator) < draw(st.sampled_from([0.0, 0.3, 0.6, 0.9, 1.0]))
+        sure[:, :-1] = sure[:, :-1].masked_fill(
+            torch.rand(samples, exits - 1, generator=generator) < 0.25, -math.inf
+        )
+    correct = torch.rand(samples, exits, generator=generator) < draw(
+        st.sampled_from([0.0, 0.3, 0.6, 0.9, 1.0])
+    )
     own = torch.rand(samples, exits, generator=generator, dtype=torch.float64)
-    costs = own.cumsum(1) if draw(st.booleans()) else draw(st.sampled_from([own[0].cumsum(0), torch.arange(exits), torch.ones(exits)]))
+    costs = (
+        own.cumsum(1)
+        if draw(st.booleans())
+        else draw(st.sampled_from([own[0].cumsum(0), torch.arange(exits), torch.ones(exits)]))
+    )
     return ExitTable.of(sure, correct, costs)
 
 
@@ -185,20 +214,25 @@ def test_a_frontier_rises_and_does_what_it_says(table):
     P, exits = len(frontier.cost), table.confidence.shape[1]
     assert frontier.thresholds.shape == (P, exits - 1) and frontier.accuracy.shape == (P,) and P >= 1
     assert (frontier.cost.diff() > 0).all() and (frontier.accuracy.diff() > 0).all()
-    for thresholds, cost, accuracy in zip(frontier.thresholds, frontier.cost.tolist(), frontier.accuracy.tolist()):
+    for thresholds, cost, accuracy in zip(
+        frontier.thresholds, frontier.cost.tolist(), frontier.accuracy.tolist()
+    ):
         result = replay(table, thresholds)
         assert (result.cost, result.accuracy) == (cost, accuracy)
         assert all(0 <= value <= 1 or value == math.inf for value in thresholds.tolist())
 
 
 def test_direct_search_finds_nearly_always_the_best_of_small_tables():
-    """All of them with two exits and equal costs, where its budgets are closer together than the costs; nearly all with three."""
+    """All of them with two exits and equal costs, where its budgets are closer together than the costs;
+    nearly all with three."""
     generator = torch.Generator().manual_seed(0)
     shortfalls = []
     for number in range(60):
         exits = 2 + number % 2
         sure = torch.rand(7, exits, generator=generator, dtype=torch.float64)
-        table = ExitTable.of(sure, torch.rand(7, exits, generator=generator) < sure, torch.arange(1, exits + 1))
+        table = ExitTable.of(
+            sure, torch.rand(7, exits, generator=generator) < sure, torch.arange(1, exits + 1)
+        )
         frontier, best = direct_search(table), brute_force(table)
         for budget in sorted({cost for cost, _ in best}):
             shortfalls.append(best_within(best, budget) - frontier.accuracy[frontier.within(budget)].item())
@@ -207,15 +241,22 @@ def test_direct_search_finds_nearly_always_the_best_of_small_tables():
 
 
 @pytest.mark.parametrize('samples', [40, 300])
-def test_on_larger_tables_it_stays_within_a_hundredth_of_the_best_two_exits_and_above_the_geometric_family(samples):
+def test_on_larger_tables_it_stays_within_a_hundredth_of_the_best_two_exits_and_above_the_geometric_family(
+    samples,
+):
     generator = torch.Generator().manual_seed(samples)
     sure = torch.rand(samples, 2, generator=generator, dtype=torch.float64)
     table = ExitTable.of(sure, torch.rand(samples, 2, generator=generator) < sure, torch.tensor([1.0, 3.0]))
     frontier, geometric = direct_search(table), geometric_outcomes(table)
-    best = [(result.cost, result.accuracy) for result in (replay(table, [one]) for one in [*sure[:, 0].tolist(), math.inf])]
+    best = [
+        (result.cost, result.accuracy)
+        for result in (replay(table, [one]) for one in [*sure[:, 0].tolist(), math.inf])
+    ]
     for budget in torch.linspace(1.0, 3.0, 40, dtype=torch.float64).tolist():
         found = frontier.accuracy[frontier.within(budget)].item()
-        assert best_within(best, budget) - max(0.01, 1.5 / samples) <= found <= best_within(best, budget) + 1e-12
+        assert (
+            best_within(best, budget) - max(0.01, 1.5 / samples) <= found <= best_within(best, budget) + 1e-12
+        )
         assert found >= best_within(geometric, budget) - 1e-12
 
 
@@ -223,29 +264,47 @@ def one_threshold_moved(table, thresholds):
     """(cost, accuracy) of all settings that differ from this one in one threshold."""
     for k in range(len(thresholds)):
         for value in [0.0, *sorted(set(table.confidence[:, k].tolist()) - {-math.inf}), math.inf]:
-            result = replay(table, [*thresholds[:k].tolist(), value, *thresholds[k + 1:].tolist()])
+            result = replay(table, [*thresholds[:k].tolist(), value, *thresholds[k + 1 :].tolist()])
             yield result.cost, result.accuracy
 
 
 @settings(max_examples=60)
-@given(tables(max_samples=12, min_exits=2, max_exits=4), st.lists(st.floats(0, 0.6), min_size=3, max_size=3), st.integers(0, 10 ** 6))
+@given(
+    tables(max_samples=12, min_exits=2, max_exits=4),
+    st.lists(st.floats(0, 0.6), min_size=3, max_size=3),
+    st.integers(0, 10**6),
+)
 def test_no_single_threshold_buys_more_within_the_budget(table, shares, seed):
-    """From any start the climb keeps within the budget, loses no right answer, and ends where no step up is left."""
-    start = torch.rand(3, table.costs.shape[1] - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    """From any start the climb keeps within the budget, loses no right answer, and ends where no step up is
+    left."""
+    start = torch.rand(
+        3, table.costs.shape[1] - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     outcomes, dearest = [replay(table, thresholds) for thresholds in start], table.costs[:, -1].mean().item()
-    budgets = torch.tensor([one.cost + share * (dearest - one.cost) for one, share in zip(outcomes, shares)], dtype=torch.float64)
+    budgets = torch.tensor(
+        [one.cost + share * (dearest - one.cost) for one, share in zip(outcomes, shares)], dtype=torch.float64
+    )
     for sweeps in (1, 50):
-        for budget, before, thresholds in zip(budgets.tolist(), outcomes, _Climber(table).within_budgets(budgets, start, sweeps)):
+        for budget, before, thresholds in zip(
+            budgets.tolist(), outcomes, _Climber(table).within_budgets(budgets, start, sweeps)
+        ):
             result = replay(table, thresholds)
             assert result.cost <= budget * (1 + 1e-9) and result.accuracy >= before.accuracy
-            assert sweeps == 1 or best_within(one_threshold_moved(table, thresholds), budget) <= result.accuracy + 1e-12
+            assert (
+                sweeps == 1
+                or best_within(one_threshold_moved(table, thresholds), budget) <= result.accuracy + 1e-12
+            )
 
 
 @pytest.mark.parametrize('seed', range(8))
 def test_a_climb_within_budgets_loses_no_right_answer_on_larger_tables(seed):
     generator = torch.Generator().manual_seed(seed)
     sure = torch.rand(60, 4, generator=generator, dtype=torch.float64)
-    table = ExitTable.of(sure, torch.rand(60, 4, generator=generator) < sure * torch.tensor([0.7, 0.8, 0.9, 1.0]), torch.arange(1, 5))
+    table = ExitTable.of(
+        sure,
+        torch.rand(60, 4, generator=generator) < sure * torch.tensor([0.7, 0.8, 0.9, 1.0]),
+        torch.arange(1, 5),
+    )
     start = torch.rand(40, 3, generator=generator, dtype=torch.float64)
     outcomes = [replay(table, thresholds) for thresholds in start]
     budgets = torch.tensor([one.cost for one in outcomes], dtype=torch.float64)
@@ -263,7 +322,9 @@ def test_of_equally_many_right_answers_the_cheapest_are_taken():
 @settings(max_examples=40)
 @given(tables(min_exits=2, max_exits=4), st.lists(st.floats(0.01, 3), min_size=3, max_size=3))
 def test_no_single_threshold_is_worth_more_at_its_price(table, prices):
-    for price, thresholds in zip(prices, _Climber(table).at_prices(torch.tensor(prices, dtype=torch.float64), 50)):
+    for price, thresholds in zip(
+        prices, _Climber(table).at_prices(torch.tensor(prices, dtype=torch.float64), 50)
+    ):
         result = replay(table, thresholds)
         best = max(accuracy - price * cost for cost, accuracy in one_threshold_moved(table, thresholds))
         assert best <= result.accuracy - price * result.cost + 1e-9
@@ -281,19 +342,26 @@ def test_a_larger_budget_is_never_less_accurate(table, one, other):
 
 
 @settings(max_examples=25)
-@given(tables(max_samples=15, max_exits=4), st.integers(0, 10 ** 6))
+@given(tables(max_samples=15, max_exits=4), st.integers(0, 10**6))
 def test_the_order_of_samples_does_not_matter(table, seed):
     order = torch.randperm(len(table.correct), generator=torch.Generator().manual_seed(seed))
     frontier, shuffled = direct_search(table), direct_search(ExitTable(*(part[order] for part in table)))
-    assert torch.allclose(frontier.cost, shuffled.cost, rtol=1e-9) and torch.allclose(frontier.accuracy, shuffled.accuracy, rtol=1e-9)
+    assert torch.allclose(frontier.cost, shuffled.cost, rtol=1e-9) and torch.allclose(
+        frontier.accuracy, shuffled.accuracy, rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize('samples', [1, 5])
 def test_one_exit_has_one_setting_without_thresholds(samples):
-    """Found here: with one exit the search broke down, and with it the calibration of streams by looks alone."""
+    """Found here: with one exit the search broke down, and with it the calibration of streams by looks
+    alone."""
     table = ExitTable.of(torch.full((samples, 1), 0.5), torch.ones(samples, 1), torch.tensor([3.0]))
     frontier = direct_search(table)
-    assert frontier.thresholds.shape == (1, 0) and frontier.cost.tolist() == [3.0] and frontier.accuracy.tolist() == [1.0]
+    assert (
+        frontier.thresholds.shape == (1, 0)
+        and frontier.cost.tolist() == [3.0]
+        and frontier.accuracy.tolist() == [1.0]
+    )
 
 
 @pytest.mark.parametrize('right', [True, False])
@@ -304,26 +372,35 @@ def test_where_no_exit_is_more_accurate_only_the_cheapest_stays(right):
 
 
 def test_one_sample_leaves_where_it_is_right():
-    table = ExitTable.of(torch.tensor([[0.2, 0.9, 0.4]]), torch.tensor([[False, True, True]]), torch.tensor([1.0, 2.0, 3.0]))
+    table = ExitTable.of(
+        torch.tensor([[0.2, 0.9, 0.4]]), torch.tensor([[False, True, True]]), torch.tensor([1.0, 2.0, 3.0])
+    )
     frontier = direct_search(table)
     assert frontier.cost.tolist() == [1, 2] and frontier.accuracy.tolist() == [0, 1]
 
 
 def test_saturated_confidences_leave_together():
     """All 1.0: the first exit lets out everyone or nobody, there is nothing between."""
-    table = ExitTable.of(torch.ones(6, 2), torch.tensor([[True, True]] * 3 + [[False, True]] * 3), torch.tensor([1.0, 2.0]))
+    table = ExitTable.of(
+        torch.ones(6, 2), torch.tensor([[True, True]] * 3 + [[False, True]] * 3), torch.tensor([1.0, 2.0])
+    )
     frontier = direct_search(table)
     assert frontier.cost.tolist() == [1, 2] and frontier.accuracy.tolist() == [0.5, 1]
 
 
 def test_exits_that_lose_accuracy_are_passed_only_to_save():
-    """Overthinking: the second exit is better than the last, so the most accurate setting is not the dearest."""
+    """Overthinking: the second exit is better than the last, so the most accurate setting is not the
+    dearest."""
     correct = torch.tensor([[False, True, False]] * 4 + [[False, True, True]] * 2)
     frontier = direct_search(ExitTable.of(distinct(6, 3, 1), correct, torch.tensor([1.0, 2.0, 9.0])))
     assert frontier.accuracy[-1] == 1 and frontier.cost[-1] == 2
 
 
-FRONTIER = Frontier(torch.tensor([[0.0], [0.5], [math.inf]]), torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.5, 0.75, 0.8]).double())
+FRONTIER = Frontier(
+    torch.tensor([[0.0], [0.5], [math.inf]]),
+    torch.tensor([1.0, 2.0, 4.0]),
+    torch.tensor([0.5, 0.75, 0.8]).double(),
+)
 
 
 @pytest.mark.parametrize('budget, expected', [(1.0, 0), (1.999, 0), (2.0, 1), (3.9, 1), (4.0, 2), (1e9, 2)])

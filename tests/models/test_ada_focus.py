@@ -1,4 +1,6 @@
-"""The AdaFocus recognizer: two ways to give frames, what learns from what, early exit, and mmengine's training step."""
+"""The AdaFocus recognizer: two ways to give frames, what learns from what, early exit, and mmengine's
+training step."""
+
 from __future__ import annotations
 
 import pytest
@@ -21,10 +23,24 @@ def build(kind: str = 'stacked', **options) -> AdaFocusRecognizer:
     encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), shift='bidirectional')
     own = dict(policy=dict(type='StackedMapPolicy', reduced=4, hidden=(8, 8)))
     if kind == 'deformable':
-        own = dict(policy=dict(type='DeformablePolicy', hidden=8, side_range=(12, 30)), frame_policy=dict(type='FramePolicy', hidden=8),
-                   focus_frames=3)
-    return MODELS.build(dict(type='AdaFocusRecognizer', num_classes=5, glance=encoder, focus=encoder, patch_size=16, glance_size=32,
-                             glance_frames=4) | own | options).eval()
+        own = dict(
+            policy=dict(type='DeformablePolicy', hidden=8, side_range=(12, 30)),
+            frame_policy=dict(type='FramePolicy', hidden=8),
+            focus_frames=3,
+        )
+    return MODELS.build(
+        dict(
+            type='AdaFocusRecognizer',
+            num_classes=5,
+            glance=encoder,
+            focus=encoder,
+            patch_size=16,
+            glance_size=32,
+            glance_frames=4,
+        )
+        | own
+        | options
+    ).eval()
 
 
 def frames(B: int = 2, T: int = 6) -> torch.Tensor:
@@ -34,10 +50,12 @@ def frames(B: int = 2, T: int = 6) -> torch.Tensor:
 @pytest.mark.parametrize('kind', KINDS)
 def test_steps_by_hand(kind):
     model, candidates = build(kind), frames()
-    glance = candidates[:, [0, 2, 3, 5]]                                 # the middles of four parts of six frames
+    glance = candidates[:, [0, 2, 3, 5]]  # the middles of four parts of six frames
     with torch.no_grad():
         prediction = model.predict_steps(dict(glance=glance, focus=candidates))
-        resized = F.interpolate(glance.flatten(0, 1), (32, 32), mode='bilinear', antialias=True).unflatten(0, (2, 4))
+        resized = F.interpolate(glance.flatten(0, 1), (32, 32), mode='bilinear', antialias=True).unflatten(
+            0, (2, 4)
+        )
         features = model.glance_encoder(resized)
         first = model.classifier['glance'](features.vector).mean(1)
         choice = model.choose(candidates, model.glance(candidates))
@@ -57,7 +75,9 @@ def test_steps_by_hand(kind):
             others = [t for t in range(6) if t not in index[clip].tolist()]
             assert len(others) == 3 and prediction.centres[clip, 0, others].isnan().all()
             assert prediction.window_sizes[clip, 0, others].isnan().all()
-    assert prediction.centres.shape == (2, 1, 6, 2) and (prediction.window_sizes is None) == (kind == 'stacked')
+    assert prediction.centres.shape == (2, 1, 6, 2) and (prediction.window_sizes is None) == (
+        kind == 'stacked'
+    )
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -65,11 +85,16 @@ def test_steps_by_hand(kind):
 def test_a_tensor_is_glanced_at_evenly(kind, T, glanced):
     model, candidates = build(kind), frames(T=T)
     with torch.no_grad():
-        one, other = model.predict_steps(candidates), model.predict_steps(dict(glance=candidates[:, glanced], focus=candidates))
+        one, other = (
+            model.predict_steps(candidates),
+            model.predict_steps(dict(glance=candidates[:, glanced], focus=candidates)),
+        )
         assert torch.equal(one.step_logits, other.step_logits)
         torch.testing.assert_close(one.centres, other.centres, rtol=0, atol=0, equal_nan=True)
         assert torch.equal(model(candidates), one.step_logits[:, -1])
-        assert torch.equal(model(dict(glance=candidates[:, glanced], focus=candidates)), one.step_logits[:, -1])
+        assert torch.equal(
+            model(dict(glance=candidates[:, glanced], focus=candidates)), one.step_logits[:, -1]
+        )
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -77,7 +102,9 @@ def test_clips_do_not_see_each_other(kind):
     model, candidates = build(kind), frames(3)
     with torch.no_grad():
         whole = model.predict_steps(candidates).step_logits
-        torch.testing.assert_close(whole[1:2], model.predict_steps(candidates[1:2]).step_logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            whole[1:2], model.predict_steps(candidates[1:2]).step_logits, rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -90,7 +117,10 @@ def test_early_exit(kind):
     sure = prediction.step_logits[:, 0].softmax(1).max(1).values
     middle = sure.sort().values[1:3].mean().item()
     exits = run_clips(model, candidates, StepExits((middle,)))
-    assert exits.steps.tolist() == [0 if confidence >= middle else 1 for confidence in sure.tolist()] and exits.steps.sum() == 2
+    assert (
+        exits.steps.tolist() == [0 if confidence >= middle else 1 for confidence in sure.tolist()]
+        and exits.steps.sum() == 2
+    )
     expected = prediction.step_logits[range(4), exits.steps]
     torch.testing.assert_close(exits.logits, expected, rtol=1e-4, atol=1e-5)
     one_at_a_time = run_clips(model, candidates, StepExits((middle,)), micro_batch=1)
@@ -100,34 +130,51 @@ def test_early_exit(kind):
 def parts_with_gradient(model: AdaFocusRecognizer, loss: torch.Tensor) -> set[str]:
     model.zero_grad()
     loss.backward(retain_graph=True)
-    return {name.split('.')[0] + ('.' + name.split('.')[1] if name.startswith('classifier') else '') for name, parameter
-            in model.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+    return {
+        name.split('.')[0] + ('.' + name.split('.')[1] if name.startswith('classifier') else '')
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_what_each_loss_teaches(kind):
     model = build(kind, dropout=0.0).train()
     losses = model(frames(4), [ClipSample(gt_label=torch.tensor(i)) for i in range(4)], mode='loss')
-    taught = {name: parts_with_gradient(model, loss) for name, loss in losses.items() if name.startswith('loss')}
+    taught = {
+        name: parts_with_gradient(model, loss) for name, loss in losses.items() if name.startswith('loss')
+    }
     classifier = {'classifier.glance', 'classifier.focus'}
-    expected = {'loss_glance_head': {'glance_encoder', 'glance_head'}, 'loss_random_window': classifier, 'loss_policy_window': classifier,
-                'loss_policy_head': {'focus_encoder', 'focus_head'}, 'loss_random_head': {'focus_encoder', 'focus_head'}}
-    if kind == 'stacked':                                                # through the place of the patch
+    expected = {
+        'loss_glance_head': {'glance_encoder', 'glance_head'},
+        'loss_random_window': classifier,
+        'loss_policy_window': classifier,
+        'loss_policy_head': {'focus_encoder', 'focus_head'},
+        'loss_random_head': {'focus_encoder', 'focus_head'},
+    }
+    if kind == 'stacked':  # through the place of the patch
         expected['loss_policy_head'] = expected['loss_policy_head'] | {'policy'}
     else:
         expected |= {'loss_window_policy': {'policy', 'window_head'}, 'loss_frame_policy': {'frame_policy'}}
     assert taught == expected
-    assert set.union(*taught.values()) == {name.split('.')[0] + ('.' + name.split('.')[1] if name.startswith('classifier') else '')
-                                           for name, _ in model.named_parameters()}
+    assert set.union(*taught.values()) == {
+        name.split('.')[0] + ('.' + name.split('.')[1] if name.startswith('classifier') else '')
+        for name, _ in model.named_parameters()
+    }
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_training_step_of_mmengine(kind):
     model = build(kind).train()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.05))
-    clips = torch.randint(0, 256, (3, 6, 3, 36, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    clips = torch.randint(
+        0, 256, (3, 6, 3, 36, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
     before = {name: value.clone() for name, value in model.named_parameters()}
-    log = model.train_step(dict(inputs=list(clips), data_samples=[ClipSample(gt_label=torch.tensor(i)) for i in range(3)]), wrapper)
+    log = model.train_step(
+        dict(inputs=list(clips), data_samples=[ClipSample(gt_label=torch.tensor(i)) for i in range(3)]),
+        wrapper,
+    )
     assert torch.isfinite(log['loss']) and {'acc_step0', 'acc_step1', 'loss_policy_window'} <= set(log)
     total = sum(value for name, value in log.items() if name.startswith('loss_'))
     torch.testing.assert_close(log['loss'], total)
@@ -165,11 +212,14 @@ def test_expected_draws_of_several_frames():
     torch.manual_seed(0)
     logits, weights = torch.randn(1, 3, 2), torch.tensor([[0.6, 0.3, 0.1]], requires_grad=True)
     w = weights.detach()[0]
-    second = sum(w[first] * sum(w[t] / (1 - w[first]) * logits[0, t] for t in range(3) if t != first) for first in range(3))
+    second = sum(
+        w[first] * sum(w[t] / (1 - w[first]) * logits[0, t] for t in range(3) if t != first)
+        for first in range(3)
+    )
     expected = ((w[:, None] * logits[0]).sum(0) + second) / 2
     drawn = expected_draws(logits, weights, 2, samples=20000)
     torch.testing.assert_close(drawn[0], expected, rtol=0, atol=0.02)
-    every = expected_draws(logits, weights, 3, samples=20000)            # all of them, in some order
+    every = expected_draws(logits, weights, 3, samples=20000)  # all of them, in some order
     torch.testing.assert_close(every[0], logits[0].mean(0), rtol=0, atol=0.02)
     drawn.sum().backward()
     assert torch.isfinite(weights.grad).all() and weights.grad.abs().sum() > 0
@@ -204,6 +254,8 @@ def test_training_sees_other_frames_than_the_middles():
     model.train()
     torch.manual_seed(0)
     chosen = {tuple(model._pick(candidates, vectors)[0].tolist()) for _ in range(20)}
-    assert len(chosen) > 5 and all(list(rows) == sorted(set(rows)) and 0 <= rows[0] and rows[-1] < 30 for rows in chosen)
+    assert len(chosen) > 5 and all(
+        list(rows) == sorted(set(rows)) and 0 <= rows[0] and rows[-1] < 30 for rows in chosen
+    )
     model.eval()
     assert len({tuple(model._pick(candidates, vectors)[0].tolist()) for _ in range(3)}) == 1

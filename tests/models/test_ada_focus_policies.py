@@ -1,4 +1,6 @@
-"""Policies of the AdaFocus family: frames at quantiles against a slow loop, windows, and the sizes they were built for."""
+"""Policies of the AdaFocus family: frames at quantiles against a slow loop, windows, and the sizes they were
+built for."""
+
 from __future__ import annotations
 
 import math
@@ -9,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gfvideo.models.policies import DeformablePolicy, FramePolicy, Geometry, Observation, StackedMapPolicy, frames_at_quantiles
+from gfvideo.models.policies import (
+    DeformablePolicy,
+    FramePolicy,
+    Geometry,
+    Observation,
+    StackedMapPolicy,
+    frames_at_quantiles,
+)
 
 
 def one_after_the_other(weights: list[float], candidates: int, quantiles: list[float]) -> list[int]:
@@ -30,8 +39,10 @@ def one_after_the_other(weights: list[float], candidates: int, quantiles: list[f
 def choices(draw: st.DrawFn) -> tuple[Tensor, int, int]:
     """Weights of two clips, some of them next to nothing, candidates and how many to choose."""
     spans, candidates = draw(st.integers(1, 9)), draw(st.integers(1, 40))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 10 ** 6)))
-    scores = torch.randn(2, spans, generator=generator, dtype=torch.float64) * draw(st.sampled_from([0.1, 1.0, 5.0, 30.0]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    scores = torch.randn(2, spans, generator=generator, dtype=torch.float64) * draw(
+        st.sampled_from([0.1, 1.0, 5.0, 30.0])
+    )
     return scores.softmax(1), candidates, draw(st.integers(1, candidates))
 
 
@@ -49,9 +60,16 @@ def test_frames_at_quantiles(choice):
 @given(choices(), st.integers(0, 999))
 def test_frames_at_other_quantiles(choice, seed):
     weights, candidates, chosen = choice
-    quantiles = torch.rand(chosen, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).clamp(1e-6, 1 - 1e-6).sort().values
+    quantiles = (
+        torch.rand(chosen, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        .clamp(1e-6, 1 - 1e-6)
+        .sort()
+        .values
+    )
     frames = frames_at_quantiles(weights, candidates, chosen, quantiles)
-    assert frames.tolist() == [one_after_the_other(row, candidates, quantiles.tolist()) for row in weights.tolist()]
+    assert frames.tolist() == [
+        one_after_the_other(row, candidates, quantiles.tolist()) for row in weights.tolist()
+    ]
 
 
 def test_frames_lie_where_the_weight_is():
@@ -65,7 +83,7 @@ def test_frames_lie_where_the_weight_is():
 def test_frame_policy_by_hand():
     torch.manual_seed(0)
     policy, vectors = FramePolicy(6, hidden=4).eval(), torch.randn(2, 5, 6)
-    x = vectors.transpose(1, 2)                                          # (B, F, T)
+    x = vectors.transpose(1, 2)  # (B, F, T)
     for number in (0, 3):
         x = torch.nn.functional.conv1d(x, policy.encoder[number].weight[..., 0], padding=1)
         x = policy.encoder[number + 1](x[..., None])[..., 0].relu()
@@ -77,8 +95,10 @@ def test_frame_policy_by_hand():
 
 def policies(cells: tuple[int, int] = (2, 3)) -> dict:
     torch.manual_seed(0)
-    built = dict(stacked=StackedMapPolicy(5, 4, cells, reduced=3, hidden=(8, 6)),
-                 deformable=DeformablePolicy(5, 4, cells, hidden=6, side_range=(12, 30)))
+    built = dict(
+        stacked=StackedMapPolicy(5, 4, cells, reduced=3, hidden=(8, 6)),
+        deformable=DeformablePolicy(5, 4, cells, hidden=6, side_range=(12, 30)),
+    )
     return {name: policy.eval() for name, policy in built.items()}
 
 
@@ -88,7 +108,11 @@ def test_one_window_for_all_frames(name):
     maps = torch.randn(3, 4, 5, 2, 3, requires_grad=True)
     choice = policy(Observation(0, maps, None), None, geometry)
     assert choice.centres.shape == (3, 4, 2) and policy.scope == 'clip'
-    assert (choice.centres == choice.centres[:, :1]).all() and 0 <= choice.centres.min() and choice.centres.max() <= 1
+    assert (
+        (choice.centres == choice.centres[:, :1]).all()
+        and 0 <= choice.centres.min()
+        and choice.centres.max() <= 1
+    )
     assert not torch.allclose(choice.centres[0], choice.centres[1])
     if name == 'stacked':
         assert choice.window_sizes is None
@@ -99,7 +123,9 @@ def test_one_window_for_all_frames(name):
         torch.testing.assert_close(choice.window_sizes[:, 0], 12 + choice.action[:, 0, 2:] * 18)
         torch.testing.assert_close(choice.centres[:, 0], choice.action[:, 0, :2])
     choice.centres.sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in policy.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in policy.parameters()
+    )
 
 
 @pytest.mark.parametrize('name', ['stacked', 'deformable'])
@@ -110,6 +136,8 @@ def test_policies_that_span_all_frames(name):
 
 def test_windows_that_do_not_fit():
     with pytest.raises(ValueError, match=r'frames of \(40, 20\) cannot hold windows of up to 30 pixels'):
-        policies()['deformable'](Observation(0, torch.randn(1, 4, 5, 2, 3), None), None, Geometry((40, 20), (16, 16)))
+        policies()['deformable'](
+            Observation(0, torch.randn(1, 4, 5, 2, 3), None), None, Geometry((40, 20), (16, 16))
+        )
     with pytest.raises(ValueError, match=r'side_range=\(30, 12\)'):
         DeformablePolicy(5, 4, (2, 3), side_range=(30, 12))

@@ -10,11 +10,11 @@ def test_recurrent_equals_torch_gru():
     classifier = RecurrentClassifier(6, 6, num_classes=4, steps=2, hidden=5)
     gru = nn.GRU(6, 5, batch_first=True)
     gru.load_state_dict({f'{name}_l0': value for name, value in classifier.gru.state_dict().items()})
-    looks = torch.randn(3, 2, 3, 6)                                                  # (B, T, S+1, F)
+    looks = torch.randn(3, 2, 3, 6)  # (B, T, S+1, F)
     evidence = None
     for step in range(3):
         logits, evidence = classifier(looks[:, :, step], evidence, step)
-        states, _ = gru(looks.flatten(0, 1)[:, :step + 1])                           # (B*T, step+1, 5)
+        states, _ = gru(looks.flatten(0, 1)[:, : step + 1])  # (B*T, step+1, 5)
         assert torch.allclose(logits, classifier.fc(states[:, -1]).view(3, 2, 4), atol=1e-6)
 
 
@@ -39,13 +39,18 @@ def test_concat_equals_one_linear_per_number_of_looks():
 
 def test_glance_fc_answers_the_glance_and_the_memory_goes_on():
     torch.manual_seed(0)
-    classifier, looks = RecurrentClassifier(6, 6, num_classes=4, steps=2, hidden=5, glance_fc=True), torch.randn(2, 3, 2, 6)
+    classifier, looks = (
+        RecurrentClassifier(6, 6, num_classes=4, steps=2, hidden=5, glance_fc=True),
+        torch.randn(2, 3, 2, 6),
+    )
     first, evidence = classifier(looks[:, :, 0], None, 0)
     second, _ = classifier(looks[:, :, 1], evidence, 1)
-    assert torch.allclose(first, looks[:, :, 0] @ classifier.glance_fc.weight.T + classifier.glance_fc.bias, atol=1e-6)
+    assert torch.allclose(
+        first, looks[:, :, 0] @ classifier.glance_fc.weight.T + classifier.glance_fc.bias, atol=1e-6
+    )
     gru = nn.GRU(6, 5, batch_first=True)
     gru.load_state_dict({f'{name}_l0': value for name, value in classifier.gru.state_dict().items()})
-    states, _ = gru(looks.flatten(0, 1))                                             # both looks
+    states, _ = gru(looks.flatten(0, 1))  # both looks
     assert torch.allclose(second, classifier.fc(states[:, 1]).view(2, 3, 4), atol=1e-6)
 
 

@@ -9,14 +9,21 @@ from gfvideo.structures import ClipSample
 
 def build(shift='bidirectional', **options):
     torch.manual_seed(0)
-    return MODELS.build(dict(type='ClipRecognizer', num_classes=4, dropout=0.0,
-                             encoder=dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), shift=shift), **options)).eval()
+    return MODELS.build(
+        dict(
+            type='ClipRecognizer',
+            num_classes=4,
+            dropout=0.0,
+            encoder=dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), shift=shift),
+            **options,
+        )
+    ).eval()
 
 
 def test_prediction_is_the_mean_over_frames():
     model, frames = build(), torch.randn(2, 3, 3, 32, 32)
     with torch.no_grad():
-        logits = model.fc(model.encoder(frames).vector)                          # (B, T, C)
+        logits = model.fc(model.encoder(frames).vector)  # (B, T, C)
         assert torch.allclose(model(frames), logits.mean(1), atol=1e-6)
         sample = model(frames, [ClipSample(), ClipSample()], mode='predict')[1]
     assert sample.step_logits.shape == (1, 4) and torch.allclose(sample.logits, logits[1].mean(0), atol=1e-6)
@@ -34,7 +41,9 @@ def test_loss_and_label_checks():
     model, frames = build(), torch.randn(2, 3, 3, 32, 32)
     with torch.no_grad():
         results = model(frames, [ClipSample(gt_label=torch.tensor(i)) for i in (3, 0)], mode='loss')
-        assert torch.allclose(results['loss_step0'], F.cross_entropy(model(frames), torch.tensor([3, 0])), atol=1e-6)
+        assert torch.allclose(
+            results['loss_step0'], F.cross_entropy(model(frames), torch.tensor([3, 0])), atol=1e-6
+        )
     with pytest.raises(ValueError, match='label 4'):
         model(frames, [ClipSample(gt_label=torch.tensor(i)) for i in (4, 0)], mode='loss')
     with pytest.raises(ValueError, match='mode'):

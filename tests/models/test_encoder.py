@@ -19,19 +19,22 @@ def test_shapes_and_map():
 
 def test_without_shift_frames_do_not_see_each_other():
     encoder, frames = tiny(shift=None), torch.randn(1, 5, 3, 32, 32)
-    alone = torch.cat([encoder(frames[:, t:t + 1]).vector for t in range(5)], 1)
+    alone = torch.cat([encoder(frames[:, t : t + 1]).vector for t in range(5)], 1)
     assert torch.allclose(encoder(frames).vector, alone, atol=1e-5)
 
 
 @pytest.mark.parametrize('shift,seen', [('bidirectional', {2, 3, 4}), ('causal', {3, 4, 5})])
 def test_one_shift_reaches_one_frame(shift, seen):
-    """With a single shift point a change of frame 3 reaches its neighbours alone; with three, each reaches one further."""
+    """With a single shift point a change of frame 3 reaches its neighbours alone; with three, each reaches
+    one further."""
     encoder, frames = tiny(shift=shift), torch.randn(1, 7, 3, 32, 32)
     reach = len(encoder.backbone.shift_points())
     changed = frames.clone()
     changed[:, 3] += 1
     moved = (encoder(frames).vector - encoder(changed).vector).abs().amax((0, 2)) > 1e-6
-    expected = {t for t in range(7) if (abs(t - 3) <= reach if shift == 'bidirectional' else 0 <= t - 3 <= reach)}
+    expected = {
+        t for t in range(7) if (abs(t - 3) <= reach if shift == 'bidirectional' else 0 <= t - 3 <= reach)
+    }
     assert set(moved.nonzero().flatten().tolist()) == expected
 
 
@@ -39,7 +42,7 @@ def test_streaming_equals_offline():
     encoder, frames = tiny(shift='causal'), torch.randn(2, 6, 3, 32, 32)
     offline, cache = encoder(frames), None
     for t in range(6):
-        online = encoder(frames[:, t:t + 1], cache)
+        online = encoder(frames[:, t : t + 1], cache)
         cache = online.cache
         assert torch.allclose(online.vector[:, 0], offline.vector[:, t], atol=1e-5)
         assert torch.allclose(online.map[:, 0], offline.map[:, t], atol=1e-5)
@@ -58,9 +61,17 @@ def test_frozen_stride_keeps_parameters_and_statistics():
 
 def test_pretrained_round_trip(tmp_path):
     source = tiny().backbone
-    torch.save(dict(state_dict={**source.state_dict(), 'fc.weight': torch.zeros(3, 3)}), tmp_path / 'weights.pth')
+    torch.save(
+        dict(state_dict={**source.state_dict(), 'fc.weight': torch.zeros(3, 3)}), tmp_path / 'weights.pth'
+    )
     torch.manual_seed(9)
-    encoder = Encoder(dict(type='TinyCNN', width=8, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))))
+    encoder = Encoder(
+        dict(
+            type='TinyCNN',
+            width=8,
+            init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth')),
+        )
+    )
     encoder.init_weights()
     for name, value in source.state_dict().items():
         assert torch.equal(encoder.backbone.state_dict()[name], value)
@@ -84,7 +95,9 @@ def test_pretrained_errors(tmp_path):
 
 def test_imagenet_mobilenetv2_loads_whole(shared):
     checkpoint = str(shared / 'weights' / 'mobilenetv2_imagenet_features.pt')
-    encoder = Encoder(dict(type='MobileNetV2', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), shift=None)
+    encoder = Encoder(
+        dict(type='MobileNetV2', init_cfg=dict(type='Pretrained', checkpoint=checkpoint)), shift=None
+    )
     encoder.init_weights()
     weights = torch.load(checkpoint, weights_only=True)
     assert torch.equal(encoder.backbone.features[2].conv[0][0].weight, weights['features.2.conv.0.weight'])

@@ -1,4 +1,6 @@
-"""The recognizer: its contract, the lattice of looks both ways, its losses, and a policy that must learn to look at a bright square."""
+"""The recognizer: its contract, the lattice of looks both ways, its losses, and a policy that must learn to
+look at a bright square."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,13 +12,32 @@ from gfvideo.structures import ClipSample, LookState
 ENCODERS = ('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')
 
 
-def build(shift='bidirectional', scope='frame', classifier='RecurrentClassifier', steps=2, policy=None, **options) -> GlanceFocusRecognizer:
+def build(
+    shift='bidirectional', scope='frame', classifier='RecurrentClassifier', steps=2, policy=None, **options
+) -> GlanceFocusRecognizer:
     torch.manual_seed(0)
     encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), shift=shift, map_stride=4)
-    head = dict(type='ConcatClassifier') if classifier == 'ConcatClassifier' else dict(type='RecurrentClassifier', hidden=16)
-    return MODELS.build({**dict(
-        type='GlanceFocusRecognizer', glance=encoder, focus=encoder, classifier=head, num_classes=5, glance_size=16, patch_size=(12, 16),
-        steps=steps, policy=policy or dict(type='RecurrentGaussianPolicy', scope=scope, hidden=16, reduced=4)), **options}).eval()
+    head = (
+        dict(type='ConcatClassifier')
+        if classifier == 'ConcatClassifier'
+        else dict(type='RecurrentClassifier', hidden=16)
+    )
+    return MODELS.build(
+        {
+            **dict(
+                type='GlanceFocusRecognizer',
+                glance=encoder,
+                focus=encoder,
+                classifier=head,
+                num_classes=5,
+                glance_size=16,
+                patch_size=(12, 16),
+                steps=steps,
+                policy=policy or dict(type='RecurrentGaussianPolicy', scope=scope, hidden=16, reduced=4),
+            ),
+            **options,
+        }
+    ).eval()
 
 
 def samples(labels):
@@ -69,7 +90,7 @@ def test_frame_by_frame_equals_step_by_step():
     with torch.no_grad():
         offline, cache = model.looks(frames), ()
         for t in range(6):
-            frame = frames[:, t:t + 1]
+            frame = frames[:, t : t + 1]
             state = model.glance(frame, cache)
             assert_same(state.logits[:, 0], offline[0].logits[:, t])
             for step in (1, 2):
@@ -92,7 +113,10 @@ def test_a_frame_that_skips_a_step_leaves_that_steps_cache_alone():
         patches = torch.stack([frames[:, 0, :, :, :], frames[:, 2]], 1)
         both = torch.cat([first.centres, centres], 1)
         from gfvideo.ops import crop_patches
-        assert_same(seen[:, 0], model.focus_encoder(crop_patches(patches, both, model.patch_size)).vector[:, 1])
+
+        assert_same(
+            seen[:, 0], model.focus_encoder(crop_patches(patches, both, model.patch_size)).vector[:, 1]
+        )
 
 
 def test_a_later_frame_changes_nothing_before_it():
@@ -112,8 +136,13 @@ def test_losses_by_hand():
         for state in model.looks(frames):
             head = model.glance_head if state.step == 0 else model.focus_head
             assert_same(results[f'loss_step{state.step}'], F.cross_entropy(state.logits.mean(1), labels) / 3)
-            assert_same(results[f'loss_aux_step{state.step}'], 0.5 * F.cross_entropy(head(state.vector).mean(1), labels) / 3)
-            assert results[f'acc_step{state.step}'] == (state.logits.mean(1).argmax(1) == labels).float().mean()
+            assert_same(
+                results[f'loss_aux_step{state.step}'],
+                0.5 * F.cross_entropy(head(state.vector).mean(1), labels) / 3,
+            )
+            assert (
+                results[f'acc_step{state.step}'] == (state.logits.mean(1).argmax(1) == labels).float().mean()
+            )
 
 
 def test_predict_and_views():
@@ -160,13 +189,15 @@ def test_rollout(reward, scope):
     rollout = model(frames, samples(labels), mode='rollout')
     rows = 3 if scope == 'frame' else 1
     assert len(rollout) == 4 and rollout.rewards.shape == rollout.log_probs.shape == (4, 2, rows)
-    if reward != 'contrast':                                             # replay the looks at the same centres
+    if reward != 'contrast':  # replay the looks at the same centres
         with torch.no_grad():
             states = [model.glance(frames)]
             for step in range(2):
                 states.append(model.focus(frames, states[-1], rollout.centres[:, step]))
-        logits = [state.logits if scope == 'frame' else state.logits.mean(1, keepdim=True) for state in states]
-        p = torch.stack([x.softmax(-1)[range(4), :, labels] for x in logits])           # (S+1, B, A)
+        logits = [
+            state.logits if scope == 'frame' else state.logits.mean(1, keepdim=True) for state in states
+        ]
+        p = torch.stack([x.softmax(-1)[range(4), :, labels] for x in logits])  # (S+1, B, A)
         expected = p[1:] - p[:-1] if reward == 'prob' else p[1:].log() - p[:-1].log()
         assert_same(rollout.rewards, expected.transpose(0, 1))
     unchanged = model(rollout, mode='policy_loss')
@@ -192,7 +223,6 @@ def test_unknown_options():
         build()(torch.randn(1, 2, 3, 30, 40), [ClipSample()], mode='loss')
 
 
-
 @pytest.mark.parametrize('resize', ['antialiased', 'bilinear', 'bicubic'])
 def test_glance_resize(resize):
     model, frames = build(glance_resize=resize, shift=None), torch.randn(2, 3, 3, 30, 40)
@@ -203,7 +233,7 @@ def test_glance_resize(resize):
         else:
             small.append(F.interpolate(frame[None], (16, 16), mode=resize, align_corners=True)[0])
     small = torch.stack(small).unflatten(0, (2, 3))
-    if resize != 'antialiased':                                          # with corners aligned they are the corners of the frame
+    if resize != 'antialiased':  # with corners aligned they are the corners of the frame
         assert_same(small[..., [0, -1], :][..., [0, -1]], frames[..., [0, -1], :][..., [0, -1]])
     with torch.no_grad():
         assert_same(model.glance(frames).vector, model.glance_encoder(small).vector)
@@ -217,38 +247,70 @@ def test_glance_resize_unknown():
 
 
 def test_the_published_recognizer_learns():
-    """Glance answered alone, one reader for all looks, two linear layers to read: gradients reach all of it in their stages."""
-    model = build(patch_size=16, classifier='RecurrentClassifier', policy=dict(
-        type='RecurrentGaussianPolicy', actor='linear', reader='flat', share_reader=True, critic_layers=1, hidden=16, std=(0.1, 0.1)))
-    model.classifier = MODELS.build(dict(type='RecurrentClassifier', glance_channels=model.glance_encoder.channels, num_classes=5, steps=2,
-                                         focus_channels=model.focus_encoder.channels, hidden=16, glance_fc=True))
+    """Glance answered alone, one reader for all looks, two linear layers to read: gradients reach all of it
+    in their stages."""
+    model = build(
+        patch_size=16,
+        classifier='RecurrentClassifier',
+        policy=dict(
+            type='RecurrentGaussianPolicy',
+            actor='linear',
+            reader='flat',
+            share_reader=True,
+            critic_layers=1,
+            hidden=16,
+            std=(0.1, 0.1),
+        ),
+    )
+    model.classifier = MODELS.build(
+        dict(
+            type='RecurrentClassifier',
+            glance_channels=model.glance_encoder.channels,
+            num_classes=5,
+            steps=2,
+            focus_channels=model.focus_encoder.channels,
+            hidden=16,
+            glance_fc=True,
+        )
+    )
     model.train()
     frames = torch.randn(2, 3, 3, 30, 40)
     losses = model(frames, samples([0, 1]), mode='loss')
     sum(value for key, value in losses.items() if 'loss' in key).backward()
-    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if not name.startswith('policy.'))
+    assert all(
+        parameter.grad is not None
+        for name, parameter in model.named_parameters()
+        if not name.startswith('policy.')
+    )
     losses = model(model(frames, samples([0, 1]), mode='rollout'), mode='policy_loss')
     (losses['loss_policy'] + losses['loss_value']).backward()
     assert all(parameter.grad is not None for parameter in model.policy.parameters())
 
 
 def bright_squares(generator, clips, T=2, size=24, side=6):
-    """Black frames with one bright square each, and the square's centre in the coordinates of patches of 8 pixels."""
+    """Black frames with one bright square each, and the square's centre in the coordinates of patches of 8
+    pixels."""
     frames = torch.zeros(clips, T, 3, size, size)
     corners = torch.randint(0, size - side + 1, (clips, T, 2), generator=generator)
     for b in range(clips):
         for t in range(T):
             y, x = corners[b, t]
-            frames[b, t, :, y:y + side, x:x + side] = 1
+            frames[b, t, :, y : y + side, x : x + side] = 1
     return frames, ((corners + side / 2 - 4) / (size - 8)).clamp(0, 1)
 
 
 class Brightness(torch.nn.Module):
-    """In the focus encoder's place: it finds class 1 in what a patch holds of the square, so only looking at the square pays."""
+    """In the focus encoder's place: it finds class 1 in what a patch holds of the square, so only looking at
+    the square pays."""
 
     def __init__(self, encoder):
         super().__init__()
-        self.channels, self.map_channels, self.shift, self.encoder = encoder.channels, encoder.map_channels, None, encoder
+        self.channels, self.map_channels, self.shift, self.encoder = (
+            encoder.channels,
+            encoder.map_channels,
+            None,
+            encoder,
+        )
 
     def forward(self, frames, cache=None):
         features = self.encoder(frames)
@@ -257,22 +319,35 @@ class Brightness(torch.nn.Module):
 
 @pytest.mark.parametrize('actor', ['attention', 'linear'])
 def test_policy_learns_to_look_at_the_square(actor):
-    """PPO from reward alone; a random patch holds a third of the square on average, the learned one nearly all of it."""
-    model = build(shift=None, classifier='ConcatClassifier', steps=1, patch_size=8, glance_size=24, frozen=ENCODERS,
-                  policy=dict(type='RecurrentGaussianPolicy', actor=actor, hidden=32, reduced=8, std=(0.3, 0.1)),
-                  ppo=dict(gamma=0.5, lam=0.84))
+    """PPO from reward alone; a random patch holds a third of the square on average, the learned one nearly
+    all of it."""
+    model = build(
+        shift=None,
+        classifier='ConcatClassifier',
+        steps=1,
+        patch_size=8,
+        glance_size=24,
+        frozen=ENCODERS,
+        policy=dict(type='RecurrentGaussianPolicy', actor=actor, hidden=32, reduced=8, std=(0.3, 0.1)),
+        ppo=dict(gamma=0.5, lam=0.84),
+    )
     model.focus_encoder = Brightness(model.focus_encoder)
     with torch.no_grad():
         for layer in model.classifier.fc:
             layer.weight.zero_()
-        model.classifier.fc[1].weight[1, -model.focus_encoder.channels:] = 8 / model.focus_encoder.channels
+        model.classifier.fc[1].weight[1, -model.focus_encoder.channels :] = 8 / model.focus_encoder.channels
     generator, labels = torch.Generator().manual_seed(1), samples([1] * 32)
     optimizer = torch.optim.Adam(model.policy.parameters(), lr=3e-3)
     model.train()
 
     def distance(frames, places):
         with torch.no_grad():
-            return (model.choose(frames, model.glance(frames), 'mean').centres - places).norm(dim=-1).mean().item()
+            return (
+                (model.choose(frames, model.glance(frames), 'mean').centres - places)
+                .norm(dim=-1)
+                .mean()
+                .item()
+            )
 
     test_frames, test_places = bright_squares(torch.Generator().manual_seed(2), 64)
     before, updates = distance(test_frames, test_places), 60 if actor == 'attention' else 180

@@ -1,4 +1,5 @@
 """Policies: distributions, memory, geometry, and the attention's aim."""
+
 import math
 
 import pytest
@@ -12,14 +13,28 @@ GEOMETRY = Geometry((40, 60), (12, 12))
 
 def gaussian(**options):
     torch.manual_seed(0)
-    return RecurrentGaussianPolicy(**{**dict(glance_channels=3, focus_channels=5, glance_map=(4, 6), focus_map=(2, 2), steps=2, hidden=8,
-                                             reduced=4), **options})
+    return RecurrentGaussianPolicy(
+        **{
+            **dict(
+                glance_channels=3,
+                focus_channels=5,
+                glance_map=(4, 6),
+                focus_map=(2, 2),
+                steps=2,
+                hidden=8,
+                reduced=4,
+            ),
+            **options,
+        }
+    )
 
 
 def walk(policy, sample=False, B=2, T=3):
     torch.manual_seed(1)
     first = policy(Observation(0, torch.randn(B, T, 3, 4, 6), None), None, GEOMETRY, sample)
-    return first, policy(Observation(1, torch.randn(B, T, 5, 2, 2), first.centres), first.memory, GEOMETRY, sample)
+    return first, policy(
+        Observation(1, torch.randn(B, T, 5, 2, 2), first.centres), first.memory, GEOMETRY, sample
+    )
 
 
 @pytest.mark.parametrize('actor', ['attention', 'linear'])
@@ -35,7 +50,7 @@ def test_shapes_and_scope(actor, scope):
 
 
 def test_log_prob_is_of_the_raw_draw():
-    policy = gaussian(std=(3.0, 1.0))                                                # wide, so that most draws fall outside [0, 1]
+    policy = gaussian(std=(3.0, 1.0))  # wide, so that most draws fall outside [0, 1]
     choice, _ = walk(policy, sample=True)
     assert ((choice.action < 0) | (choice.action > 1)).any()
     mean = walk(policy, sample=False)[0].action
@@ -60,7 +75,7 @@ def test_std_schedule_and_entropy():
         assert policy.std.item() == pytest.approx(std)
         expected = 2 * torch.distributions.Normal(0.0, std).entropy()
         assert policy.entropy().item() == pytest.approx(expected.item(), rel=1e-5)
-    assert 'std' in policy.state_dict()                                              # so that a resumed run goes on with it
+    assert 'std' in policy.state_dict()  # so that a resumed run goes on with it
 
 
 def test_no_gradient_reaches_the_map():
@@ -81,7 +96,7 @@ def test_cell_centres_put_the_patch_over_the_cell():
         for i, centre in enumerate(axis.tolist()):
             middle_of_patch = centre * (frame - patch) + patch / 2
             middle_of_cell = (i + 0.5) * frame / cells
-            inside = min(max(middle_of_cell, patch / 2), frame - patch / 2)          # a patch cannot leave the frame
+            inside = min(max(middle_of_cell, patch / 2), frame - patch / 2)  # a patch cannot leave the frame
             assert middle_of_patch == pytest.approx(inside, abs=1e-4)
 
 
@@ -121,7 +136,9 @@ def test_unknown_options():
         gaussian(std=(0.1, 0.0))
 
 
-PUBLISHED = dict(actor='linear', share_reader=True, critic_layers=1, std=(0.1, 0.1), focus_channels=3, focus_map=(4, 6))
+PUBLISHED = dict(
+    actor='linear', share_reader=True, critic_layers=1, std=(0.1, 0.1), focus_channels=3, focus_map=(4, 6)
+)
 
 
 @pytest.mark.parametrize('reader', ['convolution', 'flat'])
@@ -129,7 +146,8 @@ def test_published_policy_by_hand(reader):
     """Looks one after the other through one reader and nn.GRU."""
     policy = gaussian(reader=reader, **PUBLISHED)
     torch.manual_seed(1)
-    maps, memory, centres, read, answers = torch.randn(2, 2, 3, 3, 4, 6), None, None, [], []      # (S, B, T, D, h, w)
+    # (S, B, T, D, h, w)
+    maps, memory, centres, read, answers = torch.randn(2, 2, 3, 3, 4, 6), None, None, [], []
     gru = torch.nn.GRU(8, 8)
     gru.load_state_dict({f'{name}_l0': value for name, value in policy.gru.state_dict().items()})
     for step in range(2):
@@ -142,7 +160,10 @@ def test_published_policy_by_hand(reader):
             hidden = (x.flatten(1) @ weights['linear1.weight'].T + weights['linear1.bias']).relu()
             read.append((hidden @ weights['linear2.weight'].T + weights['linear2.bias']).relu())
         else:
-            hidden = (torch.einsum('ndhw,kd->nkhw', x, weights['reduce.weight'][:, :, 0, 0]) + weights['reduce.bias'].view(-1, 1, 1)).relu()
+            hidden = (
+                torch.einsum('ndhw,kd->nkhw', x, weights['reduce.weight'][:, :, 0, 0])
+                + weights['reduce.bias'].view(-1, 1, 1)
+            ).relu()
             read.append((hidden.flatten(1) @ weights['linear.weight'].T + weights['linear.bias']).relu())
         expected = torch.sigmoid(policy.actor.linear(gru(torch.stack(read))[0][-1]))
         assert torch.allclose(answers[-1].flatten(0, 1), expected, atol=1e-5)

@@ -1,18 +1,27 @@
 """PPO's pure functions against slow, obvious loops."""
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gfvideo.models.ppo import clipped_policy_loss, explained_variance, generalised_advantages, normalise, step_rewards
+from gfvideo.models.ppo import (
+    clipped_policy_loss,
+    explained_variance,
+    generalised_advantages,
+    normalise,
+    step_rewards,
+)
 
 
 def test_step_rewards_by_hand():
-    p = torch.tensor([[0.2, 0.5], [0.4, 0.25], [0.8, 0.5]])                          # (S+1, N)
+    p = torch.tensor([[0.2, 0.5], [0.4, 0.25], [0.8, 0.5]])  # (S+1, N)
     assert torch.allclose(step_rewards(p.log(), 'prob'), torch.tensor([[0.2, -0.25], [0.4, 0.25]]))
     assert torch.allclose(step_rewards(p.log(), 'log_prob'), torch.tensor([[2.0, 0.5], [2.0, 2.0]]).log())
     at_random = torch.tensor([[0.3, 0.3], [0.6, 0.1]])
-    assert torch.allclose(step_rewards(p.log(), 'contrast', at_random.log()), torch.tensor([[0.1, -0.05], [0.2, 0.4]]))
+    assert torch.allclose(
+        step_rewards(p.log(), 'contrast', at_random.log()), torch.tensor([[0.1, -0.05], [0.2, 0.4]])
+    )
 
 
 def test_step_rewards_refuses():
@@ -30,7 +39,9 @@ def test_advantages_equal_the_double_sum(steps, gamma, lam, seed):
     advantages, returns = generalised_advantages(rewards, values, gamma, lam)
     after = torch.cat([values[1:], torch.zeros(1, 3, dtype=torch.float64)])
     deltas = rewards + gamma * after - values
-    expected = torch.stack([sum((gamma * lam) ** k * deltas[s + k] for k in range(steps - s)) for s in range(steps)])
+    expected = torch.stack(
+        [sum((gamma * lam) ** k * deltas[s + k] for k in range(steps - s)) for s in range(steps)]
+    )
     assert torch.allclose(advantages, expected)
     assert torch.allclose(returns, expected + values)
 
@@ -56,7 +67,7 @@ def test_clipped_loss_equals_a_loop():
 
 
 def test_clip_stops_the_gradient_where_the_ratio_has_gone_far_enough():
-    new = torch.tensor([0.5, -0.5], requires_grad=True)                              # ratios 1.65 and 0.61
+    new = torch.tensor([0.5, -0.5], requires_grad=True)  # ratios 1.65 and 0.61
     loss, _ = clipped_policy_loss(new, torch.zeros(2), torch.tensor([1.0, -1.0]), clip=0.2)
     loss.backward()
     assert new.grad.tolist() == [0, 0]

@@ -1,4 +1,6 @@
-"""Streams: frame by frame is the causal clip, whatever looks are skipped; the state is an object of its own, and does not grow."""
+"""Streams: frame by frame is the causal clip, whatever looks are skipped; the state is an object of its own,
+and does not grow."""
+
 import gc
 import math
 import pickle
@@ -13,29 +15,56 @@ from gfvideo.models import StreamState
 from gfvideo.registry import MODELS
 from gfvideo.structures import map_tensors
 
-BACKBONES = dict(TinyCNN=dict(type='TinyCNN', width=8), ResNet=dict(type='ResNet', depth=18), Bottleneck=dict(type='ResNet', depth=50),
-                 MobileNetV2=dict(type='MobileNetV2'))
+BACKBONES = dict(
+    TinyCNN=dict(type='TinyCNN', width=8),
+    ResNet=dict(type='ResNet', depth=18),
+    Bottleneck=dict(type='ResNet', depth=50),
+    MobileNetV2=dict(type='MobileNetV2'),
+)
 
 
 def build(backbone='TinyCNN', steps=2, shift='causal', classifier='ConcatClassifier', **options):
     torch.manual_seed(0)
     encoder = dict(type='Encoder', backbone=BACKBONES[backbone], shift=shift, map_stride=4)
-    head = dict(type='ConcatClassifier') if classifier == 'ConcatClassifier' else dict(type='RecurrentClassifier', hidden=16)
-    model = MODELS.build({**dict(type='GlanceFocusRecognizer', glance=encoder, focus=encoder, classifier=head, num_classes=5,
-                                 glance_size=16, patch_size=16, steps=steps,
-                                 policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4)), **options})
+    head = (
+        dict(type='ConcatClassifier')
+        if classifier == 'ConcatClassifier'
+        else dict(type='RecurrentClassifier', hidden=16)
+    )
+    model = MODELS.build(
+        {
+            **dict(
+                type='GlanceFocusRecognizer',
+                glance=encoder,
+                focus=encoder,
+                classifier=head,
+                num_classes=5,
+                glance_size=16,
+                patch_size=16,
+                steps=steps,
+                policy=dict(type='RecurrentGaussianPolicy', hidden=16, reduced=4),
+            ),
+            **options,
+        }
+    )
     model.init_weights()
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
-        norm.running_var.fill_(0.3)                               # features that differ between frames even in an untrained network
-    for layer in (model.classifier.fc if classifier == 'ConcatClassifier' else [model.classifier.fc]):
-        torch.nn.init.normal_(layer.weight, std=2.0)              # answers that are sure of different things
+        norm.running_var.fill_(0.3)  # features that differ between frames even in an untrained network
+    for layer in model.classifier.fc if classifier == 'ConcatClassifier' else [model.classifier.fc]:
+        torch.nn.init.normal_(layer.weight, std=2.0)  # answers that are sure of different things
     return model.eval()
 
 
 def build_static(shift='causal', **options):
     torch.manual_seed(0)
-    return MODELS.build(dict(type='ClipRecognizer', num_classes=5, encoder=dict(type='Encoder', backbone=BACKBONES['TinyCNN'], shift=shift),
-                             **options)).eval()
+    return MODELS.build(
+        dict(
+            type='ClipRecognizer',
+            num_classes=5,
+            encoder=dict(type='Encoder', backbone=BACKBONES['TinyCNN'], shift=shift),
+            **options,
+        )
+    ).eval()
 
 
 def video(batch=1, frames=40, seed=1):
@@ -47,13 +76,23 @@ def read_all(stream, frames):
 
 
 def offline(model, frames, looks):
-    """Frame logits ``(T, C)`` of one video whose frame t took ``looks[t]`` focus looks, worked out step by step over whole clips.
+    """Frame logits ``(T, C)`` of one video whose frame t took ``looks[t]`` focus looks, worked out step by
+    step over whole clips.
 
-    Step s is a clip of the frames that took it: the frame before in that clip is the last one that left a cache of step s.
+    Step s is a clip of the frames that took it: the frame before in that clip is the last one that left a
+    cache of step s.
     """
+
     def some_frames(state, kept):
-        return replace(state, **{field.name: map_tensors(getattr(state, field.name), lambda x: x[:, kept]) for field in fields(state)
-                                 if field.name != 'cache'}, cache=())
+        return replace(
+            state,
+            **{
+                field.name: map_tensors(getattr(state, field.name), lambda x: x[:, kept])
+                for field in fields(state)
+                if field.name != 'cache'
+            },
+            cache=(),
+        )
 
     state, kept = model.glance(frames), torch.arange(frames.shape[1])
     logits = state.logits[0].clone()
@@ -67,15 +106,24 @@ def offline(model, frames, looks):
     return logits
 
 
-@pytest.mark.parametrize(('backbone', 'classifier'), [('TinyCNN', 'ConcatClassifier'), ('TinyCNN', 'RecurrentClassifier'),
-                                                      ('ResNet', 'ConcatClassifier'), ('MobileNetV2', 'RecurrentClassifier')])
+@pytest.mark.parametrize(
+    ('backbone', 'classifier'),
+    [
+        ('TinyCNN', 'ConcatClassifier'),
+        ('TinyCNN', 'RecurrentClassifier'),
+        ('ResNet', 'ConcatClassifier'),
+        ('MobileNetV2', 'RecurrentClassifier'),
+    ],
+)
 def test_a_stream_is_the_causal_clip_over_hundreds_of_frames(backbone, classifier):
     model, frames = build(backbone, classifier=classifier), video(frames=300)
     with torch.no_grad():
         last = model.looks(frames)[-1]
         answers = read_all(model.stream(), frames)
     scale = last.logits.abs().max()
-    assert torch.allclose(torch.stack([a.frame_logits[0] for a in answers]), last.logits[0], atol=1e-5 * scale)
+    assert torch.allclose(
+        torch.stack([a.frame_logits[0] for a in answers]), last.logits[0], atol=1e-5 * scale
+    )
     means = last.logits[0].cumsum(0) / torch.arange(1, 301)[:, None]
     assert torch.allclose(torch.stack([a.logits[0] for a in answers]), means, atol=1e-5 * scale)
     assert torch.allclose(torch.stack([a.centres[0, 1] for a in answers]), last.centres[0], atol=1e-5)
@@ -84,6 +132,7 @@ def test_a_stream_is_the_causal_clip_over_hundreds_of_frames(backbone, classifie
 
 class Capricious:
     """Exits that take some looks at random, the same every time."""
+
     asks, enough = True, (0.0, 0.0)
 
     def decide(self, logits, frame, step):
@@ -99,7 +148,9 @@ def test_skipped_looks_leave_the_cache_of_the_last_frame_that_took_them(backbone
         looks = torch.stack([a.looks[0] for a in answers])
         expected = offline(model, frames, looks)
     assert looks.bincount().min() > 40
-    assert torch.allclose(torch.stack([a.frame_logits[0] for a in answers]), expected, atol=1e-5 * expected.abs().max())
+    assert torch.allclose(
+        torch.stack([a.frame_logits[0] for a in answers]), expected, atol=1e-5 * expected.abs().max()
+    )
     assert torch.allclose(answers[-1].logits[0], expected.mean(0), atol=1e-5 * expected.abs().max())
 
 
@@ -121,13 +172,19 @@ def test_videos_of_a_batch_take_their_own_looks_and_stop_on_their_own():
     model, frames = build(), video(batch=5, frames=30)
     with torch.no_grad():
         sure = confidence(torch.stack([a.logits for a in read_all(model.stream(), frames)]))
-        exits = StreamExits((sure.median().item(), sure.quantile(0.6).item()), (sure.quantile(0.9).item(),) * 29)
+        exits = StreamExits(
+            (sure.median().item(), sure.quantile(0.6).item()), (sure.quantile(0.9).item(),) * 29
+        )
         together = read_all(model.stream(exits), frames)
-        apart = [read_all(model.stream(exits), frames[i:i + 1]) for i in range(5)]
-    assert len({tuple(a.looks.tolist()) for a in together}) > 5 and torch.stack([a.done for a in together]).any()
+        apart = [read_all(model.stream(exits), frames[i : i + 1]) for i in range(5)]
+    assert (
+        len({tuple(a.looks.tolist()) for a in together}) > 5 and torch.stack([a.done for a in together]).any()
+    )
     for t, answer in enumerate(together):
         for name in ('logits', 'frame_logits'):
-            assert torch.allclose(getattr(answer, name), torch.cat([getattr(one[t], name) for one in apart]), atol=1e-4)
+            assert torch.allclose(
+                getattr(answer, name), torch.cat([getattr(one[t], name) for one in apart]), atol=1e-4
+            )
         assert answer.looks.tolist() == [int(one[t].looks) for one in apart]
         assert answer.done.tolist() == [bool(one[t].done) for one in apart]
 
@@ -142,7 +199,7 @@ def test_select_goes_on_with_some_videos():
         some = stream.select(torch.tensor([True, False, False, True]))
         later = read_all(some, frames[[0, 3], 3:])
         rest = read_all(stream.select([1, 2]), frames[1:3, 3:])
-        as_before = read_all(stream, frames[:, 3:])                # the stream itself stayed as it was
+        as_before = read_all(stream, frames[:, 3:])  # the stream itself stayed as it was
     for t in range(3):
         assert torch.allclose(later[t].logits, whole[3 + t].logits[[0, 3]], atol=1e-5)
         assert torch.allclose(rest[t].logits, whole[3 + t].logits[1:3], atol=1e-5)
@@ -182,7 +239,7 @@ def test_a_window_predicts_from_the_last_frames_alone():
     for window in (1, 3, 20):
         answers = read_all(model.stream(window=window), frames)
         for t, answer in enumerate(answers):
-            assert torch.allclose(answer.logits[0], each[max(0, t + 1 - window):t + 1].mean(0), atol=1e-6)
+            assert torch.allclose(answer.logits[0], each[max(0, t + 1 - window) : t + 1].mean(0), atol=1e-6)
 
 
 def test_calling_a_stream_gives_the_logits_of_the_frame_and_one_frame_needs_no_batch():
@@ -218,7 +275,12 @@ def test_memory_is_constant_over_ten_thousand_frames(window):
     def held():
         gc.collect()
         tensors = [x for x in gc.get_objects() if type(x) is torch.Tensor]
-        return len(tensors), sum(x.untyped_storage().nbytes() for x in tensors), len(pickle.dumps(stream.state))
+        return (
+            len(tensors),
+            sum(x.untyped_storage().nbytes() for x in tensors),
+            len(pickle.dumps(stream.state)),
+        )
+
     for _ in range(20):
         stream.read(frame)
     before = held()
@@ -226,11 +288,14 @@ def test_memory_is_constant_over_ten_thousand_frames(window):
         stream.read(frame)
     assert stream.state.frames == count
     after = held()
-    assert after[:2] == before[:2] and after[2] <= before[2] + 8   # the count of frames takes a byte more
+    assert after[:2] == before[:2] and after[2] <= before[2] + 8  # the count of frames takes a byte more
 
 
 def test_faults_are_told():
-    with pytest.raises(ValueError, match="glance_encoder and focus_encoder have shift='bidirectional'.*train with shift='causal'"):
+    with pytest.raises(
+        ValueError,
+        match="glance_encoder and focus_encoder have shift='bidirectional'.*train with shift='causal'",
+    ):
         build(shift='bidirectional').stream()
     model = build()
     with pytest.raises(ValueError, match='training mode'):

@@ -1,4 +1,5 @@
 """The temporal shift inside a backbone: against a block written by hand, its context, its threads."""
+
 from __future__ import annotations
 
 import copy
@@ -16,7 +17,7 @@ from gfvideo.models.temporal import TemporalContext, insert_shift, temporal_cont
 
 def shifted_by_hand(x: Tensor, frames: int, fold: int) -> Tensor:
     """(B*T, C, H, W), channel by channel."""
-    clip = x.view(-1, frames, *x.shape[1:])                              # (B, T, C, H, W)
+    clip = x.view(-1, frames, *x.shape[1:])  # (B, T, C, H, W)
     out = clip.clone()
     for t in range(frames):
         for c in range(2 * fold):
@@ -25,7 +26,9 @@ def shifted_by_hand(x: Tensor, frames: int, fold: int) -> Tensor:
     return out.flatten(0, 1)
 
 
-def run(model: nn.Module, x: Tensor, frames: int, shift: str = 'bidirectional', fold_div: int = 8, cache=None):
+def run(
+    model: nn.Module, x: Tensor, frames: int, shift: str = 'bidirectional', fold_div: int = 8, cache=None
+):
     with temporal_context(TemporalContext(frames, shift, fold_div, cache)) as context:
         return model(x), context.cache_out
 
@@ -34,7 +37,7 @@ def test_inside_a_basic_block():
     block = BasicBlock(16, 16, 1).eval()
     x = torch.randn(6, 16, 5, 5)
     out = F.relu(block.bn1(block.conv1(shifted_by_hand(x, 3, 2))))
-    expected = F.relu(block.bn2(block.conv2(out)) + x)                   # the skip connection carries the frame as it was
+    expected = F.relu(block.bn2(block.conv2(out)) + x)  # the skip connection carries the frame as it was
     insert_shift(block, ['conv1'])
     torch.testing.assert_close(run(block, x, 3)[0], expected)
 
@@ -44,7 +47,7 @@ def test_inside_a_bottleneck_with_projection():
     x = torch.randn(8, 16, 6, 6)
     out = F.relu(block.bn1(block.conv1(shifted_by_hand(x, 4, 4))))
     out = block.bn3(block.conv3(F.relu(block.bn2(block.conv2(out)))))
-    expected = F.relu(out + block.downsample(x))                         # projected unshifted, too
+    expected = F.relu(out + block.downsample(x))  # projected unshifted, too
     insert_shift(block, ['conv1'])
     torch.testing.assert_close(run(block, x, 4, fold_div=4)[0], expected)
 
@@ -86,7 +89,7 @@ def test_a_streams_first_frame_sees_zeros_for_the_one_before():
     for stage in plain.stages:
         for block in stage:
             channels = block.conv1.in_channels
-            block.conv1.weight.data[:, :channels // 8] = 0               # what is moved away is gone
+            block.conv1.weight.data[:, : channels // 8] = 0  # what is moved away is gone
     torch.testing.assert_close(run(model, x, 1, 'causal')[0][16], plain(x)[16], rtol=1e-4, atol=1e-5)
 
 
@@ -116,7 +119,7 @@ def test_without_a_context():
 def test_a_context_ends_with_its_block_and_with_an_error():
     model = TinyCNN(8)
     insert_shift(model, model.shift_points())
-    with pytest.raises(RuntimeError):                                    # 3 images are not clips of 2 frames
+    with pytest.raises(RuntimeError):  # 3 images are not clips of 2 frames
         run(model, torch.randn(3, 3, 32, 32), 2)
     with pytest.raises(RuntimeError, match='outside an encoder'):
         model(torch.randn(2, 3, 32, 32))
@@ -142,7 +145,7 @@ def test_a_context_belongs_to_its_thread():
 
     def with_context(frames: int) -> None:
         with torch.no_grad(), temporal_context(TemporalContext(frames, 'bidirectional', 8)):
-            barrier.wait(500)                                             # all contexts are open now
+            barrier.wait(500)  # all contexts are open now
             results[frames] = model(x)[16]
 
     def without_context() -> None:
@@ -152,7 +155,9 @@ def test_a_context_belongs_to_its_thread():
         except RuntimeError as error:
             errors.append(str(error))
 
-    threads = [threading.Thread(target=with_context, args=(frames,)) for frames in (2, 4, 8)] + [threading.Thread(target=without_context)]
+    threads = [threading.Thread(target=with_context, args=(frames,)) for frames in (2, 4, 8)] + [
+        threading.Thread(target=without_context)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -176,9 +181,14 @@ def test_a_copy_keeps_its_shift():
     assert torch.equal(run(copy.deepcopy(model), x, 2)[0][16], run(model, x, 2)[0][16])
 
 
-@pytest.mark.parametrize('points, message', [
-    ([], 'names no place'), (['stages.0.0.conv9'], "no module 'stages.0.0.conv9'"),
-    (['stem.0', 'stem.0'], "'stem.0' has a temporal shift already")])
+@pytest.mark.parametrize(
+    'points, message',
+    [
+        ([], 'names no place'),
+        (['stages.0.0.conv9'], "no module 'stages.0.0.conv9'"),
+        (['stem.0', 'stem.0'], "'stem.0' has a temporal shift already"),
+    ],
+)
 def test_points_that_cannot_be(points, message):
     with pytest.raises(ValueError, match=message):
         insert_shift(TinyCNN(8), points)

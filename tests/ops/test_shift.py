@@ -1,4 +1,6 @@
-"""The temporal shift against a loop over frames and channels, its gradients, and a causal stream read in pieces."""
+"""The temporal shift against a loop over frames and channels, its gradients, and a causal stream read in
+pieces."""
+
 from __future__ import annotations
 
 import pytest
@@ -38,10 +40,15 @@ def loop_causal(x: Tensor, cache: Tensor | None, fold: int) -> Tensor:
 
 @st.composite
 def clips(draw: st.DrawFn, least: int = 1) -> tuple[Tensor, int]:
-    """Frames (B, T, C, H, W), also in channels-last order, T from ``least`` on, and a fold_div that suits C."""
+    """Frames (B, T, C, H, W), also in channels-last order, T from ``least`` on, and a fold_div that suits
+    C."""
     fold_div = draw(st.integers(2, 9))
     channels = draw(st.integers(fold_div, 24))
-    shape = draw(st.tuples(st.integers(1, 3), st.integers(least, 5), st.just(channels), st.integers(1, 3), st.integers(1, 3)))
+    shape = draw(
+        st.tuples(
+            st.integers(1, 3), st.integers(least, 5), st.just(channels), st.integers(1, 3), st.integers(1, 3)
+        )
+    )
     x = torch.randn(shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
     if draw(st.booleans()):
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, shape[:2])
@@ -141,10 +148,14 @@ def test_a_fold_that_moves_nothing_or_too_much(channels, fold_div):
 @pytest.mark.parametrize('grad', [False, True])
 def test_a_clip_of_one_frame_is_refused_both_ways_and_is_a_streams_start_one_way(grad):
     x = torch.randn(2, 1, 8, 3, 3, requires_grad=grad)
-    with pytest.raises(ValueError, match=r'of one frame.*\(2, 1, 8, 3, 3\).* 2 of 8 channels would be zeros.*shift=None'):
+    with pytest.raises(
+        ValueError, match=r'of one frame.*\(2, 1, 8, 3, 3\).* 2 of 8 channels would be zeros.*shift=None'
+    ):
         bidirectional_shift(x)
     out, left = causal_shift(x)
-    assert not out[:, :, 0].any() and torch.equal(out[:, :, 1:], x[:, :, 1:]) and torch.equal(left, x[:, 0, :1])
+    assert (
+        not out[:, :, 0].any() and torch.equal(out[:, :, 1:], x[:, :, 1:]) and torch.equal(left, x[:, 0, :1])
+    )
     assert torch.equal(causal_shift(x, left)[0], x)
 
 

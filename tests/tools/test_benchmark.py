@@ -1,4 +1,6 @@
-"""The plain code of the benchmark is the same network and the same clip as ours; ratios are taken pair by pair."""
+"""The plain code of the benchmark is the same network and the same clip as ours; ratios are taken pair by
+pair."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -45,7 +47,10 @@ def test_both_read_the_same_clip(benchmark, painted_video):
 
 def test_rounds_are_paired_and_the_first_does_not_count(benchmark, monkeypatch):
     calls = []
-    seconds = {'ours': iter([(9., 9.), (1., 2.), (2., 2.), (4., 2.)]), 'plain': iter([(9., 9.), (2., 2.), (2., 4.), (12., 6.)])}
+    seconds = {
+        'ours': iter([(9.0, 9.0), (1.0, 2.0), (2.0, 2.0), (4.0, 2.0)]),
+        'plain': iter([(9.0, 9.0), (2.0, 2.0), (2.0, 4.0), (12.0, 6.0)]),
+    }
 
     def timed(function):
         function()
@@ -60,7 +65,9 @@ def test_rounds_are_paired_and_the_first_does_not_count(benchmark, monkeypatch):
 
 
 def test_memory_is_measured_in_its_own_process(benchmark):
-    measured = benchmark.peak_memory('plain', 1, benchmark.parse_args(['tsm', '--frames', '2', '--size', '32']))
+    measured = benchmark.peak_memory(
+        'plain', 1, benchmark.parse_args(['tsm', '--frames', '2', '--size', '32'])
+    )
     assert 0 <= measured['added'] < measured['peak'] < 10_000
 
 
@@ -89,7 +96,9 @@ def test_glances_of_graphs_and_torch(benchmark, capsys):
 
 
 def test_help(tmp_path):
-    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=1500)
+    done = subprocess.run(
+        [sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=1500
+    )
     assert done.returncode == 0 and 'usage: benchmark.py' in done.stdout
 
 

@@ -1,4 +1,5 @@
 """The benchmark of data preparation, on a few small clips: it measures what it says, no time is asserted."""
+
 from __future__ import annotations
 
 import importlib.util

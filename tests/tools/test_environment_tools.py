@@ -1,4 +1,5 @@
 """The newcomer's way in: which Python is taken, and what is said when something is missing."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def load(name: str):
     spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module                                     # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -32,12 +33,18 @@ def executable(path: Path, text: str) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------------------------------------- which Python
+# ----------------------------------------------------------------------------------------------- which Python
+
 
 def find_python(folder: Path, *names: str) -> subprocess.CompletedProcess:
     sh = shutil.which('sh')
-    return subprocess.run([sh, str(ROOT / 'tools' / 'find_python.sh'), *names], env={'PATH': f'{folder}:/usr/bin:/bin'} if names else
-                          {'PATH': str(folder)}, capture_output=True, text=True, timeout=1500)
+    return subprocess.run(
+        [sh, str(ROOT / 'tools' / 'find_python.sh'), *names],
+        env={'PATH': f'{folder}:/usr/bin:/bin'} if names else {'PATH': str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
 
 
 def test_first_python_that_runs_and_fits_is_taken(tmp_path):
@@ -58,24 +65,40 @@ def test_supported_python_by_name(tmp_path, version):
 def test_wrong_python_is_named_with_its_version(tmp_path, version):
     executable(tmp_path / 'old', f'echo {version}')
     found = find_python(tmp_path, 'old')
-    assert found.returncode == 1 and f'old: Python {version}' in found.stderr and '3.11, 3.12 or 3.13' in found.stderr
+    assert (
+        found.returncode == 1
+        and f'old: Python {version}' in found.stderr
+        and '3.11, 3.12 or 3.13' in found.stderr
+    )
 
 
 def test_no_python_at_all(tmp_path):
     found = find_python(tmp_path, 'nothing-of-this-name')
-    assert found.returncode == 1 and 'nothing-of-this-name: not found' in found.stderr and 'PYTHON=' in found.stderr
+    assert (
+        found.returncode == 1
+        and 'nothing-of-this-name: not found' in found.stderr
+        and 'PYTHON=' in found.stderr
+    )
 
 
 @pytest.mark.skipif(shutil.which('make') is None, reason='make is not installed')
 def test_make_stops_at_a_wrong_python(tmp_path):
     old = executable(tmp_path / 'old', 'echo 3.9.2')
-    environment = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}  # this may run inside make itself
-    made = subprocess.run(['make', 'test', f'VENV={tmp_path / "venv"}', f'PYTHON={old}'], cwd=ROOT, env=environment, capture_output=True,
-                          text=True, timeout=1500)
+    # this may run inside make itself
+    environment = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
+    made = subprocess.run(
+        ['make', 'test', f'VENV={tmp_path / "venv"}', f'PYTHON={old}'],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
     assert made.returncode != 0 and 'Python 3.9.2' in made.stderr and not (tmp_path / 'venv').exists()
 
 
-# -------------------------------------------------------------------------------------------------------------------- making it
+# -------------------------------------------------------------------------------------------------- making it
+
 
 @pytest.mark.parametrize('version', [(3, 10), (3, 14), (2, 7)])
 def test_setup_refuses_other_versions(version):
@@ -92,7 +115,10 @@ def test_no_space_says_how_much_is_needed(tmp_path):
 def test_pins_are_found():
     constraints = (ROOT / 'constraints.txt').read_text(encoding='utf-8')
     assert setup.pinned('torch', constraints) == 'torch==2.13.0'
-    assert setup.pinned('opencv-python', constraints).split('==')[1] == setup.pinned('opencv-python-headless', constraints).split('==')[1]
+    assert (
+        setup.pinned('opencv-python', constraints).split('==')[1]
+        == setup.pinned('opencv-python-headless', constraints).split('==')[1]
+    )
     with pytest.raises(setup.SetupError, match='does not pin nonsense'):
         setup.pinned('nonsense', constraints)
 
@@ -117,19 +143,29 @@ def test_failed_pip_is_told(tmp_path, capfd):
 
 @pytest.fixture
 def fake_venv(tmp_path):
-    """An environment whose Python writes down what it is asked, cannot import cv2, and has the distributions listed in a file."""
+    """An environment whose Python writes down what it is asked, cannot import cv2, and has the distributions
+    listed in a file."""
     (tmp_path / 'has').write_text('', encoding='utf-8')
-    executable(setup.venv_python(tmp_path), f"""
+    executable(
+        setup.venv_python(tmp_path),
+        f"""
 echo "$@" >> '{tmp_path}/asked'
 case "$*" in
-    *'import cv2'*) echo 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory' >&2; exit 1 ;;
+    *'import cv2'*)
+        echo 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory' >&2
+        exit 1 ;;
     *importlib.metadata*) for last; do :; done; grep -qx "$last" '{tmp_path}/has' ;;
-esac""")
+esac""",
+    )
     return tmp_path
 
 
 def asked(venv: Path) -> list[str]:
-    return [line.split('--no-input ')[1] for line in (venv / 'asked').read_text(encoding='utf-8').splitlines() if '--no-input' in line]
+    return [
+        line.split('--no-input ')[1]
+        for line in (venv / 'asked').read_text(encoding='utf-8').splitlines()
+        if '--no-input' in line
+    ]
 
 
 def test_torch_comes_first_and_alone(fake_venv):
@@ -144,41 +180,72 @@ def test_both_opencv_wheels_go_before_one_comes(fake_venv):
     (fake_venv / 'has').write_text('opencv-python-headless\n', encoding='utf-8')
     setup.install(fake_venv, [])
     steps = asked(fake_venv)
-    assert steps.index('uninstall --yes opencv-python opencv-python-headless') < len(steps) - 1 and steps[-1].endswith('--editable .')
+    assert steps.index('uninstall --yes opencv-python opencv-python-headless') < len(steps) - 1 and steps[
+        -1
+    ].endswith('--editable .')
 
 
 def test_headless_opencv_takes_the_place(fake_venv, capsys):
     setup.mend_opencv(fake_venv)
     removed, added = asked(fake_venv)
-    assert removed == 'uninstall --yes opencv-python' and added.startswith('install') and 'opencv-python-headless==' in added
+    assert (
+        removed == 'uninstall --yes opencv-python'
+        and added.startswith('install')
+        and 'opencv-python-headless==' in added
+    )
     assert 'libGL.so.1' in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------------------------------------ looking at it
+# ---------------------------------------------------------------------------------------------- looking at it
 
-CV2, TORCH, DECORD, TORCHCODEC = ({library.module: library for library in check.LIBRARIES}[name]
-                                  for name in ('cv2', 'torch', 'decord', 'torchcodec'))
+CV2, TORCH, DECORD, TORCHCODEC = (
+    {library.module: library for library in check.LIBRARIES}[name]
+    for name in ('cv2', 'torch', 'decord', 'torchcodec')
+)
 
 
-@pytest.mark.parametrize(('library', 'version', 'error', 'usable', 'said'), [
-    (TORCH, '2.13.0', '', True, 'ok'),
-    (CV2, '5.0', 'ImportError: libxcb.so.1: cannot open shared object file: No such file or directory', False, 'apt-get install libgl1'),
-    (TORCH, '2.13.0', 'OSError: libgomp.so.1: cannot open shared object file: x', False, 'apt-get install libgomp1'),
-    (TORCH, '2.13.0', 'OSError: libodd.so.7: cannot open shared object file: x', False, 'the system lacks libodd.so.7'),
-    (TORCH, '2.13.0', 'the import was ended by SIGILL', False, 'processor'),
-    (TORCH, '2.13.0', 'ValueError: numpy.dtype size changed', False, '--force-reinstall'),
-    (TORCH, None, "ModuleNotFoundError: No module named 'torch'", False, 'make install'),
-    (DECORD, None, "ModuleNotFoundError: No module named 'decord'", True, 'other readers'),
-    (TORCHCODEC, '0.13', 'OSError: libavutil.so.60: cannot open shared object file: x', True, 'optional'),
-    (TORCHCODEC, None, "ModuleNotFoundError: No module named 'torchcodec'", True, 'extra "torchcodec"'),
-])
+@pytest.mark.parametrize(
+    ('library', 'version', 'error', 'usable', 'said'),
+    [
+        (TORCH, '2.13.0', '', True, 'ok'),
+        (
+            CV2,
+            '5.0',
+            'ImportError: libxcb.so.1: cannot open shared object file: No such file or directory',
+            False,
+            'apt-get install libgl1',
+        ),
+        (
+            TORCH,
+            '2.13.0',
+            'OSError: libgomp.so.1: cannot open shared object file: x',
+            False,
+            'apt-get install libgomp1',
+        ),
+        (
+            TORCH,
+            '2.13.0',
+            'OSError: libodd.so.7: cannot open shared object file: x',
+            False,
+            'the system lacks libodd.so.7',
+        ),
+        (TORCH, '2.13.0', 'the import was ended by SIGILL', False, 'processor'),
+        (TORCH, '2.13.0', 'ValueError: numpy.dtype size changed', False, '--force-reinstall'),
+        (TORCH, None, "ModuleNotFoundError: No module named 'torch'", False, 'make install'),
+        (DECORD, None, "ModuleNotFoundError: No module named 'decord'", True, 'other readers'),
+        (TORCHCODEC, '0.13', 'OSError: libavutil.so.60: cannot open shared object file: x', True, 'optional'),
+        (TORCHCODEC, None, "ModuleNotFoundError: No module named 'torchcodec'", True, 'extra "torchcodec"'),
+    ],
+)
 def test_report(library, version, error, usable, said):
     line, can_work = check.report(library, version, error)
     assert can_work == usable and said in line and line.startswith(f'  {library.module}')
 
 
 def test_imports_are_tried_in_another_process(tmp_path, monkeypatch):
-    (tmp_path / 'suicidal.py').write_text('import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n', encoding='utf-8')
+    (tmp_path / 'suicidal.py').write_text(
+        'import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n', encoding='utf-8'
+    )
     monkeypatch.setenv('PYTHONPATH', str(tmp_path) + os.pathsep + os.environ.get('PYTHONPATH', ''))
     assert check.try_import(['suicidal']) == 'the import was ended by SIGILL'
     assert 'No module named' in check.try_import(['no_module_of_this_name'])
@@ -186,5 +253,7 @@ def test_imports_are_tried_in_another_process(tmp_path, monkeypatch):
 
 
 def test_versions():
-    assert check.installed_version('numpy') and check.installed_version('no-distribution-of-this-name') is None
+    assert (
+        check.installed_version('numpy') and check.installed_version('no-distribution-of-this-name') is None
+    )
     assert check.is_there('numpy') and not check.is_there('no-distribution-of-this-name')

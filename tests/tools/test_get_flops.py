@@ -1,4 +1,5 @@
 """The printed table is the measured cost, and the shape is that of the test pipeline."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -18,9 +19,12 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis_tools' / 'get_f
 CONFIG = """
 default_scope = 'gfvideo'
 encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8))
-model = dict(type='GlanceFocusRecognizer', glance=encoder, focus=encoder, policy=dict(type='RecurrentGaussianPolicy', hidden=8),
-             classifier=dict(type='RecurrentClassifier', hidden=16), num_classes=5, glance_size=32, patch_size=32, steps=2)
-test_pipeline = [dict(type='SampleFrames', frames=3), dict(type='DecodeFrames'), dict(type='ResizeShortSide', short=70),
+model = dict(type='GlanceFocusRecognizer', glance=encoder, focus=encoder,
+             policy=dict(type='RecurrentGaussianPolicy', hidden=8),
+             classifier=dict(type='RecurrentClassifier', hidden=16),
+             num_classes=5, glance_size=32, patch_size=32, steps=2)
+test_pipeline = [dict(type='SampleFrames', frames=3), dict(type='DecodeFrames'),
+                 dict(type='ResizeShortSide', short=70),
                  dict(type='CentreCrop', size=(64, 80)), dict(type='PackClip')]
 test_dataloader = dict(dataset=dict(type='ClipDataset', pipeline=test_pipeline))
 """
@@ -75,14 +79,20 @@ def test_a_patch_that_does_not_fit(tool, config):
 
 def test_shape_of_views(tool):
     def pipeline(*steps: dict) -> Config:
-        return Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='SampleFrames', frames=4), *steps]))))
+        return Config(
+            dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='SampleFrames', frames=4), *steps])))
+        )
 
     assert tool.shape_of_views(pipeline(dict(type='Resize', size=(20, 30)))) == (4, 20, 30)
-    assert tool.shape_of_views(pipeline(dict(type='Resize', size=(20, 30)), dict(type='ThreeCrop', size=16))) == (4, 16, 16)
+    assert tool.shape_of_views(
+        pipeline(dict(type='Resize', size=(20, 30)), dict(type='ThreeCrop', size=16))
+    ) == (4, 16, 16)
     with pytest.raises(ValueError, match='--shape'):
         tool.shape_of_views(Config(dict(model=dict())))
 
 
 def test_help(tmp_path):
-    done = subprocess.run([sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=1500)
+    done = subprocess.run(
+        [sys.executable, str(TOOL), '--help'], cwd=tmp_path, capture_output=True, text=True, timeout=1500
+    )
     assert done.returncode == 0 and 'multiply-adds' in done.stdout

@@ -1,4 +1,5 @@
 """The tool's figures on a made-up test whose patches are known."""
+
 import importlib.util
 import os
 import pickle
@@ -29,7 +30,10 @@ def test_rates(tool, tmp_path, capsys):
     # look 1: top left at both frames, so right at frame 0 alone; look 2: bottom right, right at frame 5 alone
     tool.main(write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1:] == ['look 1: centre 50.0  whole 50.0  clips 100.0', 'look 2: centre 50.0  whole 50.0  clips 100.0']
+    assert lines[1:] == [
+        'look 1: centre 50.0  whole 50.0  clips 100.0',
+        'look 2: centre 50.0  whole 50.0  clips 100.0',
+    ]
 
 
 def test_predictions_without_centres(tool, tmp_path):
@@ -43,9 +47,12 @@ def test_a_program_hidden_in_the_predictions_does_not_run(tool, tmp_path):
     class Program:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / 'ran'),)
+
     arguments = write(tmp_path, [[[0, 0], [0, 0]]])
     (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([dict(video_id='7', centres=Program())]))
-    with pytest.raises(SystemExit, match='PredictionsError: .*predictions.pkl holds .*mkdir.* could run a program'):
+    with pytest.raises(
+        SystemExit, match='PredictionsError: .*predictions.pkl holds .*mkdir.* could run a program'
+    ):
         tool.main(arguments)
     assert not (tmp_path / 'ran').exists()
 
@@ -53,6 +60,8 @@ def test_a_program_hidden_in_the_predictions_does_not_run(tool, tmp_path):
 def test_clips_that_lack_something_are_named(tool, tmp_path):
     arguments = write(tmp_path, [[[0, 0], [0, 0]]])
     clips = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())
-    (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([*clips, dict(video_id='8', centres=clips[0]['centres'])]))
+    (tmp_path / 'predictions.pkl').write_bytes(
+        pickle.dumps([*clips, dict(video_id='8', centres=clips[0]['centres'])])
+    )
     with pytest.raises(SystemExit, match='clip 1 has no frame_indices, frame_size'):
         tool.main(arguments)

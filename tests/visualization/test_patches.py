@@ -11,11 +11,12 @@ CLASSES = ['pushing a cup', 'pulling a cup']
 
 
 def rgb(colour):
-    return np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)])
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 def near(picture, colour, tolerance=40):
-    """Pixels of about this colour, (height, width) bool; the tolerance is below the distance of any two colours in use."""
+    """Pixels of about this colour, (height, width) bool; the tolerance is below the distance of any two
+    colours in use."""
     return np.abs(picture.astype(int) - rgb(colour)).sum(-1) < tolerance
 
 
@@ -32,10 +33,10 @@ def test_the_outline_stands_where_the_patch_is_cut():
     frames, patch, centre = clip(T=1, H=240, W=240), (60, 80), (0.25, 0.75)
     picture = draw_looks(frames, np.array([[centre]]), patch, said(0.4, 0.6), cell_width=240)
     grey = (picture == 90).all(-1)
-    top, left = np.argwhere(grey).min(0)                                     # the frame's own corner in the picture
+    top, left = np.argwhere(grey).min(0)  # the frame's own corner in the picture
     orange = near(picture, LOOK_COLOURS[0])
-    orange[top + 240:] = False                                               # the row of patches is below
-    orange[:, :left] = False                                                 # and the text column to the left
+    orange[top + 240 :] = False  # the row of patches is below
+    orange[:, :left] = False  # and the text column to the left
     ys, xs = np.nonzero(orange)
     expected = (int(0.25 * (240 - 60)), int(0.75 * (240 - 80)))
     assert abs(ys.min() - top - expected[0]) <= 2 and abs(xs.min() - left - expected[1]) <= 2
@@ -44,12 +45,13 @@ def test_the_outline_stands_where_the_patch_is_cut():
 
 def test_patches_show_the_pixels_that_were_cut():
     frames = clip(T=2, H=60, W=60)
-    frames[0, :20, :20] = (0, 0, 255)                                        # blue in the corner of frame 0
-    frames[1, 40:, 40:] = (255, 0, 255)                                      # magenta in the other corner of frame 1
+    frames[0, :20, :20] = (0, 0, 255)  # blue in the corner of frame 0
+    frames[1, 40:, 40:] = (255, 0, 255)  # magenta in the other corner of frame 1
     centres = np.array([[[0, 0], [1, 1]]], dtype=np.float32)
     picture = draw_looks(frames, centres, (20, 20), said(0.4, 0.6), cell_width=100)
     blue, magenta = near(picture, '#0000FF').sum(), near(picture, '#FF00FF').sum()
-    # the corner in the frame covers (100/60*20)^2 pixels less its outline, its patch all of 100^2 less its outline
+    # the corner in the frame covers (100/60*20)^2 pixels less its outline, its patch all of 100^2 less its
+    # outline
     assert blue > 9000 and magenta > 9000
 
 
@@ -57,43 +59,66 @@ def test_the_glance_is_shown_as_coarse_as_it_is():
     frames = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), dtype=np.uint8)
     picture = draw_looks(frames, None, None, said(0.5), glance_size=(2, 2), cell_width=100)
     column = picture[:, 400]
-    tail = column[-18 - 100 + 4:-18 - 4]                                     # inside the lowest image
+    tail = column[-18 - 100 + 4 : -18 - 4]  # inside the lowest image
     assert len(np.unique(tail, axis=0)) == 2
 
 
-@pytest.mark.parametrize('label, green, red', [(CLASSES[0], True, True), (None, False, False), ('another', False, True)])
+@pytest.mark.parametrize(
+    'label, green, red', [(CLASSES[0], True, True), (None, False, False), ('another', False, True)]
+)
 def test_right_and_wrong_have_their_colours(label, green, red):
     """Step 0 says class 0, step 1 says class 1."""
-    picture = draw_looks(clip(), np.zeros((1, 4, 2)), (20, 20), said(0.4, 0.6), label=label, glance_size=(8, 8))
+    picture = draw_looks(
+        clip(), np.zeros((1, 4, 2)), (20, 20), said(0.4, 0.6), label=label, glance_size=(8, 8)
+    )
     assert near(picture, '#1a7f37').any() == green and near(picture, '#cf222e').any() == red
 
 
-@pytest.mark.parametrize('T, H, W, S', [(1, 20, 20, 1), (8, 240, 320, 2), (8, 112, 112, 2), (16, 72, 128, 4), (3, 300, 100, 8)])
+@pytest.mark.parametrize(
+    'T, H, W, S', [(1, 20, 20, 1), (8, 240, 320, 2), (8, 112, 112, 2), (16, 72, 128, 4), (3, 300, 100, 8)]
+)
 def test_any_shape_is_drawn(T, H, W, S):
     centres = np.random.default_rng(0).random((S, T, 2))
-    picture = draw_looks(clip(T, H, W), centres, (18, 20), said(*np.linspace(0, 1, S + 1)), title='a clip', label=CLASSES[1],
-                         glance_size=(12, 16), frame_indices=range(0, 2 * T, 2), objects={0: (2, 3, 12, 13)})
+    picture = draw_looks(
+        clip(T, H, W),
+        centres,
+        (18, 20),
+        said(*np.linspace(0, 1, S + 1)),
+        title='a clip',
+        label=CLASSES[1],
+        glance_size=(12, 16),
+        frame_indices=range(0, 2 * T, 2),
+        objects={0: (2, 3, 12, 13)},
+    )
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
-    assert (picture[:, -1] == 255).all() and (picture[-1] == 255).all()      # nothing runs over the margin
+    assert (picture[:, -1] == 255).all() and (picture[-1] == 255).all()  # nothing runs over the margin
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(frames=np.zeros((4, 60, 80, 3))), 'uint8'),
-    (dict(centres=np.zeros((1, 3, 2))), 'T=4'),
-    (dict(step_predictions=said(0.5)), '1 predictions for 1 looks'),
-    (dict(objects={0: (0, 0, 1, 1)}), 'frame_indices'),
-    (dict(patch_size=(61, 20)), 'larger than the frame'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(frames=np.zeros((4, 60, 80, 3))), 'uint8'),
+        (dict(centres=np.zeros((1, 3, 2))), 'T=4'),
+        (dict(step_predictions=said(0.5)), '1 predictions for 1 looks'),
+        (dict(objects={0: (0, 0, 1, 1)}), 'frame_indices'),
+        (dict(patch_size=(61, 20)), 'larger than the frame'),
+    ],
+)
 def test_errors_name_the_thing(change, message):
-    given = dict(frames=clip(), centres=np.zeros((1, 4, 2)), patch_size=(20, 20), step_predictions=said(0.4, 0.6))
+    given = dict(
+        frames=clip(), centres=np.zeros((1, 4, 2)), patch_size=(20, 20), step_predictions=said(0.4, 0.6)
+    )
     with pytest.raises(ValueError, match=message):
         draw_looks(**{**given, **change})
 
 
 def sample(S, views=None):
     centres = torch.rand(*(() if views is None else (views,)), S, 4, 2) if S else None
-    made = ClipSample(metainfo=dict(video_id='v7', frame_indices=[0, 3, 6, 9] * (views or 1)), gt_label=torch.tensor(1),
-                      step_logits=torch.randn(S + 1, 2))
+    made = ClipSample(
+        metainfo=dict(video_id='v7', frame_indices=[0, 3, 6, 9] * (views or 1)),
+        gt_label=torch.tensor(1),
+        step_logits=torch.randn(S + 1, 2),
+    )
     if S:
         made.centres = centres
     return made
@@ -102,9 +127,19 @@ def sample(S, views=None):
 def test_a_sample_is_drawn_as_its_parts():
     made = sample(2)
     inputs = torch.randint(0, 255, (4, 3, 60, 80), dtype=torch.uint8)
-    expected = draw_looks(inputs.permute(0, 2, 3, 1).numpy(), made.centres, (20, 20), step_predictions(made.step_logits, CLASSES),
-                          title='v7', label=CLASSES[1], glance_size=(8, 8), frame_indices=[0, 3, 6, 9])
-    np.testing.assert_array_equal(draw_sample(inputs, made, CLASSES, patch_size=(20, 20), glance_size=(8, 8)), expected)
+    expected = draw_looks(
+        inputs.permute(0, 2, 3, 1).numpy(),
+        made.centres,
+        (20, 20),
+        step_predictions(made.step_logits, CLASSES),
+        title='v7',
+        label=CLASSES[1],
+        glance_size=(8, 8),
+        frame_indices=[0, 3, 6, 9],
+    )
+    np.testing.assert_array_equal(
+        draw_sample(inputs, made, CLASSES, patch_size=(20, 20), glance_size=(8, 8)), expected
+    )
 
 
 @pytest.mark.parametrize('S', [0, 2])
@@ -115,8 +150,10 @@ def test_views_and_static_recognizers_are_drawn(S):
 
 def test_step_predictions_are_softmax():
     logits = torch.tensor([[0.0, 1.0], [3.0, 1.0]])
-    assert step_predictions(logits, CLASSES) == [(CLASSES[1], pytest.approx(torch.sigmoid(torch.tensor(1.0)).item())),
-                                                 (CLASSES[0], pytest.approx(torch.sigmoid(torch.tensor(2.0)).item()))]
+    assert step_predictions(logits, CLASSES) == [
+        (CLASSES[1], pytest.approx(torch.sigmoid(torch.tensor(1.0)).item())),
+        (CLASSES[0], pytest.approx(torch.sigmoid(torch.tensor(2.0)).item())),
+    ]
     with pytest.raises(ValueError, match='2 logits for 3 class names'):
         step_predictions(logits, ['a', 'b', 'c'])
 
@@ -133,6 +170,7 @@ def test_sheet_keeps_every_pixel_in_its_place():
 
 def test_saved_pictures_come_back(tmp_path):
     import cv2
+
     picture = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     path = save_picture(picture, tmp_path / 'new' / 'folder' / 'look ü.png')
     read = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)

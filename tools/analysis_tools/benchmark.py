@@ -1,16 +1,22 @@
 #!/usr/bin/env python
-"""Compare this package's speed with plain code that does the same, written out below: paired, interleaved measurements.
+"""Compare this package's speed with plain code that does the same, written out below: paired, interleaved
+measurements.
 
-    python tools/analysis_tools/benchmark.py tsm                      # a static TSM forward pass and its peak memory
-    python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER  # reading the frames of clips, with transforms
-    python tools/analysis_tools/benchmark.py exits CONFIG CHECKPOINT --split val            # does skipped work save its share of time?
-    python tools/analysis_tools/benchmark.py streams CONFIG CHECKPOINT EXITS --split val    # from opening a file to the answer
-    python tools/analysis_tools/benchmark.py onnx                     # a glance by onnxruntime against the same in torch
+    python tools/analysis_tools/benchmark.py tsm  # a static TSM forward pass and its peak memory
+    # reading the frames of clips, with transforms
+    python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER
+    # does skipped work save its share of time?
+    python tools/analysis_tools/benchmark.py exits CONFIG CHECKPOINT --split val
+    # from opening a file to the answer
+    python tools/analysis_tools/benchmark.py streams CONFIG CHECKPOINT EXITS --split val
+    python tools/analysis_tools/benchmark.py onnx  # a glance by onnxruntime against the same in torch
 
-A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1, ours is faster. Trust the
-ratios and not the milliseconds: other work on the machine slows both sides of a pair alike. "CPU" is the time the processors spent on this
-process; with one thread other work hardly touches it.
+A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1,
+ours is faster. Trust the ratios and not the milliseconds: other work on the machine slows both sides of a
+pair alike. "CPU" is the time the processors spent on this process; with one thread other work hardly touches
+it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -33,13 +39,15 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 174
 VIDEO_ENDINGS = {'.webm', '.mp4', '.avi', '.mkv', '.mov'}
-sys.path.insert(0, str(ROOT))                                     # a checkout that is not installed works too
+sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
 
 
-# ---------------------------------------------------------------------------------------------------------------- measuring
+# -------------------------------------------------------------------------------------------------- measuring
+
 
 class Comparison(NamedTuple):
     """Medians over rounds; ratios are plain / ours, with their quartiles."""
+
     ours_ms: float
     plain_ms: float
     wall: tuple[float, float, float]
@@ -47,7 +55,9 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         wall, cpu = (f'{ratio[1]:.3f} ({ratio[0]:.3f} to {ratio[2]:.3f})' for ratio in (self.wall, self.cpu))
-        return f'ours {self.ours_ms:8.1f} ms   plain {self.plain_ms:8.1f} ms   ratio {wall}   of CPU time {cpu}'
+        return (
+            f'ours {self.ours_ms:8.1f} ms   plain {self.plain_ms:8.1f} ms   ratio {wall}   of CPU time {cpu}'
+        )
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, float]:
@@ -75,7 +85,8 @@ def compare(ours: Callable[[], Any], plain: Callable[[], Any], rounds: int) -> C
     return Comparison(*medians, quartiles(walls), quartiles(cpus))
 
 
-# ------------------------------------------------------------------------------------------------------- tsm: the plain code
+# ---------------------------------------------------------------------------------------- tsm: the plain code
+
 
 class PlainShift(nn.Module):
     """The published shift in front of a convolution: zeros, then three slices."""
@@ -85,12 +96,12 @@ class PlainShift(nn.Module):
         self.net, self.frames, self.fold_div = net, frames, fold_div
 
     def forward(self, x: Tensor) -> Tensor:
-        clip = x.view(-1, self.frames, *x.shape[1:])              # (B, T, C, H, W)
+        clip = x.view(-1, self.frames, *x.shape[1:])  # (B, T, C, H, W)
         fold = clip.shape[2] // self.fold_div
         out = torch.zeros_like(clip)
         out[:, :-1, :fold] = clip[:, 1:, :fold]
-        out[:, 1:, fold:2 * fold] = clip[:, :-1, fold:2 * fold]
-        out[:, :, 2 * fold:] = clip[:, :, 2 * fold:]
+        out[:, 1:, fold : 2 * fold] = clip[:, :-1, fold : 2 * fold]
+        out[:, :, 2 * fold :] = clip[:, :, 2 * fold :]
         return self.net(out.view_as(x))
 
 
@@ -108,7 +119,9 @@ class PlainBottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or channels != 4 * width:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x
@@ -122,7 +135,8 @@ class PlainBottleneck(nn.Module):
 
 
 class PlainTSM(nn.Module):
-    """ResNet-50 as torchvision writes it, the shift inside, the mean of the frames' scores: (B, T, 3, H, W) to (B, classes)."""
+    """ResNet-50 as torchvision writes it, the shift inside, the mean of the frames' scores: (B, T, 3, H, W)
+    to (B, classes)."""
 
     def __init__(self, classes: int, frames: int):
         super().__init__()
@@ -142,10 +156,10 @@ class PlainTSM(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = frames.view(-1, *frames.shape[2:])                    # (B*T, 3, H, W)
+        x = frames.view(-1, *frames.shape[2:])  # (B*T, 3, H, W)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        scores = self.fc(self.avgpool(x).flatten(1))              # (B*T, classes)
+        scores = self.fc(self.avgpool(x).flatten(1))  # (B*T, classes)
         return scores.view(-1, self.frames, scores.shape[1]).mean(1)
 
 
@@ -156,15 +170,23 @@ def plain_tsm(classes: int, frames: int) -> nn.Module:
 
 def our_tsm(classes: int, frames: int) -> nn.Module:
     from gfvideo.registry import MODELS
+
     torch.manual_seed(0)
-    return MODELS.build(dict(type='ClipRecognizer', num_classes=classes,
-                             encoder=dict(type='Encoder', backbone=dict(type='ResNet', depth=50)))).eval()
+    return MODELS.build(
+        dict(
+            type='ClipRecognizer',
+            num_classes=classes,
+            encoder=dict(type='Encoder', backbone=dict(type='ResNet', depth=50)),
+        )
+    ).eval()
 
 
 def copy_weights(plain: nn.Module, ours: nn.Module) -> None:
     """Give both the same weights, so that their outputs can be compared."""
     state = {name.replace('.net.', '.'): value for name, value in plain.state_dict().items()}
-    ours.encoder.backbone.load_state_dict({name: value for name, value in state.items() if not name.startswith('fc.')})
+    ours.encoder.backbone.load_state_dict(
+        {name: value for name, value in state.items() if not name.startswith('fc.')}
+    )
     ours.fc.load_state_dict({'weight': state['fc.weight'], 'bias': state['fc.bias']})
 
 
@@ -175,10 +197,14 @@ def clips(batch: int, frames: int, size: int) -> Tensor:
 def check_equal(ours: Tensor, plain: Tensor) -> None:
     difference = float((ours - plain).abs().max() / plain.abs().max())
     if difference > 1e-4:
-        raise RuntimeError(f'our TSM and the plain one differ by {difference:.1e} of the largest score; they are not the same network')
+        raise RuntimeError(
+            f'our TSM and the plain one differ by {difference:.1e} of the largest score; they are not the'
+            ' same network'
+        )
 
 
-# ------------------------------------------------------------------------------------------------------------- tsm: its memory
+# -------------------------------------------------------------------------------------------- tsm: its memory
+
 
 def resident_mb(key: str) -> float:
     """Memory of this process in MB: ``'VmRSS'`` now, ``'VmHWM'`` at its highest."""
@@ -191,8 +217,10 @@ def resident_mb(key: str) -> float:
 
 
 def run_memory(args: argparse.Namespace) -> None:
-    """Peak memory of one side in this process: MB at the highest, and how much of it came with the forward passes; printed as JSON."""
+    """Peak memory of one side in this process: MB at the highest, and how much of it came with the forward
+    passes; printed as JSON."""
     import gfvideo.models  # noqa: F401  (on both sides, so that the same libraries fill the memory)
+
     torch.set_num_threads(args.threads)
     model = {'ours': our_tsm, 'plain': plain_tsm}[args.which](CLASSES, args.frames)
     x = clips(args.batch[0], args.frames, args.size)
@@ -206,49 +234,85 @@ def run_memory(args: argparse.Namespace) -> None:
 
 def peak_memory(which: str, batch: int, args: argparse.Namespace) -> dict[str, float]:
     """:func:`run_memory` in a process of its own."""
-    command = [sys.executable, __file__, 'memory', which, '--batch', str(batch), '--frames', str(args.frames), '--size', str(args.size),
-               '--threads', str(args.threads)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800).stdout)
+    command = [
+        sys.executable,
+        __file__,
+        'memory',
+        which,
+        '--batch',
+        str(batch),
+        '--frames',
+        str(args.frames),
+        '--size',
+        str(args.size),
+        '--threads',
+        str(args.threads),
+    ]
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800).stdout
+    )
 
 
 def run_tsm(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     ours, plain = our_tsm(CLASSES, args.frames), plain_tsm(CLASSES, args.frames)
     copy_weights(plain, ours)
-    print(f'TSM, ResNet-50, {args.frames} frames of {args.size}x{args.size}, float32, {args.threads} thread(s), {args.rounds} rounds; '
-          'median ratio (quartiles), plain / ours')
+    print(
+        f'TSM, ResNet-50, {args.frames} frames of {args.size}x{args.size}, float32, {args.threads} thread(s),'
+        f' {args.rounds} rounds; median ratio (quartiles), plain / ours'
+    )
     for batch in args.batch:
         x = clips(batch, args.frames, args.size)
         with torch.no_grad():
             check_equal(ours(x), plain(x))
-            print(f'batch {batch}: {compare(lambda x=x: ours(x), lambda x=x: plain(x), args.rounds)}', flush=True)
+            print(
+                f'batch {batch}: {compare(lambda x=x: ours(x), lambda x=x: plain(x), args.rounds)}',
+                flush=True,
+            )
         memory = {which: peak_memory(which, batch, args) for which in ('ours', 'plain')}
-        peaks = '   '.join(f'{which} {mb["peak"]:.0f} MB, {mb["added"]:.0f} MB of it for the forward pass' for which, mb in memory.items())
-        print(f'batch {batch}: peak memory   {peaks}   ratio {memory["plain"]["peak"] / memory["ours"]["peak"]:.3f}', flush=True)
+        peaks = '   '.join(
+            f'{which} {mb["peak"]:.0f} MB, {mb["added"]:.0f} MB of it for the forward pass'
+            for which, mb in memory.items()
+        )
+        print(
+            f'batch {batch}: peak memory   {peaks}   ratio'
+            f' {memory["plain"]["peak"] / memory["ours"]["peak"]:.3f}',
+            flush=True,
+        )
 
 
-# -------------------------------------------------------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------------------------------------- reading
+
 
 def read_by_hand(path: str, frames: int, short: int, crop: int) -> Tensor:
-    """Middle frames of equal parts, short side to ``short``, centre crop, with decord and cv2 alone: uint8 (T, 3, crop, crop)."""
+    """Middle frames of equal parts, short side to ``short``, centre crop, with decord and cv2 alone: uint8
+    (T, 3, crop, crop)."""
     import decord
+
     reader = decord.VideoReader(path, num_threads=1)
     indices = ((np.arange(frames) + 0.5) * (len(reader) / frames)).astype(np.int64)
-    images = reader.get_batch(indices.tolist()).asnumpy()         # (T, H, W, 3)
+    images = reader.get_batch(indices.tolist()).asnumpy()  # (T, H, W, 3)
     height, width = images.shape[1:3]
     scale = short / min(height, width)
     height, width = int(height * scale + 0.5), int(width * scale + 0.5)
     top, left = (height - crop) // 2, (width - crop) // 2
-    resized = [cv2.resize(image, (width, height))[top:top + crop, left:left + crop] for image in images]
+    resized = [cv2.resize(image, (width, height))[top : top + crop, left : left + crop] for image in images]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
 
 
 def our_pipeline(frames: int, short: int, crop: int, reader: str) -> Callable[[str], Tensor]:
     """The same with the transforms of a test pipeline."""
     from gfvideo.data.dataset import build_pipeline, describe_clip
-    pipeline = build_pipeline([dict(type='SampleFrames', frames=frames, strategy='segment', test_mode=True, reader=reader),
-                               dict(type='DecodeFrames', reader=reader), dict(type='ResizeShortSide', short=short),
-                               dict(type='CentreCrop', size=crop), dict(type='PackClip')])
+
+    pipeline = build_pipeline(
+        [
+            dict(type='SampleFrames', frames=frames, strategy='segment', test_mode=True, reader=reader),
+            dict(type='DecodeFrames', reader=reader),
+            dict(type='ResizeShortSide', short=short),
+            dict(type='CentreCrop', size=crop),
+            dict(type='PackClip'),
+        ]
+    )
     return lambda path: pipeline(dict(describe_clip(path), label=None))['inputs']
 
 
@@ -262,10 +326,19 @@ def videos_in(paths: Sequence[Path], limit: int) -> list[str]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f'{path} does not exist')
-        files += sorted(file for file in path.rglob('*') if file.suffix.lower() in VIDEO_ENDINGS) if path.is_dir() else [path]
+        files += (
+            sorted(file for file in path.rglob('*') if file.suffix.lower() in VIDEO_ENDINGS)
+            if path.is_dir()
+            else [path]
+        )
     if not files:
-        raise FileNotFoundError(f'no video ({", ".join(sorted(VIDEO_ENDINGS))}) in {", ".join(map(str, paths))}')
-    return [str(files[i]) for i in np.unique(np.linspace(0, len(files) - 1, min(limit, len(files))).round().astype(int))]
+        raise FileNotFoundError(
+            f'no video ({", ".join(sorted(VIDEO_ENDINGS))}) in {", ".join(map(str, paths))}'
+        )
+    return [
+        str(files[i])
+        for i in np.unique(np.linspace(0, len(files) - 1, min(limit, len(files))).round().astype(int))
+    ]
 
 
 def mean_difference(ours: Tensor, plain: Tensor) -> float:
@@ -278,13 +351,18 @@ def run_reading(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     files = videos_in(args.videos, args.limit)
     read = our_pipeline(args.frames, args.short, args.crop, args.reader)
-    plain: Callable[[str], Tensor] = lambda path: read_by_hand(path, args.frames, args.short, args.crop)   # noqa: E731
+    plain: Callable[[str], Tensor] = lambda path: read_by_hand(path, args.frames, args.short, args.crop)  # noqa: E731
     differences = [mean_difference(read(file), plain(file)) for file in files]
-    print(f'{len(files)} files, {args.frames} frames, short side {args.short}, crop {args.crop}, reader {args.reader}, one thread; '
-          'median ratio (quartiles), plain / ours')
+    print(
+        f'{len(files)} files, {args.frames} frames, short side {args.short}, crop {args.crop}, reader'
+        f' {args.reader}, one thread; median ratio (quartiles), plain / ours'
+    )
     for file, difference in zip(files, differences):
         if difference > 1:
-            print(f'{file}: the two differ by {difference:.1f} of 255 on average (other frames, sizes or colours)')
+            print(
+                f'{file}: the two differ by {difference:.1f} of 255 on average (other frames, sizes or'
+                ' colours)'
+            )
 
     def all_files(read_one: Callable[[str], Tensor]) -> Callable[[], None]:
         return lambda: [read_one(file) for file in files] and None
@@ -292,36 +370,53 @@ def run_reading(args: argparse.Namespace) -> None:
     print(f'all files: {compare(all_files(read), all_files(plain), args.rounds)}')
 
 
-# ---------------------------------------------------------------------------------------------------------------- early exit
+# ------------------------------------------------------------------------------------------------- early exit
+
 
 def run_thresholds(args: argparse.Namespace) -> None:
-    """Time of the search for thresholds, all budgets together, on simulated confidences: surer at later exits, right as often as sure."""
+    """Time of the search for thresholds, all budgets together, on simulated confidences: surer at later
+    exits, right as often as sure."""
     from gfvideo.exits import ExitTable, direct_search
+
     torch.set_num_threads(args.threads)
     random = torch.Generator().manual_seed(0)
-    ease = torch.randn(args.samples, 1, generator=random) + torch.arange(args.exits) / 2 - 1                 # (N, K)
+    ease = torch.randn(args.samples, 1, generator=random) + torch.arange(args.exits) / 2 - 1  # (N, K)
     sure = torch.sigmoid(2 * ease + torch.randn(args.samples, args.exits, generator=random)).double()
-    table = ExitTable.of(sure, torch.rand(sure.shape, generator=random) < sure, torch.arange(1.0, args.exits + 1))
+    table = ExitTable.of(
+        sure, torch.rand(sure.shape, generator=random) < sure, torch.arange(1.0, args.exits + 1)
+    )
     seconds = [timed(lambda: direct_search(table))[0] for _ in range(args.rounds)]
     frontier = direct_search(table)
     budgets = np.linspace(1.01, args.exits, 40)
     began = time.perf_counter()
     found = [frontier.within(budget) for budget in budgets]
-    print(f'{args.samples} samples, {args.exits} exits, {args.threads} threads: search {statistics.median(seconds):.2f} s (median of '
-          f'{args.rounds}), then {len(found)} budgets {1e3 * (time.perf_counter() - began):.1f} ms')
+    print(
+        f'{args.samples} samples, {args.exits} exits, {args.threads} threads: search'
+        f' {statistics.median(seconds):.2f} s (median of {args.rounds}), then {len(found)} budgets'
+        f' {1e3 * (time.perf_counter() - began):.1f} ms'
+    )
 
 
 def run_exits(args: argparse.Namespace) -> None:
-    """Speed-up of exits over the same network without them, beside the speed-up that the multiply-adds promise."""
+    """Speed-up of exits over the same network without them, beside the speed-up that the multiply-adds
+    promise."""
     from gfvideo.apis import init_recognizer
     from gfvideo.complexity import recognizer_cost
     from gfvideo.engine.exiting import micro_batch_for
     from gfvideo.engine.predictions import SplitPredictions
-    from gfvideo.exits import StepExits, geometric_fractions, geometric_thresholds, replay, run_clips, step_table
+    from gfvideo.exits import (
+        StepExits,
+        geometric_fractions,
+        geometric_thresholds,
+        replay,
+        run_clips,
+        step_table,
+    )
+
     torch.set_num_threads(args.threads)
     model = init_recognizer(args.config, args.checkpoint, args.device)
     clips = SplitPredictions(model, args.split, args.fold)
-    frames = clips.frames(args.limit)                                                            # (N, T, 3, H, W)
+    frames = clips.frames(args.limit)  # (N, T, 3, H, W)
     gmacs = [steps / 1e9 for steps in recognizer_cost(model, tuple(frames.shape[1:]))['steps']]
     with torch.no_grad():
         logits = torch.cat([model.predict_steps(some).step_logits.float().cpu() for some in frames.split(8)])
@@ -330,24 +425,42 @@ def run_exits(args: argparse.Namespace) -> None:
     def outcome(ratio: float) -> tuple[Any, Tensor]:
         thresholds = geometric_thresholds(table.confidence, geometric_fractions(ratio, len(gmacs)))
         return replay(table, thresholds), thresholds
+
     ratios = np.geomspace(0.01, 100, 200)
-    done, thresholds = min((outcome(ratio) for ratio in ratios), key=lambda one: abs(one[0].cost - args.share * gmacs[-1]))
+    done, thresholds = min(
+        (outcome(ratio) for ratio in ratios), key=lambda one: abs(one[0].cost - args.share * gmacs[-1])
+    )
     exits = StepExits(tuple(thresholds.tolist()))
     promised = gmacs[-1] / done.cost
-    print(f'{len(frames)} clips of split {args.split!r} on {frames.device}, {args.threads} threads; {gmacs[-1]:.3f} GMACs without exits, '
-          f'{done.cost:.3f} with, {promised:.2f} times fewer; clips leave after step 0, 1, ...: {done.exits.tolist()}')
+    print(
+        f'{len(frames)} clips of split {args.split!r} on {frames.device}, {args.threads} threads;'
+        f' {gmacs[-1]:.3f} GMACs without exits, {done.cost:.3f} with, {promised:.2f} times fewer; clips leave'
+        f' after step 0, 1, ...: {done.exits.tolist()}'
+    )
     print('median (quartiles); efficiency is the measured speed-up divided by that of the multiply-adds')
     for batch in args.batch:
         size = micro_batch_for(frames.device) if args.micro_batch is None else args.micro_batch
-        result = compare(lambda batch=batch, size=size: _through(model, frames, batch, exits, size, run_clips),
-                         lambda batch=batch, size=size: _through(model, frames, batch, None, size, run_clips), args.rounds)
+        result = compare(
+            lambda batch=batch, size=size: _through(model, frames, batch, exits, size, run_clips),
+            lambda batch=batch, size=size: _through(model, frames, batch, None, size, run_clips),
+            args.rounds,
+        )
         low, middle, high = (speed_up / promised for speed_up in result.wall)
-        print(f'batch {batch:>3}, looked at {size or "all"} at a time: {result.ours_ms / len(frames):.1f} ms per clip with exits, '
-              f'{result.plain_ms / len(frames):.1f} without, {result.wall[1]:.2f} times faster, efficiency {middle:.3f} ({low:.3f} to '
-              f'{high:.3f})')
+        print(
+            f'batch {batch:>3}, looked at {size or "all"} at a time: {result.ours_ms / len(frames):.1f} ms'
+            f' per clip with exits, {result.plain_ms / len(frames):.1f} without, {result.wall[1]:.2f} times'
+            f' faster, efficiency {middle:.3f} ({low:.3f} to {high:.3f})'
+        )
 
 
-def _through(model: nn.Module, frames: Tensor, batch: int, exits: Any, micro_batch: int | None, run_clips: Callable[..., Any]) -> None:
+def _through(
+    model: nn.Module,
+    frames: Tensor,
+    batch: int,
+    exits: Any,
+    micro_batch: int | None,
+    run_clips: Callable[..., Any],
+) -> None:
     for some in frames.split(batch):
         run_clips(model, some, exits, micro_batch)
     if frames.device.type == 'cuda':
@@ -358,6 +471,7 @@ def run_streams(args: argparse.Namespace) -> None:
     """From opening a file to its answer: with exits, without, and with the whole clip read first."""
     from gfvideo.apis import build_pipeline, frame_names, init_recognizer, predict_clip, prepare_video, stream
     from gfvideo.engine.predictions import SplitPredictions
+
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
     model = init_recognizer(args.config, args.checkpoint, args.device)
@@ -368,7 +482,7 @@ def run_streams(args: argparse.Namespace) -> None:
     def note(name: str, *values: float) -> None:
         results.setdefault(name, []).append(values)
 
-    for number in range(args.rounds + 1):                                                        # the first round warms up
+    for number in range(args.rounds + 1):  # the first round warms up
         for path, label in videos:
             began = time.perf_counter()
             sample = predict_clip(model, prepare_video(path, pipeline, **names))
@@ -376,31 +490,69 @@ def run_streams(args: argparse.Namespace) -> None:
             *_, last = stream(model, path)
             *_, early = frames = list(stream(model, path, args.exits))
             if number:
-                note('whole clip first', whole, float('nan'), float('nan'), float(sample.logits.argmax() == label))
-                note('stream, all looks', last.ms, last.decoded, float('nan'), float(last.logits.argmax() == label))
-                note('stream, exits', early.ms, early.decoded, len(frames), float(early.logits.argmax() == label))
-                note('whole clip first / stream, exits', whole / early.ms, float('nan'), float('nan'), float('nan'))
-    print(f'{len(videos)} videos of split {args.split!r}, {args.rounds} rounds, {args.threads} threads; opening the file to answering')
+                note(
+                    'whole clip first',
+                    whole,
+                    float('nan'),
+                    float('nan'),
+                    float(sample.logits.argmax() == label),
+                )
+                note(
+                    'stream, all looks',
+                    last.ms,
+                    last.decoded,
+                    float('nan'),
+                    float(last.logits.argmax() == label),
+                )
+                note(
+                    'stream, exits',
+                    early.ms,
+                    early.decoded,
+                    len(frames),
+                    float(early.logits.argmax() == label),
+                )
+                note(
+                    'whole clip first / stream, exits',
+                    whole / early.ms,
+                    float('nan'),
+                    float('nan'),
+                    float('nan'),
+                )
+    print(
+        f'{len(videos)} videos of split {args.split!r}, {args.rounds} rounds, {args.threads} threads; opening'
+        ' the file to answering'
+    )
     print(f'{"":<34}{"median":>9}{"mean":>9}{"p95":>9} ms{"decoded":>10}{"looked at":>11}{"top-1 %":>9}')
     for name, rows in results.items():
         ms, decoded, looked, right = np.array(rows).T
-        print(f'{name:<34}{np.median(ms):>9.2f}{ms.mean():>9.2f}{np.percentile(ms, 95):>9.2f}   {decoded.mean():>10.1f}'
-              f'{looked.mean():>11.2f}{100 * right.mean():>9.1f}')
+        print(
+            f'{name:<34}{np.median(ms):>9.2f}{ms.mean():>9.2f}{np.percentile(ms, 95):>9.2f}  '
+            f' {decoded.mean():>10.1f}{looked.mean():>11.2f}{100 * right.mean():>9.1f}'
+        )
 
 
-# ----------------------------------------------------------------------------------------------------------------------- onnx
+# ------------------------------------------------------------------------------------------------------- onnx
+
 
 def glancing_mobilenet(frames: int, size: int) -> nn.Module:
-    """A static recognizer, TSM on MobileNetV2, whose inputs are resized to ``size``; its running statistics are those of noise."""
+    """A static recognizer, TSM on MobileNetV2, whose inputs are resized to ``size``; its running statistics
+    are those of noise."""
     from gfvideo.registry import MODELS
+
     torch.manual_seed(0)
-    model = MODELS.build(dict(type='ClipRecognizer', num_classes=CLASSES, input_size=size,
-                              encoder=dict(type='Encoder', backbone=dict(type='MobileNetV2'))))
+    model = MODELS.build(
+        dict(
+            type='ClipRecognizer',
+            num_classes=CLASSES,
+            input_size=size,
+            encoder=dict(type='Encoder', backbone=dict(type='MobileNetV2')),
+        )
+    )
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        model.train()(clips(4, frames, size))                     # else activations fade to numbers that processors are slow at
+        model.train()(clips(4, frames, size))  # else activations fade to numbers that processors are slow at
     for norm in norms:
         norm.momentum = 0.1
     return model.eval()
@@ -409,11 +561,18 @@ def glancing_mobilenet(frames: int, size: int) -> nn.Module:
 def run_onnx(args: argparse.Namespace) -> None:
     """Glances at one clip: frames as large as the glance, then frames that are resized to it first."""
     from gfvideo.deployment import OnnxRecognizer, export_recognizer
+
     if not args.all_threads:
         torch.set_num_threads(args.threads)
-    told = f'threads: torch {torch.get_num_threads()}, onnxruntime {"its own choice" if args.all_threads else args.threads}'
-    print(f'MobileNetV2 with the temporal shift, glance at {args.glance_size}x{args.glance_size}, batch 1, float32, {told}, {args.rounds} '
-          'rounds; median ratio (quartiles), torch (plain) / onnxruntime (ours)')
+    told = (
+        f'threads: torch {torch.get_num_threads()}, onnxruntime'
+        f' {"its own choice" if args.all_threads else args.threads}'
+    )
+    print(
+        f'MobileNetV2 with the temporal shift, glance at {args.glance_size}x{args.glance_size}, batch 1,'
+        f' float32, {told}, {args.rounds} rounds; median ratio (quartiles), torch (plain) / onnxruntime'
+        ' (ours)'
+    )
     for frames in args.frames:
         model = glancing_mobilenet(8, args.glance_size)
         for size in dict.fromkeys((args.glance_size, args.size)):
@@ -422,53 +581,82 @@ def run_onnx(args: argparse.Namespace) -> None:
                 graphs = OnnxRecognizer(folder, None if args.all_threads else args.threads)
             x = clips(1, frames, size)
             with torch.inference_mode():
-                result = compare(lambda: graphs.glance(x), lambda: model.glance(x), args.rounds)   # noqa: B023 (run at once)
+                result = compare(lambda: graphs.glance(x), lambda: model.glance(x), args.rounds)  # noqa: B023 (run at once)
             print(f'T={frames}, frames of {size}x{size}: {result}', flush=True)
 
 
-# ------------------------------------------------------------------------------------------------------------------------ main
+# ------------------------------------------------------------------------------------------------------- main
+
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     with_defaults = argparse.ArgumentDefaultsHelpFormatter
     commands = parser.add_subparsers(dest='command', required=True)
-    tsm = commands.add_parser('tsm', help='static TSM forward pass: time and peak memory', formatter_class=with_defaults)
+    tsm = commands.add_parser(
+        'tsm', help='static TSM forward pass: time and peak memory', formatter_class=with_defaults
+    )
     tsm.add_argument('--rounds', type=int, default=15, help='pairs of runs')
     tsm.set_defaults(run=run_tsm)
-    memory = commands.add_parser('memory', help="peak memory of one side's TSM, in this very process", formatter_class=with_defaults)
+    memory = commands.add_parser(
+        'memory', help="peak memory of one side's TSM, in this very process", formatter_class=with_defaults
+    )
     memory.add_argument('which', choices=['ours', 'plain'])
     memory.set_defaults(run=run_memory)
     for parser_of_tsm, batches in ((tsm, [1, 8]), (memory, [1])):
         parser_of_tsm.add_argument('--batch', type=int, nargs='+', default=batches, help='clips in a batch')
         parser_of_tsm.add_argument('--frames', type=int, default=8, help='frames of a clip')
-        parser_of_tsm.add_argument('--size', type=int, default=224, help='height and width of a frame in pixels')
+        parser_of_tsm.add_argument(
+            '--size', type=int, default=224, help='height and width of a frame in pixels'
+        )
         parser_of_tsm.add_argument('--threads', type=int, default=1, help='threads of torch')
-    reading = commands.add_parser('reading', help='frames of video files, with transforms', formatter_class=with_defaults)
+    reading = commands.add_parser(
+        'reading', help='frames of video files, with transforms', formatter_class=with_defaults
+    )
     reading.add_argument('videos', nargs='+', type=Path, help='video files, or folders of them')
-    reading.add_argument('--limit', type=int, default=20, help='files to read, evenly spread over those given')
+    reading.add_argument(
+        '--limit', type=int, default=20, help='files to read, evenly spread over those given'
+    )
     reading.add_argument('--frames', type=int, default=8, help='frames of a clip')
     reading.add_argument('--short', type=int, default=256, help='short side after resizing, in pixels')
     reading.add_argument('--crop', type=int, default=224, help='side of the centre crop, in pixels')
     reading.add_argument('--reader', default='auto', help='auto, torchcodec, pyav or decord')
     reading.add_argument('--rounds', type=int, default=10, help='pairs of runs over all files')
     reading.set_defaults(run=run_reading)
-    thresholds = commands.add_parser('thresholds', help='the search for thresholds', formatter_class=with_defaults)
+    thresholds = commands.add_parser(
+        'thresholds', help='the search for thresholds', formatter_class=with_defaults
+    )
     thresholds.add_argument('--samples', type=int, default=50_000, help='held-out clips')
     thresholds.add_argument('--exits', type=int, default=5, help='exits of a clip, with the last')
     thresholds.add_argument('--rounds', type=int, default=3, help='times to search')
     thresholds.add_argument('--threads', type=int, default=1, help='threads of torch')
     thresholds.set_defaults(run=run_thresholds)
-    exits = commands.add_parser('exits', help='early exit against the same network without', formatter_class=with_defaults)
+    exits = commands.add_parser(
+        'exits', help='early exit against the same network without', formatter_class=with_defaults
+    )
     exits.add_argument('--batch', type=int, nargs='+', default=[1, 32], help='clips in a batch')
-    exits.add_argument('--micro-batch', type=int, help='clips looked at together (default: 4 on a CPU, all on a GPU)')
-    exits.add_argument('--share', type=float, default=0.5, help='mean cost of a clip with exits, as a share of all looks')
+    exits.add_argument(
+        '--micro-batch', type=int, help='clips looked at together (default: 4 on a CPU, all on a GPU)'
+    )
+    exits.add_argument(
+        '--share', type=float, default=0.5, help='mean cost of a clip with exits, as a share of all looks'
+    )
     exits.set_defaults(run=run_exits)
-    streams = commands.add_parser('streams', help='from opening a file to the answer', formatter_class=with_defaults)
+    streams = commands.add_parser(
+        'streams', help='from opening a file to the answer', formatter_class=with_defaults
+    )
     streams.set_defaults(run=run_streams)
-    onnx = commands.add_parser('onnx', help='a glance by onnxruntime against the same in torch', formatter_class=with_defaults)
-    onnx.add_argument('--frames', type=int, nargs='+', default=[8, 1], help='frames of a clip, one measurement each')
+    onnx = commands.add_parser(
+        'onnx', help='a glance by onnxruntime against the same in torch', formatter_class=with_defaults
+    )
+    onnx.add_argument(
+        '--frames', type=int, nargs='+', default=[8, 1], help='frames of a clip, one measurement each'
+    )
     onnx.add_argument('--glance-size', type=int, default=96, help='height and width of the glance in pixels')
-    onnx.add_argument('--size', type=int, default=224, help='height and width of the frames that are resized to it')
+    onnx.add_argument(
+        '--size', type=int, default=224, help='height and width of the frames that are resized to it'
+    )
     onnx.add_argument('--rounds', type=int, default=40, help='pairs of runs')
     onnx.add_argument('--threads', type=int, default=1, help='threads of either')
     onnx.add_argument('--all-threads', action='store_true', help='as many as either takes by itself')

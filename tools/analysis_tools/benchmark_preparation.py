@@ -1,13 +1,18 @@
 #!/usr/bin/env python
 """Measure data preparation against the same work by hand, and how it grows with the number of clips.
 
-    python tools/analysis_tools/benchmark_preparation.py transcode FOLDER     # against ffmpeg processes started by hand
-    python tools/analysis_tools/benchmark_preparation.py verify FOLDER        # against plain sequential decoding
-    python tools/analysis_tools/benchmark_preparation.py reading VIDEO        # 8 frames of a clip, before and after transcoding
-    python tools/analysis_tools/benchmark_preparation.py rows --clips 100000  # time and peak memory of index, a resumed run and lists
+    # against ffmpeg processes started by hand
+    python tools/analysis_tools/benchmark_preparation.py transcode FOLDER
+    python tools/analysis_tools/benchmark_preparation.py verify FOLDER  # against plain sequential decoding
+    # 8 frames of a clip, before and after transcoding
+    python tools/analysis_tools/benchmark_preparation.py reading VIDEO
+    # time and peak memory of index, a resumed run and lists
+    python tools/analysis_tools/benchmark_preparation.py rows --clips 100000
 
-A ratio is the time by hand divided by ours, of two runs one after the other, first in turn; 1 means that nothing is lost.
+A ratio is the time by hand divided by ours, of two runs one after the other, first in turn; 1 means that
+nothing is lost.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -31,7 +36,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))       # a checkout that is not installed works too
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that is not installed works too
 
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import run_child
@@ -47,13 +52,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 class Ratios(NamedTuple):
     """Medians of both in ms; by hand / ours of every round, by the clock and in time of the processors."""
+
     ours_ms: float
     plain_ms: float
     wall: list[float]
     cpu: list[float]
 
     def __str__(self) -> str:
-        return f'ratio by hand / ours {_quartiles(self.wall)}, of CPU time {_quartiles(self.cpu)}, {len(self.wall)} rounds'
+        return (
+            f'ratio by hand / ours {_quartiles(self.wall)}, of CPU time {_quartiles(self.cpu)},'
+            f' {len(self.wall)} rounds'
+        )
 
 
 def _quartiles(ratios: Sequence[float]) -> str:
@@ -63,8 +72,11 @@ def _quartiles(ratios: Sequence[float]) -> str:
 
 def seconds(function: Callable[[], object]) -> tuple[float, float]:
     """By the clock, and by the processors for this process and the ones it started and waited for."""
+
     def processors() -> float:
-        return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(
+            sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
 
     wall, cpu = time.perf_counter(), processors()
     function()
@@ -87,7 +99,8 @@ def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int)
 
 
 def clips_in(folder: Path, most: int) -> list[Clip]:
-    """``most`` videos spread over a folder, again from the first if it has fewer: starting workers should not count."""
+    """``most`` videos spread over a folder, again from the first if it has fewer: starting workers should not
+    count."""
     paths = sorted(path for paths in scan(folder).found.videos.values() for path in paths)
     if not paths:
         raise SystemExit(f'{folder} holds no video')
@@ -98,11 +111,14 @@ def clips_in(folder: Path, most: int) -> list[Clip]:
 
 # ---- transcode
 
+
 def run_transcode(args: argparse.Namespace) -> None:
     ffmpeg, encoding = find_ffmpeg(args.ffmpeg), Encoding(args.short_side)
     with Checker() as check:
-        clips = [Clip(clip.path, clip.kind, clip.target, check(str((args.folder / clip.path).absolute())))
-                 for clip in clips_in(args.folder, args.clips)]
+        clips = [
+            Clip(clip.path, clip.kind, clip.target, check(str((args.folder / clip.path).absolute())))
+            for clip in clips_in(args.folder, args.clips)
+        ]
     clips = [clip for clip in clips if clip.verdict.reason is None]
     frames = sum(clip.verdict.frames for clip in clips)
     print(f'{len(clips)} clips, {frames} frames, {args.workers} worker(s), ffmpeg {ffmpeg.version}')
@@ -110,8 +126,20 @@ def run_transcode(args: argparse.Namespace) -> None:
     def ours() -> None:
         with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
             out = Path(folder)
-            job = EncodeJob('video', args.folder.absolute(), out / 'videos', out / 'tmp', out / 'records', ffmpeg, encoding, 600.0)
-            failed = sum(reasons.total() - reasons[''] for reasons in run_all(Spread(args.workers), job, clips, 1, job.dead))
+            job = EncodeJob(
+                'video',
+                args.folder.absolute(),
+                out / 'videos',
+                out / 'tmp',
+                out / 'records',
+                ffmpeg,
+                encoding,
+                600.0,
+            )
+            failed = sum(
+                reasons.total() - reasons['']
+                for reasons in run_all(Spread(args.workers), job, clips, 1, job.dead)
+            )
             if failed:
                 raise SystemExit(f'{failed} clips failed')
 
@@ -128,7 +156,11 @@ def run_transcode(args: argparse.Namespace) -> None:
                     except Empty:
                         return
                     source = str((args.folder / clips[number].path).absolute())
-                    subprocess.run(encoding.video(ffmpeg, source, f'{folder}/{number}.mp4'), check=True, stdin=subprocess.DEVNULL)
+                    subprocess.run(
+                        encoding.video(ffmpeg, source, f'{folder}/{number}.mp4'),
+                        check=True,
+                        stdin=subprocess.DEVNULL,
+                    )
 
             threads = [threading.Thread(target=work) for _ in range(args.workers)]
             for thread in threads:
@@ -142,6 +174,7 @@ def run_transcode(args: argparse.Namespace) -> None:
 
 # ---- verify
 
+
 def run_verify(args: argparse.Namespace) -> None:
     clips = clips_in(args.folder, args.clips)
     print(f'{len(clips)} clips, {args.workers} worker(s)')
@@ -154,10 +187,16 @@ def run_verify(args: argparse.Namespace) -> None:
 
     def by_hand() -> None:
         """A new process, as ours, that decodes one file after the other; several share the files."""
-        code = ('import sys, av\nfor name in sys.argv[1:]:\n    with av.open(name) as video:\n        stream = video.streams.video[0]\n'
-                '        stream.thread_type = "NONE"\n        for _ in video.decode(stream):\n            pass\n')
+        code = (
+            'import sys, av\nfor name in sys.argv[1:]:\n    with av.open(name) as video:\n        stream ='
+            ' video.streams.video[0]\n        stream.thread_type = "NONE"\n        for _ in'
+            ' video.decode(stream):\n            pass\n'
+        )
         names = [str((args.folder / clip.path).absolute()) for clip in clips]
-        children = [subprocess.Popen([sys.executable, '-c', code, *names[i::args.workers]]) for i in range(args.workers)]
+        children = [
+            subprocess.Popen([sys.executable, '-c', code, *names[i :: args.workers]])
+            for i in range(args.workers)
+        ]
         for child in children:
             child.wait()
 
@@ -167,6 +206,7 @@ def run_verify(args: argparse.Namespace) -> None:
 
 # ---- reading
 
+
 def read_eight(path: str, reader: str) -> None:
     with open_video(path, reader=reader) as video:
         video.get_frames(np.linspace(0, len(video) - 1, 8).round().astype(int))
@@ -175,18 +215,29 @@ def read_eight(path: str, reader: str) -> None:
 def run_reading(args: argparse.Namespace) -> None:
     source = str(args.video.absolute())
     with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
-        for name, encoding in (('GOP 8', Encoding(args.short_side)), ('all-intra', Encoding(args.short_side, gop=1))):
+        for name, encoding in (
+            ('GOP 8', Encoding(args.short_side)),
+            ('all-intra', Encoding(args.short_side, gop=1)),
+        ):
             target = f'{folder}/clip.mp4'
             finished = run_child(encoding.video(find_ffmpeg(args.ffmpeg), source, target), 600.0)
             if finished.status or finished.stderr:
                 raise SystemExit(f'{source} is not transcoded: {finished.stderr}')
 
-            result = paired(partial(read_eight, target, args.reader), partial(read_eight, source, args.reader), args.rounds)
-            print(f'{name}: 8 spread frames in {result.ours_ms:.1f} ms, of the original in {result.plain_ms:.1f} ms; original / transcoded '
-                  f'{statistics.median(result.wall):.2f}; bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times')
+            result = paired(
+                partial(read_eight, target, args.reader),
+                partial(read_eight, source, args.reader),
+                args.rounds,
+            )
+            print(
+                f'{name}: 8 spread frames in {result.ours_ms:.1f} ms, of the original in'
+                f' {result.plain_ms:.1f} ms; original / transcoded {statistics.median(result.wall):.2f};'
+                f' bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times'
+            )
 
 
 # ---- rows
+
 
 def run_rows(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
@@ -194,8 +245,23 @@ def run_rows(args: argparse.Namespace) -> None:
         start = time.perf_counter()
         _write_synthetic(root, args.clips)
         print(f'{args.clips} synthetic rows and files written in {time.perf_counter() - start:.1f} s')
-        common = [sys.executable, str(ROOT / 'data_prep' / 'kinetics.py'), '--version', 'custom', '--videos', str(root / 'videos'),
-                  '--annotations', str(root / 'annotations'), '--out', str(root / 'out'), '--to', 'original', '--workers', '1', '--steps']
+        common = [
+            sys.executable,
+            str(ROOT / 'data_prep' / 'kinetics.py'),
+            '--version',
+            'custom',
+            '--videos',
+            str(root / 'videos'),
+            '--annotations',
+            str(root / 'annotations'),
+            '--out',
+            str(root / 'out'),
+            '--to',
+            'original',
+            '--workers',
+            '1',
+            '--steps',
+        ]
         _measure('index', [*common, 'index'])
         job = VerifyJob(root / 'videos', root / 'out' / 'work' / 'verify', 1.0)
         write_lines(root / 'out' / 'work' / 'verify' / 'all.jsonl', _records(job, args.clips))
@@ -233,7 +299,11 @@ def _file(name: str, second: int) -> str:
 def _records(job: VerifyJob, count: int) -> Iterator[dict]:
     for number, (name, second) in enumerate(_names(count)):
         path = f'{number // 10000:03d}/{_file(name, second)}'
-        yield {'path': path, 'key': job.key(Clip(path, 'video', '')), **asdict(Verdict(250, 256, 340, 25.0, 0, 'h264'))}
+        yield {
+            'path': path,
+            'key': job.key(Clip(path, 'video', '')),
+            **asdict(Verdict(250, 256, 340, 25.0, 0, 'h264')),
+        }
 
 
 def _measure(what: str, argv: Sequence[str]) -> None:
@@ -245,14 +315,23 @@ def _measure(what: str, argv: Sequence[str]) -> None:
     if child.returncode:
         raise SystemExit(f'{what} failed: {said_last[-500:]}')
     cpu = usage.ru_utime + usage.ru_stime
-    print(f'{what}: {time.perf_counter() - start:.1f} s ({cpu:.1f} s of CPU), peak memory {usage.ru_maxrss / 1024:.0f} MB')
+    print(
+        f'{what}: {time.perf_counter() - start:.1f} s ({cpu:.1f} s of CPU), peak memory'
+        f' {usage.ru_maxrss / 1024:.0f} MB'
+    )
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest='command', required=True)
-    for name, run, inputs in (('transcode', run_transcode, 'folder'), ('verify', run_verify, 'folder'), ('reading', run_reading, 'video'),
-                              ('rows', run_rows, None)):
+    for name, run, inputs in (
+        ('transcode', run_transcode, 'folder'),
+        ('verify', run_verify, 'folder'),
+        ('reading', run_reading, 'video'),
+        ('rows', run_rows, None),
+    ):
         command = commands.add_parser(name, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         command.set_defaults(run=run)
         if inputs:
@@ -260,7 +339,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         command.add_argument('--tmp', type=Path, help='folder for temporary files')
         if name in ('transcode', 'verify'):
             command.add_argument('--workers', type=int, default=2)
-            command.add_argument('--clips', type=int, default=200, help='how many; again from the first if there are fewer')
+            command.add_argument(
+                '--clips', type=int, default=200, help='how many; again from the first if there are fewer'
+            )
             command.add_argument('--rounds', type=int, default=3)
         if name in ('transcode', 'reading'):
             command.add_argument('--ffmpeg', help='the program to use')

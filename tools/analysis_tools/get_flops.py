@@ -2,12 +2,14 @@
 """Count the multiply-adds of a config's recognizer, by part and by step.
 
     python tools/analysis_tools/get_flops.py CONFIG --shape 8 240 320
-    python tools/analysis_tools/get_flops.py CONFIG --shape 8 240 320 --latency 30      # and time it, one clip at a time
+    # and time it, one clip at a time
+    python tools/analysis_tools/get_flops.py CONFIG --shape 8 240 320 --latency 30
 
-Counted while the model runs, for one view of one clip, with the settings of the last stage. What other tools call FLOPs are often these
-same multiply-adds; a processor's floating-point operations are twice as many. Additions alone, normalisation, activations, pooling and
-resizing count 0.
+Counted while the model runs, for one view of one clip, with the settings of the last stage. What other tools
+call FLOPs are often these same multiply-adds; a processor's floating-point operations are twice as many.
+Additions alone, normalisation, activations, pooling and resizing count 0.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,15 +24,33 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file')
-    parser.add_argument('--shape', nargs=3, type=int, metavar=('T', 'H', 'W'),
-                        help='frames of a view, and their height and width in pixels (default: what the test pipeline makes)')
-    parser.add_argument('--latency', type=int, default=0, metavar='RUNS',
-                        help='also time so many runs of one clip on this machine (default: none)')
+    parser.add_argument(
+        '--shape',
+        nargs=3,
+        type=int,
+        metavar=('T', 'H', 'W'),
+        help='frames of a view, and their height and width in pixels (default: what the test pipeline makes)',
+    )
+    parser.add_argument(
+        '--latency',
+        type=int,
+        default=0,
+        metavar='RUNS',
+        help='also time so many runs of one clip on this machine (default: none)',
+    )
     parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
-                        help='settings of the config to change, e.g. model.patch_size=96')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        default={},
+        help='settings of the config to change, e.g. model.patch_size=96',
+    )
     args = parser.parse_args(arguments)
     if args.shape is not None and min(args.shape) < 1:
         parser.error(f'--shape {" ".join(map(str, args.shape))}: give positive numbers')
@@ -57,8 +77,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns: names to the left, numbers to the right."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ['  '.join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))).rstrip()
-             for row in cells]
+    lines = [
+        '  '.join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in cells
+    ]
     return '\n'.join([lines[0], '  '.join('-' * width for width in widths), *lines[1:]])
 
 
@@ -71,21 +96,39 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
     frames, height, width = shape
     names = list(cost['by_step'][0])
     names = [name for name in names if name != 'rest' or any(step['rest'] for step in cost['by_step'])]
-    by_step = [[f'step {i}' if len(cost['by_step']) > 1 else 'all', *(giga(step[name]) for name in names), giga(sum(step.values())),
-                giga(after)] for i, (step, after) in enumerate(zip(cost['by_step'], cost['steps']))]
-    by_part = [*([name, giga(value)] for name, value in cost['parts'].items()), ['whole', giga(cost['steps'][-1])]]
-    return '\n\n'.join([
-        f'Multiply-adds in GMACs (10^9) for one view of {frames} frames of {height}x{width}; {parameters / 1e6:.2f} M parameters',
-        table(['one run of', 'GMACs'], by_part), table(['GMACs', *names, 'step alone', 'after it'], by_step)])
+    by_step = [
+        [
+            f'step {i}' if len(cost['by_step']) > 1 else 'all',
+            *(giga(step[name]) for name in names),
+            giga(sum(step.values())),
+            giga(after),
+        ]
+        for i, (step, after) in enumerate(zip(cost['by_step'], cost['steps']))
+    ]
+    by_part = [
+        *([name, giga(value)] for name, value in cost['parts'].items()),
+        ['whole', giga(cost['steps'][-1])],
+    ]
+    return '\n\n'.join(
+        [
+            (
+                f'Multiply-adds in GMACs (10^9) for one view of {frames} frames of {height}x{width};'
+                f' {parameters / 1e6:.2f} M parameters'
+            ),
+            table(['one run of', 'GMACs'], by_part),
+            table(['GMACs', *names, 'step alone', 'after it'], by_step),
+        ]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     import torch
 
     from gfvideo.apis import init_recognizer
     from gfvideo.complexity import latency, recognizer_cost
+
     try:
         model = init_recognizer(args.config, device=args.device, cfg_options=args.cfg_options)
         shape = tuple(args.shape or shape_of_views(model.cfg))
@@ -96,8 +139,11 @@ def main(arguments: list[str] | None = None) -> None:
     if args.latency:
         frames = torch.randn(1, shape[0], 3, *shape[1:], device=args.device)
         times = latency(model, frames, repeats=args.latency)
-        print(f'\nms/clip at batch 1, median of {args.latency} runs on {args.device} with {torch.get_num_threads()} threads: '
-              + ', '.join(f'{ms:.1f} after step {step}' for step, ms in enumerate(times)))
+        print(
+            f'\nms/clip at batch 1, median of {args.latency} runs on {args.device} with'
+            f' {torch.get_num_threads()} threads: '
+            + ', '.join(f'{ms:.1f} after step {step}' for step, ms in enumerate(times))
+        )
 
 
 if __name__ == '__main__':

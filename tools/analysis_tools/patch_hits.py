@@ -4,9 +4,10 @@
     python tools/test.py CONFIG CHECKPOINT --dump predictions.pkl
     python tools/analysis_tools/patch_hits.py predictions.pkl objects.csv --patch-size 64
 
-OBJECTS is a table with the header id,frame,x,y,diameter (centre and width in pixels); it serves to measure, never to train. The clips must
-have been tested on whole frames (decoded, perhaps resized, not cropped).
+OBJECTS is a table with the header id,frame,x,y,diameter (centre and width in pixels); it serves to measure,
+never to train. The clips must have been tested on whole frames (decoded, perhaps resized, not cropped).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,10 +19,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('predictions', type=Path, metavar='PREDICTIONS', help='.pkl file that tools/test.py --dump wrote')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'predictions', type=Path, metavar='PREDICTIONS', help='.pkl file that tools/test.py --dump wrote'
+    )
     parser.add_argument('objects', type=Path, metavar='OBJECTS', help='table of the objects, .csv')
-    parser.add_argument('--patch-size', type=int, nargs='+', required=True, metavar='P', help='one number, or height and width')
+    parser.add_argument(
+        '--patch-size',
+        type=int,
+        nargs='+',
+        required=True,
+        metavar='P',
+        help='one number, or height and width',
+    )
     args = parser.parse_args(arguments)
     if len(args.patch_size) > 2:
         parser.error('--patch-size takes one number, or height and width')
@@ -35,31 +47,48 @@ def clips_with_centres(path: Path) -> list[dict[str, Any]]:
         ValueError: if the file is no such dump, or the clips have no centres.
     """
     from gfvideo.evaluation import read_predictions
+
     clips = read_predictions(path)
     if not clips or 'centres' not in clips[0]:
-        raise ValueError(f'{path} holds no centres; a static recognizer cuts no patches, test a Glance-and-Focus one')
+        raise ValueError(
+            f'{path} holds no centres; a static recognizer cuts no patches, test a Glance-and-Focus one'
+        )
     for number, clip in enumerate(clips):
         missing = [key for key in ('video_id', 'centres', 'frame_indices', 'frame_size') if key not in clip]
         if missing:
-            raise ValueError(f'{path}: clip {number} has no {", ".join(missing)}; is it the whole dump of one test?')
+            raise ValueError(
+                f'{path}: clip {number} has no {", ".join(missing)}; is it the whole dump of one test?'
+            )
     return clips
 
 
 def report(args: argparse.Namespace) -> list[str]:
     from gfvideo.evaluation import patch_hit_rate, read_objects
+
     clips, objects = clips_with_centres(args.predictions), read_objects(args.objects)
-    rates = patch_hit_rate([clip['centres'] for clip in clips], [clip['frame_indices'] for clip in clips],
-                           [objects.get(clip['video_id'], {}) for clip in clips], [tuple(clip['frame_size']) for clip in clips],
-                           (args.patch_size[0], args.patch_size[-1]))
-    lines = [f'{len(clips)} clips; % of patches that hold the centre of the object, all of it, and of clips with a centre held so far']
-    for step, (centre, whole, clip) in enumerate(zip(rates['centre'], rates['whole'], rates['clip'], strict=True), 1):
-        lines.append(f'look {step}: centre {100 * centre:.1f}  whole {100 * whole:.1f}  clips {100 * clip:.1f}')
+    rates = patch_hit_rate(
+        [clip['centres'] for clip in clips],
+        [clip['frame_indices'] for clip in clips],
+        [objects.get(clip['video_id'], {}) for clip in clips],
+        [tuple(clip['frame_size']) for clip in clips],
+        (args.patch_size[0], args.patch_size[-1]),
+    )
+    lines = [
+        f'{len(clips)} clips; % of patches that hold the centre of the object, all of it, and of clips with a'
+        ' centre held so far'
+    ]
+    for step, (centre, whole, clip) in enumerate(
+        zip(rates['centre'], rates['whole'], rates['clip'], strict=True), 1
+    ):
+        lines.append(
+            f'look {step}: centre {100 * centre:.1f}  whole {100 * whole:.1f}  clips {100 * clip:.1f}'
+        )
     return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     try:
         print('\n'.join(report(args)))
     except (OSError, ValueError) as error:

@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Print a config as it will be used: inherited files, stages and options merged."""
+
 from __future__ import annotations
 
 import argparse
@@ -15,14 +16,22 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--stage', metavar='NAME', help='print this stage alone')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={}, help='as for tools/train.py')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        default={},
+        help='as for tools/train.py',
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.engine import ConfigError, expand_stages, load_config, select_stage
+
     try:
         stages = expand_stages(load_config(args.config), args.cfg_options)
         for name, cfg in stages if args.stage is None else [select_stage(stages, args.stage)]:

@@ -2,14 +2,19 @@
 """Measure what every recipe costs, and keep the tables of recipes and the metafiles true.
 
     python tools/analysis_tools/recipe_tables.py                    # print the tables
-    python tools/analysis_tools/recipe_tables.py --write            # write them into the READMEs, and the metafiles beside them
-    python tools/analysis_tools/recipe_tables.py --check            # exit with 1 and name the files that are out of date
-    python tools/analysis_tools/recipe_tables.py configs/baselines/tsm/tsm_r50_8f_50e_ssv2.py    # one recipe alone
+    # write them into the READMEs, and the metafiles beside them
+    python tools/analysis_tools/recipe_tables.py --write
+    # exit with 1 and name the files that are out of date
+    python tools/analysis_tools/recipe_tables.py --check
+    # one recipe alone
+    python tools/analysis_tools/recipe_tables.py configs/baselines/tsm/tsm_r50_8f_50e_ssv2.py
 
-A recipe is a config on one of the public datasets. Its multiply-adds are counted by gfvideo.complexity for one view of one clip, with the
-frames, sizes and steps of its own test, on tensors without content: nothing is downloaded, and a network is counted in a fraction of a
-second. Published accuracies come from configs/published.yml and stand where they are of the very same thing; none of ours is printed.
+A recipe is a config on one of the public datasets. Its multiply-adds are counted by gfvideo.complexity for
+one view of one clip, with the frames, sizes and steps of its own test, on tensors without content: nothing is
+downloaded, and a network is counted in a fraction of a second. Published accuracies come from
+configs/published.yml and stand where they are of the very same thing; none of ours is printed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,38 +33,63 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]  # a checkout that is not installed works too
 
 BEGIN, END = '<!-- recipes: begin -->', '<!-- recipes: end -->'
-HEADER = ('config', 'dataset', 'frames', 'glance', 'patch x steps', 'shift', 'params (M)', 'GMACs all looks', 'GMACs by step',
-          'published reference')
+HEADER = (
+    'config',
+    'dataset',
+    'frames',
+    'glance',
+    'patch x steps',
+    'shift',
+    'params (M)',
+    'GMACs all looks',
+    'GMACs by step',
+    'published reference',
+)
 PUBLISHED = ROOT / 'configs' / 'published.yml'
 
 
 class Dataset(NamedTuple):
     """A public dataset: what file names call it, its name, and its number of classes."""
+
     key: str
     title: str
     classes: int
 
 
-DATASETS = {                                                      # by the file in configs/_base_/datasets
+DATASETS = {  # by the file in configs/_base_/datasets
     'something_something_v1': Dataset('ssv1', 'Something-Something V1', 174),
     'something_something_v2': Dataset('ssv2', 'Something-Something V2', 174),
     'jester': Dataset('jester', 'Jester', 27),
     'kinetics400': Dataset('k400', 'Kinetics-400', 400),
-    'mini_kinetics_arnet': Dataset('minik-arnet', 'Mini-Kinetics (AR-Net)', 200)}
+    'mini_kinetics_arnet': Dataset('minik-arnet', 'Mini-Kinetics (AR-Net)', 200),
+}
 
-COLLECTIONS = {                                                   # by the folder below configs
-    'baselines/tsn': dict(Name='TSN', URL='https://arxiv.org/abs/1608.00859',
-                          Title='Temporal Segment Networks: Towards Good Practices for Deep Action Recognition'),
-    'baselines/tsm': dict(Name='TSM', URL='https://arxiv.org/abs/1811.08383',
-                          Title='TSM: Temporal Shift Module for Efficient Video Understanding'),
-    'glance_focus': dict(Name='Glance-and-Focus', URL='https://arxiv.org/abs/2201.03014',
-                         Title='Glance and Focus Networks for Dynamic Visual Recognition')}
+COLLECTIONS = {  # by the folder below configs
+    'baselines/tsn': dict(
+        Name='TSN',
+        URL='https://arxiv.org/abs/1608.00859',
+        Title='Temporal Segment Networks: Towards Good Practices for Deep Action Recognition',
+    ),
+    'baselines/tsm': dict(
+        Name='TSM',
+        URL='https://arxiv.org/abs/1811.08383',
+        Title='TSM: Temporal Shift Module for Efficient Video Understanding',
+    ),
+    'glance_focus': dict(
+        Name='Glance-and-Focus',
+        URL='https://arxiv.org/abs/2201.03014',
+        Title='Glance and Focus Networks for Dynamic Visual Recognition',
+    ),
+}
 
 
-# ------------------------------------------------------------------------------------------------------------- what a recipe is
+# ------------------------------------------------------------------------------------------- what a recipe is
+
 
 class Look(NamedTuple):
-    """What looks at the frames: the backbone as file names call it, its proper name, and the height and width it reads in pixels."""
+    """What looks at the frames: the backbone as file names call it, its proper name, and the height and width
+    it reads in pixels."""
+
     backbone: str
     title: str
     size: int
@@ -76,6 +106,7 @@ class Recipe(NamedTuple):
         batch: clips that the learning rates are meant for.
         shape: (T, 3, H, W) of what the test pipeline makes.
     """
+
     path: str
     dataset: Dataset
     shift: str | None
@@ -99,9 +130,13 @@ class Recipe(NamedTuple):
 def inherited(config: Path) -> list[Path]:
     """The files that a config names in ``_base_``."""
     for node in ast.parse(config.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets
+        ):
             bases = ast.literal_eval(node.value)
-            return [(config.parent / base).resolve() for base in ([bases] if isinstance(bases, str) else bases)]
+            return [
+                (config.parent / base).resolve() for base in ([bases] if isinstance(bases, str) else bases)
+            ]
     return []
 
 
@@ -144,9 +179,13 @@ def read_recipe(config: Path) -> Recipe:
     from get_flops import shape_of_views
 
     from gfvideo.engine import expand_stages, load_config
+
     dataset = dataset_of(config)
     if dataset is None:
-        raise ValueError(f'{config} reads none of the datasets that recipes are for: {", ".join(known.key for known in DATASETS.values())}')
+        raise ValueError(
+            f'{config} reads none of the datasets that recipes are for:'
+            f' {", ".join(known.key for known in DATASETS.values())}'
+        )
     stages = expand_stages(load_config(config))
     cfg = stages[-1].cfg
     frames, height, width = shape_of_views(cfg)
@@ -154,17 +193,25 @@ def read_recipe(config: Path) -> Recipe:
     focuses = 'focus' in model
     glance = model['glance' if focuses else 'encoder']
     return Recipe(
-        config.relative_to(ROOT).as_posix(), dataset, glance.get('shift', 'bidirectional'),
+        config.relative_to(ROOT).as_posix(),
+        dataset,
+        glance.get('shift', 'bidirectional'),
         look_of(glance, model.get('glance_size') or model.get('input_size') or height),
-        look_of(model['focus'], model['patch_size']) if focuses else None, model.get('steps', 2) if focuses else 0,
-        {stage.name: stage.cfg.train_cfg.max_epochs for stage in stages}, cfg.auto_scale_lr.base_batch_size, model,
-        (frames, 3, height, width))
+        look_of(model['focus'], model['patch_size']) if focuses else None,
+        model.get('steps', 2) if focuses else 0,
+        {stage.name: stage.cfg.train_cfg.max_epochs for stage in stages},
+        cfg.auto_scale_lr.base_batch_size,
+        model,
+        (frames, 3, height, width),
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------- what it costs
+# ---------------------------------------------------------------------------------------------- what it costs
+
 
 class Cost(NamedTuple):
     """Multiply-adds of every step alone, and the number of parameters."""
+
     steps: tuple[int, ...]
     parameters: int
 
@@ -187,13 +234,18 @@ def _count(model_text: str, shape: tuple[int, int, int, int]) -> Cost:
 
     from gfvideo.complexity import recognizer_cost
     from gfvideo.registry import MODELS
-    with torch.device('meta'):                                    # shapes without content
+
+    with torch.device('meta'):  # shapes without content
         model = MODELS.build(json.loads(model_text))
     cost = recognizer_cost(model, shape)
-    return Cost(tuple(sum(step.values()) for step in cost['by_step']), sum(parameter.numel() for parameter in model.parameters()))
+    return Cost(
+        tuple(sum(step.values()) for step in cost['by_step']),
+        sum(parameter.numel() for parameter in model.parameters()),
+    )
 
 
-# --------------------------------------------------------------------------------------------------------------- tables and metafiles
+# --------------------------------------------------------------------------------------- tables and metafiles
+
 
 def giga(multiply_adds: int) -> str:
     return f'{multiply_adds / 1e9:.3f}'
@@ -210,28 +262,59 @@ def published_results() -> list[dict[str, Any]]:
 
 def published(recipe: Recipe) -> dict[str, Any] | None:
     """The published result of the very same thing, if there is one."""
-    same = dict(method=recipe.method, backbone=recipe.glance.title, frames=recipe.frames, size=recipe.glance.size,
-                shift=recipe.shift, dataset=recipe.dataset.title)
+    same = dict(
+        method=recipe.method,
+        backbone=recipe.glance.title,
+        frames=recipe.frames,
+        size=recipe.glance.size,
+        shift=recipe.shift,
+        dataset=recipe.dataset.title,
+    )
     return next((result for result in published_results() if result['of'] == same), None)
 
 
 def row(recipe: Recipe) -> list[str]:
     cost, reference, path = measure(recipe), published(recipe), Path(recipe.path)
-    looked = f'{reference["top-1"]:.1f} % top-1 at {reference["GMACs"]} GMACs, published in {reference["source"]}' if reference else ''
-    return [f'[{path.stem}]({path.name})', recipe.dataset.title, str(recipe.frames), f'{recipe.glance.title}, {recipe.glance.size}',
-            f'{recipe.focus.title}, {recipe.focus.size} x {recipe.steps}' if recipe.focus else '', recipe.shift or 'none',
-            mega(cost.parameters), giga(sum(cost.steps)), ' / '.join(map(giga, cost.steps)), looked]
+    looked = (
+        f'{reference["top-1"]:.1f} % top-1 at {reference["GMACs"]} GMACs, published in {reference["source"]}'
+        if reference
+        else ''
+    )
+    return [
+        f'[{path.stem}]({path.name})',
+        recipe.dataset.title,
+        str(recipe.frames),
+        f'{recipe.glance.title}, {recipe.glance.size}',
+        f'{recipe.focus.title}, {recipe.focus.size} x {recipe.steps}' if recipe.focus else '',
+        recipe.shift or 'none',
+        mega(cost.parameters),
+        giga(sum(cost.steps)),
+        ' / '.join(map(giga, cost.steps)),
+        looked,
+    ]
 
 
 def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
     """By dataset; then those that share their networks side by side, from cheap to dear."""
     keys = [dataset.key for dataset in DATASETS.values()]
-    return sorted(recipes, key=lambda recipe: (keys.index(recipe.dataset.key), recipe.shift == 'causal', recipe.glance.title,
-                                               recipe.focus.title if recipe.focus else '', sum(measure(recipe).steps), recipe.path))
+    return sorted(
+        recipes,
+        key=lambda recipe: (
+            keys.index(recipe.dataset.key),
+            recipe.shift == 'causal',
+            recipe.glance.title,
+            recipe.focus.title if recipe.focus else '',
+            sum(measure(recipe).steps),
+            recipe.path,
+        ),
+    )
 
 
 def table(recipes: Iterable[Recipe]) -> str:
-    lines = ['| ' + ' | '.join(cells) + ' |' for cells in (HEADER, ['---'] * len(HEADER), *map(row, in_order(recipes)))]
+    lines = [
+        '| ' + ' | '.join(cells) + ' |'
+        for cells in (HEADER, ['---'] * len(HEADER), *map(row, in_order(recipes)))
+    ]
     return '\n'.join(re.sub(r'\|  (?=\|)', '| ', line) for line in lines)
 
 
@@ -247,20 +330,34 @@ def model_entry(recipe: Recipe, collection: str) -> dict[str, Any]:
     cost, reference = measure(recipe), published(recipe)
     architecture = list(dict.fromkeys(look.title for look in (recipe.glance, recipe.focus) if look))
     epochs = recipe.epochs[''] if '' in recipe.epochs else recipe.epochs
-    metadata = {'Architecture': architecture, 'Frames': recipe.frames, 'Batch size': recipe.batch, 'Epochs': epochs,
-                'Training Data': recipe.dataset.title, 'FLOPs': f'{giga(sum(cost.steps))} GMACs',
-                'Parameters': f'{mega(cost.parameters)} M'}
-    entry = {'Name': Path(recipe.path).stem, 'Config': recipe.path, 'In Collection': collection, 'Metadata': metadata,
-             'Results': [{'Task': 'Action Recognition', 'Dataset': recipe.dataset.title}]}
+    metadata = {
+        'Architecture': architecture,
+        'Frames': recipe.frames,
+        'Batch size': recipe.batch,
+        'Epochs': epochs,
+        'Training Data': recipe.dataset.title,
+        'FLOPs': f'{giga(sum(cost.steps))} GMACs',
+        'Parameters': f'{mega(cost.parameters)} M',
+    }
+    entry = {
+        'Name': Path(recipe.path).stem,
+        'Config': recipe.path,
+        'In Collection': collection,
+        'Metadata': metadata,
+        'Results': [{'Task': 'Action Recognition', 'Dataset': recipe.dataset.title}],
+    }
     if reference:
         entry['Published'] = {key: reference[key] for key in ('top-1', 'GMACs', 'source')}
     return entry
 
 
 def metafile_text(content: dict[str, Any]) -> str:
-    return ('# Written by tools/analysis_tools/recipe_tables.py --write. FLOPs are multiply-adds, counted on the network that runs;\n'
-            '# accuracies are those of the publication that is named. None was measured here, and no weights are published.\n'
-            + mmengine.dump(content, file_format='yaml', sort_keys=False, width=140, allow_unicode=True))
+    return (
+        '# Written by tools/analysis_tools/recipe_tables.py --write. FLOPs are multiply-adds, counted on the'
+        ' network that runs;\n# accuracies are those of the publication that is named. None was measured'
+        ' here, and no weights are published.\n'
+        + mmengine.dump(content, file_format='yaml', sort_keys=False, width=140, allow_unicode=True)
+    )
 
 
 def with_table(readme: str, rows: str) -> str:
@@ -292,19 +389,33 @@ def pages(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 
 def out_of_date(files: Sequence[Path]) -> list[Path]:
     """READMEs and metafiles that do not say what is measured, to three digits."""
-    return [file for file, wanted in pages(files)
-            if not file.is_file() or to_three_digits(file.read_text(encoding='utf-8')) != to_three_digits(wanted)]
+    return [
+        file
+        for file, wanted in pages(files)
+        if not file.is_file() or to_three_digits(file.read_text(encoding='utf-8')) != to_three_digits(wanted)
+    ]
 
 
-# ------------------------------------------------------------------------------------------------------------------------ command line
+# ----------------------------------------------------------------------------------------------- command line
+
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='*', type=Path,
-                        help='recipes (default: all); --write and --check take the whole folders that they are in')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'configs',
+        nargs='*',
+        type=Path,
+        help='recipes (default: all); --write and --check take the whole folders that they are in',
+    )
     action = parser.add_mutually_exclusive_group()
-    action.add_argument('--write', action='store_true', help='write the tables into the READMEs, and the metafiles')
-    action.add_argument('--check', action='store_true', help='exit with 1 if a README or metafile is out of date')
+    action.add_argument(
+        '--write', action='store_true', help='write the tables into the READMEs, and the metafiles'
+    )
+    action.add_argument(
+        '--check', action='store_true', help='exit with 1 if a README or metafile is out of date'
+    )
     return parser.parse_args(arguments)
 
 
@@ -319,8 +430,10 @@ def main(arguments: list[str] | None = None) -> None:
                 print(file.relative_to(ROOT))
         elif args.check:
             if stale := out_of_date(files):
-                sys.exit('out of date, run tools/analysis_tools/recipe_tables.py --write: '
-                         + ', '.join(str(file.relative_to(ROOT)) for file in stale))
+                sys.exit(
+                    'out of date, run tools/analysis_tools/recipe_tables.py --write: '
+                    + ', '.join(str(file.relative_to(ROOT)) for file in stale)
+                )
         else:
             print(table(recipes))
     except (ValueError, FileNotFoundError) as error:

@@ -4,9 +4,10 @@
     python tools/deployment/export_onnx.py CHECKPOINT OUT_DIR
     python tools/deployment/export_onnx.py CONFIG CHECKPOINT OUT_DIR --frames 8 --frame-size 224 224
 
-The checkpoint carries its config; a config in front of it takes its place. T, H and W are those of the test pipeline unless given.
-Needs the extra onnx: pip install "gfvideo[onnx]".
+The checkpoint carries its config; a config in front of it takes its place. T, H and W are those of the test
+pipeline unless given. Needs the extra onnx: pip install "gfvideo[onnx]".
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,18 +24,49 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(usage='%(prog)s [CONFIG] CHECKPOINT OUT_DIR [options]', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('paths', nargs='+', metavar='PATH', help='a config if the one in the checkpoint is not wanted; the checkpoint; the '
-                                                                 'folder for the graphs')
-    parser.add_argument('--frames', type=int, metavar='T', help='frames of a clip (default: as the test pipeline makes them)')
-    parser.add_argument('--frame-size', type=int, nargs=2, metavar=('H', 'W'),
-                        help='height and width of the frames in pixels (default: as the test pipeline makes them)')
-    parser.add_argument('--opset', type=int, default=18, metavar='N', help="version of ONNX's operators (default: %(default)s)")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', default={},
-                        help='settings of the config to change, e.g. model.test_centres=centre')
-    parser.add_argument('--custom-imports', nargs='+', metavar='MODULE', default=[],
-                        help='modules of your own to import, whose parts the checkpoint may name')
+    parser = argparse.ArgumentParser(
+        usage='%(prog)s [CONFIG] CHECKPOINT OUT_DIR [options]',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'paths',
+        nargs='+',
+        metavar='PATH',
+        help='a config if the one in the checkpoint is not wanted; the checkpoint; the folder for the graphs',
+    )
+    parser.add_argument(
+        '--frames', type=int, metavar='T', help='frames of a clip (default: as the test pipeline makes them)'
+    )
+    parser.add_argument(
+        '--frame-size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='height and width of the frames in pixels (default: as the test pipeline makes them)',
+    )
+    parser.add_argument(
+        '--opset',
+        type=int,
+        default=18,
+        metavar='N',
+        help="version of ONNX's operators (default: %(default)s)",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        default={},
+        help='settings of the config to change, e.g. model.test_centres=centre',
+    )
+    parser.add_argument(
+        '--custom-imports',
+        nargs='+',
+        metavar='MODULE',
+        default=[],
+        help='modules of your own to import, whose parts the checkpoint may name',
+    )
     args = parser.parse_args(arguments)
     if len(args.paths) not in (2, 3):
         parser.error(f'give [CONFIG] CHECKPOINT OUT_DIR, not {len(args.paths)} paths')
@@ -50,24 +82,47 @@ def report(record: ExportRecord) -> str:
     rows = [('step', 'graph', 'MB', 'clip logits from torch', 'worst output from torch', 'inputs')]
     for step, graph in enumerate(record.graphs):
         worst = max(graph.differences, key=graph.differences.get)
-        rows.append((str(step), graph.file, f'{graph.bytes / 1e6:.2f}', f'{graph.differences["clip_logits"]:.1e}',
-                     f'{graph.differences[worst]:.1e} ({worst})', ' '.join(graph.inputs)))
+        rows.append(
+            (
+                str(step),
+                graph.file,
+                f'{graph.bytes / 1e6:.2f}',
+                f'{graph.differences["clip_logits"]:.1e}',
+                f'{graph.differences[worst]:.1e} ({worst})',
+                ' '.join(graph.inputs),
+            )
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     height, width = record.frame_size
-    return '\n'.join([f'clips of {record.frames} frames of {height}x{width}, any number of them; opset {record.opset}; differences as a '
-                      'share of the largest value', *('  '.join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows)])
+    return '\n'.join(
+        [
+            (
+                f'clips of {record.frames} frames of {height}x{width}, any number of them; opset'
+                f' {record.opset}; differences as a share of the largest value'
+            ),
+            *('  '.join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows),
+        ]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.apis import init_recognizer
     from gfvideo.deployment import ExportError, export_recognizer
     from gfvideo.engine import CheckpointError, ConfigError
+
     try:
-        model = init_recognizer(args.config, args.checkpoint, cfg_options=args.cfg_options,
-                                custom_imports=args.custom_imports)
-        record = export_recognizer(model, args.folder, args.frames, None if args.frame_size is None else tuple(args.frame_size), args.opset)
+        model = init_recognizer(
+            args.config, args.checkpoint, cfg_options=args.cfg_options, custom_imports=args.custom_imports
+        )
+        record = export_recognizer(
+            model,
+            args.folder,
+            args.frames,
+            None if args.frame_size is None else tuple(args.frame_size),
+            args.opset,
+        )
     except (CheckpointError, ConfigError, ExportError, ImportError, OSError, ValueError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
     print(report(record))

@@ -1,12 +1,16 @@
 #!/usr/bin/env python
 """Write the weights of a training checkpoint, with its config and classes, to a small file of their own.
 
-    python tools/deployment/publish_checkpoint.py work_dirs/RUN/STAGE/epoch_30.pth published/             # published/epoch_30-1a2b3c4d.pth
-    python tools/deployment/publish_checkpoint.py work_dirs/RUN/STAGE/epoch_30.pth published/NAME.pth     # published/NAME-1a2b3c4d.pth
+    # published/epoch_30-1a2b3c4d.pth
+    python tools/deployment/publish_checkpoint.py work_dirs/RUN/STAGE/epoch_30.pth published/
+    # published/NAME-1a2b3c4d.pth
+    python tools/deployment/publish_checkpoint.py work_dirs/RUN/STAGE/epoch_30.pth published/NAME.pth
 
-The name ends with the first 8 digits of the file's SHA-256. Optimizer, schedules, logs and states of random generators stay behind. The
-weights are the same to the bit: init_recognizer(None, FILE) predicts as before, and exits.json of the training checkpoint still belongs.
+The name ends with the first 8 digits of the file's SHA-256. Optimizer, schedules, logs and states of random
+generators stay behind. The weights are the same to the bit: init_recognizer(None, FILE) predicts as before,
+and exits.json of the training checkpoint still belongs.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,20 +21,28 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('checkpoint', type=Path, help='checkpoint of a run')
     parser.add_argument('target', type=Path, help='folder, or a name that ends in .pth')
-    parser.add_argument('--ema', choices=['averaged', 'unaveraged'],
-                        help='of a run with EMAHook: the averaged weights (which the hook saves as those of the model), or those before '
-                             'averaging (default: those of the model)')
+    parser.add_argument(
+        '--ema',
+        choices=['averaged', 'unaveraged'],
+        help=(
+            'of a run with EMAHook: the averaged weights (which the hook saves as those of the model), or'
+            ' those before averaging (default: those of the model)'
+        ),
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.deployment import publish_checkpoint
     from gfvideo.engine import CheckpointError
+
     try:
         path = publish_checkpoint(args.checkpoint, args.target, args.ema)
     except (CheckpointError, FileNotFoundError, FileExistsError) as error:

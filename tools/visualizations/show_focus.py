@@ -1,12 +1,14 @@
 #!/usr/bin/env python
-"""Draw where a recognizer looks: for each video the frames with the patches of every look, and what it says after each.
+"""Draw where a recognizer looks: for each video the frames with the patches of every look, and what it says
+after each.
 
     python tools/visualizations/show_focus.py CHECKPOINT VIDEO ... --out DIR
     python tools/visualizations/show_focus.py CONFIG CHECKPOINT --count 6 --out DIR
 
-The checkpoint carries its config; a config in front of it takes its place. Without a VIDEO, clips of the config's test split are drawn,
-evenly spread over it, with their true classes.
+The checkpoint carries its config; a config in front of it takes its place. Without a VIDEO, clips of the
+config's test split are drawn, evenly spread over it, with their true classes.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,23 +29,60 @@ CONFIG_ENDINGS, CHECKPOINT_ENDINGS = {'.py', '.json', '.yaml', '.yml'}, {'.pth',
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(usage='%(prog)s [CONFIG] CHECKPOINT [VIDEO ...] --out DIR [options]', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('paths', nargs='+', metavar='PATH',
-                        help='checkpoint; before it a config, if the one it carries is not wanted; after it videos (files, image folders)')
-    parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder for VIDEO_ID.png of each, and sheet.png of all')
-    parser.add_argument('--count', type=int, default=6, metavar='N',
-                        help='clips of the test split to draw when no VIDEO is given (default: %(default)s)')
+    parser = argparse.ArgumentParser(
+        usage='%(prog)s [CONFIG] CHECKPOINT [VIDEO ...] --out DIR [options]',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'paths',
+        nargs='+',
+        metavar='PATH',
+        help=(
+            'checkpoint; before it a config, if the one it carries is not wanted; after it videos (files,'
+            ' image folders)'
+        ),
+    )
+    parser.add_argument(
+        '--out',
+        required=True,
+        type=Path,
+        metavar='DIR',
+        help='folder for VIDEO_ID.png of each, and sheet.png of all',
+    )
+    parser.add_argument(
+        '--count',
+        type=int,
+        default=6,
+        metavar='N',
+        help='clips of the test split to draw when no VIDEO is given (default: %(default)s)',
+    )
     parser.add_argument('--label', metavar='CLASS', help='name of the true class of the given VIDEOs')
-    parser.add_argument('--objects', type=Path, metavar='CSV',
-                        help='where the object is (columns id,frame,x,y,diameter in pixels of the video): drawn, and the share of patches '
-                             'that hold it is printed')
+    parser.add_argument(
+        '--objects',
+        type=Path,
+        metavar='CSV',
+        help=(
+            'where the object is (columns id,frame,x,y,diameter in pixels of the video): drawn, and the share'
+            ' of patches that hold it is printed'
+        ),
+    )
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of random patches (default: %(default)s)')
-    parser.add_argument('--custom-imports', nargs='+', metavar='MODULE', default=[],
-                        help='modules of your own to import, whose parts the checkpoint may name')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='settings of the config to change, e.g. model.test_centres=random')
+    parser.add_argument(
+        '--custom-imports',
+        nargs='+',
+        metavar='MODULE',
+        default=[],
+        help='modules of your own to import, whose parts the checkpoint may name',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings of the config to change, e.g. model.test_centres=random',
+    )
     args = parser.parse_args(arguments)
     args.config, args.checkpoint, args.videos = split_paths(parser, [Path(path) for path in args.paths])
     if args.label is not None and not args.videos:
@@ -57,7 +96,10 @@ def split_paths(parser: argparse.ArgumentParser, paths: list[Path]) -> tuple[Pat
     """Config or None, checkpoint, videos, told apart by their endings."""
     config = paths.pop(0) if paths[0].suffix in CONFIG_ENDINGS else None
     if not paths or paths[0].suffix not in CHECKPOINT_ENDINGS:
-        parser.error(f'a checkpoint ({", ".join(sorted(CHECKPOINT_ENDINGS))}) must come {"after the config" if config else "first"}')
+        parser.error(
+            f'a checkpoint ({", ".join(sorted(CHECKPOINT_ENDINGS))}) must come'
+            f' {"after the config" if config else "first"}'
+        )
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         parser.error(f'{", ".join(missing)} not found')
@@ -66,6 +108,7 @@ def split_paths(parser: argparse.ArgumentParser, paths: list[Path]) -> tuple[Pat
 
 def clips_of_videos(cfg: Config, videos: list[Path]) -> Iterator[dict[str, Any]]:
     from gfvideo.apis import build_pipeline, frame_names, prepare_video
+
     pipeline, names = build_pipeline(cfg), frame_names(cfg)
     return (prepare_video(video, pipeline, **names) for video in videos)
 
@@ -73,6 +116,7 @@ def clips_of_videos(cfg: Config, videos: list[Path]) -> Iterator[dict[str, Any]]
 def clips_of_test_split(cfg: Config, count: int) -> Iterator[dict[str, Any]]:
     """At most ``count`` clips, evenly spread over the split."""
     from gfvideo.registry import DATASETS
+
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     places = sorted({round(n * (len(dataset) - 1) / max(count - 1, 1)) for n in range(count)})
     return (dataset[place] for place in places)
@@ -83,32 +127,57 @@ def label_number(model: Recognizer, name: str | None) -> int | None:
         return None
     classes = list(model.dataset_meta.get('classes') or [])
     if name not in classes:
-        sys.exit(f'--label {name!r} is no class of the recognizer; it knows {", ".join(map(repr, classes[:20]))}')
+        sys.exit(
+            f'--label {name!r} is no class of the recognizer; it knows {", ".join(map(repr, classes[:20]))}'
+        )
     return classes.index(name)
 
 
 def boxes_in_inputs(clip: dict[str, Any], objects: dict[str, Objects] | None) -> Objects | None:
     """Where the object is, in pixels of what the recognizer is given."""
     from gfvideo.evaluation import scale_boxes
+
     sample = clip['data_samples']
     if objects is None or sample.video_id not in objects:
         return None
     return scale_boxes(objects[sample.video_id], sample.frame_size, tuple(clip['inputs'].shape[-2:]))
 
 
-def hit_rate_lines(looked: list[tuple[dict, ClipSample, Objects | None]], patch_size: tuple[int, int]) -> list[str]:
+def hit_rate_lines(
+    looked: list[tuple[dict, ClipSample, Objects | None]], patch_size: tuple[int, int]
+) -> list[str]:
     """Share of the patches, of the first view, that fall on the object, one line a look."""
     from gfvideo.evaluation import patch_hit_rate
-    known = [(clip['inputs'], sample, boxes) for clip, sample, boxes in looked if boxes and 'centres' in sample]
+
+    known = [
+        (clip['inputs'], sample, boxes) for clip, sample, boxes in looked if boxes and 'centres' in sample
+    ]
     if not known:
-        return ['no patch of these clips can be compared with the table of objects: no id in common, or the recognizer does not focus']
-    first_views = [sample.centres[0] if sample.centres.ndim == 4 else sample.centres for _, sample, _ in known]       # (S, T, 2) each
-    indices = [sample.frame_indices[:inputs.shape[-4]] for inputs, sample, _ in known]
-    rates = patch_hit_rate([centres.cpu() for centres in first_views], indices, [boxes for _, _, boxes in known],
-                           [tuple(inputs.shape[-2:]) for inputs, _, _ in known], patch_size)
-    lines = [f'patches that hold the object, of {len(known)} clips:', f'{"look":<6}{"its centre":>12}{"all of it":>12}{"clips found":>14}']
+        return [
+            'no patch of these clips can be compared with the table of objects: no id in common, or the'
+            ' recognizer does not focus'
+        ]
+    # (S, T, 2) each
+    first_views = [
+        sample.centres[0] if sample.centres.ndim == 4 else sample.centres for _, sample, _ in known
+    ]
+    indices = [sample.frame_indices[: inputs.shape[-4]] for inputs, sample, _ in known]
+    rates = patch_hit_rate(
+        [centres.cpu() for centres in first_views],
+        indices,
+        [boxes for _, _, boxes in known],
+        [tuple(inputs.shape[-2:]) for inputs, _, _ in known],
+        patch_size,
+    )
+    lines = [
+        f'patches that hold the object, of {len(known)} clips:',
+        f'{"look":<6}{"its centre":>12}{"all of it":>12}{"clips found":>14}',
+    ]
     for look, shares in enumerate(zip(rates['centre'], rates['whole'], rates['clip']), start=1):
-        lines.append(f'{look:<6}' + ''.join(f'{100 * share:>{width - 2}.1f} %' for share, width in zip(shares, (12, 12, 14))))
+        lines.append(
+            f'{look:<6}'
+            + ''.join(f'{100 * share:>{width - 2}.1f} %' for share, width in zip(shares, (12, 12, 14)))
+        )
     return lines
 
 
@@ -125,19 +194,31 @@ def show(args: argparse.Namespace) -> None:
     from gfvideo.apis import init_recognizer, predict_clip
     from gfvideo.evaluation import read_objects
     from gfvideo.visualization import draw_sample, save_picture, sheet
+
     torch.manual_seed(args.seed)
     model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options, args.custom_imports)
     objects = None if args.objects is None else read_objects(args.objects)
     label = label_number(model, args.label)
-    clips = clips_of_videos(model.cfg, args.videos) if args.videos else clips_of_test_split(model.cfg, args.count)
-    sizes = dict(patch_size=getattr(model, 'patch_size', None), glance_size=getattr(model, 'glance_size', None))
+    clips = (
+        clips_of_videos(model.cfg, args.videos) if args.videos else clips_of_test_split(model.cfg, args.count)
+    )
+    sizes = dict(
+        patch_size=getattr(model, 'patch_size', None), glance_size=getattr(model, 'glance_size', None)
+    )
     looked, pictures = [], []
     for clip in clips:
         sample, boxes = predict_clip(model, clip), boxes_in_inputs(clip, objects)
         if label is not None:
             sample.gt_label = torch.tensor(label)
-        pictures.append(draw_sample(clip['inputs'], sample, model.dataset_meta.get('classes'), objects=boxes, **sizes))
-        print(save_picture(pictures[-1], picture_path(args.out, sample.video_id, [earlier for _, earlier, _ in looked])), flush=True)
+        pictures.append(
+            draw_sample(clip['inputs'], sample, model.dataset_meta.get('classes'), objects=boxes, **sizes)
+        )
+        print(
+            save_picture(
+                pictures[-1], picture_path(args.out, sample.video_id, [earlier for _, earlier, _ in looked])
+            ),
+            flush=True,
+        )
         looked.append((clip, sample, boxes))
     if len(pictures) > 1:
         print(save_picture(sheet(pictures), args.out / 'sheet.png'))
@@ -147,9 +228,10 @@ def show(args: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))                                 # a checkout that is not installed works too
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.data.readers import VideoError
     from gfvideo.engine import CheckpointError, ConfigError
+
     try:
         show(args)
     except (CheckpointError, ConfigError, FileNotFoundError, VideoError) as error:

@@ -2,6 +2,7 @@
 
 Clips are mirrored unless a class names a direction (left, clockwise): then give the flip its label_map.
 """
+
 _root = '{{$GFVIDEO_CUSTOM:data/custom}}'
 _prepare = 'python data_prep/folder.py --videos DIR --out ' + _root
 train_pipeline = [
@@ -9,19 +10,31 @@ train_pipeline = [
     dict(type='DecodeFrames'),
     dict(type='MultiScaleCrop', size=224),
     dict(type='Flip', prob=0.5),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 test_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='ResizeShortSide', short=256),
     dict(type='CentreCrop', size=224),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 train_dataloader = dict(
-    batch_size=16, num_workers=8, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline))
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline),
+)
 val_dataloader = dict(
-    batch_size=16, num_workers=8, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True))
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='ClipAccuracy')
 val_cfg = test_cfg = dict()

@@ -1,4 +1,5 @@
 """Jester, folders of frames: 8 frames, multi-scale crop, a flip that swaps the gestures a mirror changes."""
+
 _root = '{{$GFVIDEO_JESTER:data/jester}}'
 _prepare = 'python data_prep/jester.py --videos DIR --annotations DIR --out ' + _root
 train_pipeline = [
@@ -6,19 +7,31 @@ train_pipeline = [
     dict(type='DecodeFrames'),
     dict(type='MultiScaleCrop', size=224),
     dict(type='Flip', label_map='jester'),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 test_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='ResizeShortSide', short=256),
     dict(type='CentreCrop', size=224),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 train_dataloader = dict(
-    batch_size=16, num_workers=8, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline))
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline),
+)
 val_dataloader = dict(
-    batch_size=16, num_workers=8, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True))
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='ClipAccuracy')
 val_cfg = test_cfg = dict()

@@ -1,7 +1,11 @@
 """Kinetics-700: as Kinetics-400."""
+
 _base_ = './kinetics400.py'
 _root = '{{$GFVIDEO_K700:data/kinetics700}}'
-_dataset = dict(root=_root, prepare='python data_prep/kinetics.py --version 700 --videos DIR --annotations DIR --out ' + _root)
+_dataset = dict(
+    root=_root,
+    prepare='python data_prep/kinetics.py --version 700 --videos DIR --annotations DIR --out ' + _root,
+)
 train_dataloader = dict(dataset=_dataset)
 val_dataloader = dict(dataset=_dataset)
 test_dataloader = dict(dataset=_dataset)

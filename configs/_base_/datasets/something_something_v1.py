@@ -1,30 +1,48 @@
-"""Something-Something V1, folders of frames: 8 frames, multi-scale crop, a flip that swaps the classes a mirror changes.
+"""Something-Something V1, folders of frames: 8 frames, multi-scale crop, a flip that swaps the classes a
+mirror changes.
 
 The flip names its classes, so both orders of classes that data_prep/something_something.py offers will do.
 """
-_mirrored = {'Pulling something from left to right': 'Pulling something from right to left',
-             'Pushing something from left to right': 'Pushing something from right to left',
-             'Turning the camera left while filming something': 'Turning the camera right while filming something'}
+
+_mirrored = {
+    'Pulling something from left to right': 'Pulling something from right to left',
+    'Pushing something from left to right': 'Pushing something from right to left',
+    'Turning the camera left while filming something': 'Turning the camera right while filming something',
+}
 _root = '{{$GFVIDEO_SSV1:data/something_something_v1}}'
-_prepare = 'python data_prep/something_something.py --version v1 --videos DIR --annotations DIR --out ' + _root
+_prepare = (
+    'python data_prep/something_something.py --version v1 --videos DIR --annotations DIR --out ' + _root
+)
 train_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='MultiScaleCrop', size=224),
     dict(type='Flip', label_map=_mirrored),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 test_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='ResizeShortSide', short=256),
     dict(type='CentreCrop', size=224),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 train_dataloader = dict(
-    batch_size=16, num_workers=8, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline))
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline),
+)
 val_dataloader = dict(
-    batch_size=16, num_workers=8, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True))
+    batch_size=16,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='ClipAccuracy')
 val_cfg = test_cfg = dict()

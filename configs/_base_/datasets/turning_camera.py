@@ -1,28 +1,47 @@
-"""Clips of 320x240 in Something-Something-V2 form whose classes are directions and small objects, the latter read at full resolution.
+"""Clips of 320x240 in Something-Something-V2 form whose classes are directions and small objects, the latter
+read at full resolution.
 
-So few clips are soon known by heart; varied ones are not. A mirrored clip turns the other way, and takes the class of that.
+So few clips are soon known by heart; varied ones are not. A mirrored clip turns the other way, and takes the
+class of that.
 """
-_turned = {f'Turning the camera left while filming {it}': f'Turning the camera right while filming {it}'
-           for it in ('a clock', 'a fig', 'a wheel')}
+
+_turned = {
+    f'Turning the camera left while filming {it}': f'Turning the camera right while filming {it}'
+    for it in ('a clock', 'a fig', 'a wheel')
+}
 _root = '{{$GFVIDEO_TURNING_CAMERA:data/turning_camera_ssv2}}'
-_prepare = 'python data_prep/something_something.py --to original --videos DIR --annotations DIR --out ' + _root
+_prepare = (
+    'python data_prep/something_something.py --to original --videos DIR --annotations DIR --out ' + _root
+)
 train_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='RandomResizedCrop', size=(240, 320), area=(0.5, 1.0), ratio=(1.1, 1.6)),
     dict(type='Flip', label_map=_turned),
     dict(type='ColourJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 test_pipeline = [
     dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
-    dict(type='PackClip')]
+    dict(type='PackClip'),
+]
 train_dataloader = dict(
-    batch_size=16, num_workers=1, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline))
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='ClipDataset', root=_root, split='train', prepare=_prepare, pipeline=train_pipeline),
+)
 val_dataloader = dict(
-    batch_size=16, num_workers=1, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True))
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ClipDataset', root=_root, split='val', prepare=_prepare, pipeline=test_pipeline, test_mode=True
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='ClipAccuracy')
 val_cfg = test_cfg = dict()

@@ -1,18 +1,35 @@
-"""GFNet's three stages with its rates for MobileNetV3 and EfficientNet: as three_stages_sgd.py, but the encoders at 0.005, and 90, 15
-and 90 epochs (EfficientNet: 30, 15 and 30)."""
+"""GFNet's three stages with its rates for MobileNetV3 and EfficientNet: as three_stages_sgd.py, but the
+encoders at 0.005, and 90, 15 and 90 epochs (EfficientNet: 30, 15 and 30)."""
+
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4), clip_grad=dict(max_norm=20),
-    paramwise_cfg=dict(custom_keys=dict(glance_encoder=dict(lr_mult=0.05), focus_encoder=dict(lr_mult=0.05))))
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
+    clip_grad=dict(max_norm=20),
+    paramwise_cfg=dict(custom_keys=dict(glance_encoder=dict(lr_mult=0.05), focus_encoder=dict(lr_mult=0.05))),
+)
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=5)
 param_scheduler = [dict(type='CosineAnnealingLR', begin=0, by_epoch=True, convert_to_iter_based=True)]
 stages = [
     dict(name='random', model=dict(train_centres='random', test_centres='random', frozen=('policy',))),
-    dict(name='policy',
-         model=dict(frozen=('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')),
-         train_cfg=dict(type='PolicyLoop', max_epochs=15, update_epochs=4, minibatches=4),
-         optim_wrapper=dict(optimizer=dict(_delete_=True, type='Adam', lr=3e-4), paramwise_cfg=dict(_delete_=True),
-                            clip_grad=dict(max_norm=1.0))),
-    dict(name='tune', model=dict(train_centres='mean', frozen=('policy',)),
-         optim_wrapper=dict(optimizer=dict(lr=0.01),
-                            paramwise_cfg=dict(custom_keys=dict(glance_encoder=dict(lr_mult=0.5), focus_encoder=dict(lr_mult=0.5)))))]
+    dict(
+        name='policy',
+        model=dict(frozen=('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')),
+        train_cfg=dict(type='PolicyLoop', max_epochs=15, update_epochs=4, minibatches=4),
+        optim_wrapper=dict(
+            optimizer=dict(_delete_=True, type='Adam', lr=3e-4),
+            paramwise_cfg=dict(_delete_=True),
+            clip_grad=dict(max_norm=1.0),
+        ),
+    ),
+    dict(
+        name='tune',
+        model=dict(train_centres='mean', frozen=('policy',)),
+        optim_wrapper=dict(
+            optimizer=dict(lr=0.01),
+            paramwise_cfg=dict(
+                custom_keys=dict(glance_encoder=dict(lr_mult=0.5), focus_encoder=dict(lr_mult=0.5))
+            ),
+        ),
+    ),
+]
 auto_scale_lr = dict(enable=False, base_batch_size=64)

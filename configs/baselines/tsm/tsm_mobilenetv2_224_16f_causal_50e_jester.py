@@ -1,6 +1,11 @@
 """Reads a video frame by frame and answers after every frame: causal shift, supervised after every frame."""
-_base_ = ['../../_base_/models/tsm_mobilenetv2.py', '../../_base_/datasets/jester.py', '../../_base_/schedules/sgd_50e.py',
-          '../../_base_/default_runtime.py']
+
+_base_ = [
+    '../../_base_/models/tsm_mobilenetv2.py',
+    '../../_base_/datasets/jester.py',
+    '../../_base_/schedules/sgd_50e.py',
+    '../../_base_/default_runtime.py',
+]
 model = dict(num_classes=27, supervision='frames', encoder=dict(shift='causal'))
 _frames = dict(type='SampleFrames', frames=16, strategy='segment')
 train_dataloader = dict(dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))

@@ -1,3 +1,7 @@
-_base_ = ['../../_base_/models/tsm_r50.py', '../../_base_/datasets/kinetics400.py', '../../_base_/schedules/sgd_50e_kinetics.py',
-          '../../_base_/default_runtime.py']
+_base_ = [
+    '../../_base_/models/tsm_r50.py',
+    '../../_base_/datasets/kinetics400.py',
+    '../../_base_/schedules/sgd_50e_kinetics.py',
+    '../../_base_/default_runtime.py',
+]
 model = dict(num_classes=400)

@@ -1,9 +1,10 @@
 """Frames of a video file or of a folder of images, at given indices, behind one protocol.
 
-The same index gives the same picture from every reader, turned and mirrored as the file says and cut to the size it
-says, or there is a :class:`VideoError`; nothing is ever substituted. On 8-bit video the pictures are equal bit for bit,
-interlaced ones too. The readers upsample the colour of 10-bit video differently: there, pictures of one frame differ by
-up to 5 of 255 on average on a saturated test chart, and less on natural pictures.
+The same index gives the same picture from every reader, turned and mirrored as the file says and cut to the
+size it says, or there is a :class:`VideoError`; nothing is ever substituted. On 8-bit video the pictures are
+equal bit for bit, interlaced ones too. The readers upsample the colour of 10-bit video differently: there,
+pictures of one frame differ by up to 5 of 255 on average on a saturated test chart, and less on natural
+pictures.
 
 ====================  ==========================================================================================
 ``'pyav'``            reads what is in a container of its own, also with damaged packets or without times
@@ -31,6 +32,7 @@ AV1, odd heights, a header that counts too many    yes         yes         refus
 
 How a container alone crops pictures (Matroska's PixelCrop, the clean aperture of MP4) no reader heeds.
 """
+
 from ..video_index import VideoError
 from .array import ArrayReader
 from .base import IndexedReader, Reader
@@ -40,5 +42,15 @@ from .opening import READERS, open_video
 from .pyav import PyAVReader
 from .torchcodec import TorchCodecReader
 
-__all__ = ['READERS', 'ArrayReader', 'DecordReader', 'FolderReader', 'IndexedReader', 'PyAVReader', 'Reader', 'TorchCodecReader',
-           'VideoError', 'open_video']
+__all__ = [
+    'READERS',
+    'ArrayReader',
+    'DecordReader',
+    'FolderReader',
+    'IndexedReader',
+    'PyAVReader',
+    'Reader',
+    'TorchCodecReader',
+    'VideoError',
+    'open_video',
+]

@@ -1,4 +1,5 @@
 """Frames that are in memory."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,7 +20,10 @@ class ArrayReader(IndexedReader):
 
     def __init__(self, frames: np.ndarray):
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
-            raise ValueError(f'an array of shape {frames.shape} and type {frames.dtype} is no video; give frames (N, H, W, 3) uint8 RGB')
+            raise ValueError(
+                f'an array of shape {frames.shape} and type {frames.dtype} is no video; give frames (N, H, W,'
+                ' 3) uint8 RGB'
+            )
         super().__init__('the array')
         self.frames, self._count, self._frame_size = frames, len(frames), frames.shape[1:3]
 

@@ -1,4 +1,5 @@
 """The protocol of readers, and what they share."""
+
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -17,7 +18,8 @@ USE_PYAV = "read it with reader='pyav'"
 
 
 class Reader(Protocol):
-    """What :func:`open_video` returns: a context manager that holds the file open until it is left or :meth:`close` is called."""
+    """What :func:`open_video` returns: a context manager that holds the file open until it is left or
+    :meth:`close` is called."""
 
     def __len__(self) -> int:
         """The number of frames that decode."""
@@ -28,13 +30,15 @@ class Reader(Protocol):
 
     @property
     def decoded(self) -> int:
-        """Frames decoded so far, those on the way to others and those only counted too; a frame decoded twice counts twice.
+        """Frames decoded so far, those on the way to others and those only counted too; a frame decoded twice
+        counts twice.
 
         Of torchcodec and decord only the frames handed out count: what they decode on the way is not seen.
         """
 
     def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """RGB frames ``(N, H, W, 3)`` uint8 at N ``indices`` from 0, in any order; a repeated one is decoded once.
+        """RGB frames ``(N, H, W, 3)`` uint8 at N ``indices`` from 0, in any order; a repeated one is decoded
+        once.
 
         Raises:
             ValueError: not a list of at least one integer.
@@ -43,17 +47,21 @@ class Reader(Protocol):
         """
 
     def iter_at(self, indices: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
-        """RGB frames ``(H, W, 3)`` uint8 at ``indices`` from 0 that never decrease, one after the other, each decoded when asked for.
+        """RGB frames ``(H, W, 3)`` uint8 at ``indices`` from 0 that never decrease, one after the other, each
+        decoded when asked for.
 
-        From one frame to the next, decoding goes on where it was. Frames beyond the last one asked for are not decoded, but for the few
-        that a codec with B-frames has to read before it gives a frame away. A repeated index gives the same array again. The iterator may
-        be left half-way, and other methods may be called meanwhile.
+        From one frame to the next, decoding goes on where it was. Frames beyond the last one asked for are
+        not decoded, but for the few that a codec with B-frames has to read before it gives a frame away. A
+        repeated index gives the same array again. The iterator may be left half-way, and other methods may be
+        called meanwhile.
 
         Raises:
-            ValueError: not a list of at least one integer, or indices that decrease; raised by the call itself.
-            IndexError: an index below 0 or not below ``len(self)``; raised by the call or, while the frames of a file are not counted
-                yet, when there is no such frame to come.
-            VideoError: a frame that does not decode, or is of another size than those before; raised when it is asked for.
+            ValueError: not a list of at least one integer, or indices that decrease; raised by the call
+                itself.
+            IndexError: an index below 0 or not below ``len(self)``; raised by the call or, while the frames
+                of a file are not counted yet, when there is no such frame to come.
+            VideoError: a frame that does not decode, or is of another size than those before; raised when it
+                is asked for.
         """
 
     def iter_frames(self) -> Iterator[np.ndarray]:
@@ -70,20 +78,21 @@ class Reader(Protocol):
 class IndexedReader:
     """What the readers share: indices are checked, and every distinct frame is decoded once, in order.
 
-    A subclass gives ``close`` and ``_decode``, ``_walk`` too if it can do better than one ``_decode`` for each frame, sets ``_count`` and
-    adds to ``_decoded``.
+    A subclass gives ``close`` and ``_decode``, ``_walk`` too if it can do better than one ``_decode`` for
+    each frame, sets ``_count`` and adds to ``_decoded``.
     """
 
     name: str
 
     def __init__(self, path: str):
         self.path = path
-        self._count: int | None = None              # the number of frames, where it is known
+        self._count: int | None = None  # the number of frames, where it is known
         self._decoded = 0
         self._frame_size: tuple[int, int] | None = None
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        """Frames ``(n, H, W, 3)`` at ``wanted``: n >= 1 distinct indices, ascending, not below 0 and below the count if it is known."""
+        """Frames ``(n, H, W, 3)`` at ``wanted``: n >= 1 distinct indices, ascending, not below 0 and below
+        the count if it is known."""
         raise NotImplementedError
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
@@ -104,18 +113,22 @@ class IndexedReader:
     def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         indices = self._checked(indices)
         wanted, places = np.unique(indices, return_inverse=True)
-        frames = self._decode(wanted)                                                    # (n, H, W, 3)
+        frames = self._decode(wanted)  # (n, H, W, 3)
         self._frame_size = frames.shape[1:3]
         in_order = len(wanted) == len(indices) and (np.diff(places) > 0).all()
-        return frames if in_order else frames[places]                                    # (N, H, W, 3)
+        return frames if in_order else frames[places]  # (N, H, W, 3)
 
     def iter_at(self, indices: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
         indices = self._checked(indices)
         falls = np.flatnonzero(np.diff(indices) < 0)
         if falls.size:
-            before, after = indices[falls[0]:][:2]
-            raise ValueError(f'indices decrease from {before} to {after}; give them in the order in which the frames are shown')
-        return self._repeated(*np.unique(indices, return_counts=True))      # not a generator itself, so that the checks come first
+            before, after = indices[falls[0] :][:2]
+            raise ValueError(
+                f'indices decrease from {before} to {after}; give them in the order in which the frames are'
+                ' shown'
+            )
+        # not a generator itself, so that the checks come first
+        return self._repeated(*np.unique(indices, return_counts=True))
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -132,7 +145,10 @@ class IndexedReader:
         """Int64 ``(N,)``, or an error."""
         indices = np.asarray(indices)
         if indices.ndim != 1 or not indices.size or indices.dtype.kind not in 'iu':
-            raise ValueError(f'indices of shape {indices.shape} and type {indices.dtype}; give a list of at least one integer')
+            raise ValueError(
+                f'indices of shape {indices.shape} and type {indices.dtype}; give a list of at least one'
+                ' integer'
+            )
         for index in (indices.min(), indices.max()):
             if index < 0 or self._count is not None and index >= self._count:
                 raise self._out_of_range(index)
@@ -148,8 +164,10 @@ class IndexedReader:
                 yield from repeat(frame, count)
 
     def _out_of_range(self, index: int) -> IndexError:
-        return IndexError(f'{self.path}: there is no frame {index}, it has {len(self)} frames (0 to {len(self) - 1}); '
-                          'is its number of frames wrong in the list?')
+        return IndexError(
+            f'{self.path}: there is no frame {index}, it has {len(self)} frames (0 to {len(self) - 1}); '
+            'is its number of frames wrong in the list?'
+        )
 
     def _error(self, reason: object, remedy: str) -> VideoError:
         return VideoError.of(self.path, self.name, reason, remedy)
@@ -167,7 +185,9 @@ class IndexedReader:
     def _check_size(self, picture: np.ndarray, size: tuple[int, int]) -> None:
         if picture.shape[:2] != size:
             sizes = f'{size} and {picture.shape[:2]}'
-            raise self._error(f'its frames have different sizes, {sizes}', 'make them one size or drop it from the list')
+            raise self._error(
+                f'its frames have different sizes, {sizes}', 'make them one size or drop it from the list'
+            )
 
     def __enter__(self):
         return self

@@ -1,4 +1,5 @@
 """What the readers share that decode with another library than the one that reads the packets."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ __all__ = ['CheckedReader']
 class CheckedReader(IndexedReader):
     """Another library's decoder, used only for files whose frames the index vouches for.
 
-    Asked for a later frame than the last, both libraries decode on from there unless a key frame lies between; so ``iter_at`` asks them
-    for one frame at a time.
+    Asked for a later frame than the last, both libraries decode on from there unless a key frame lies
+    between; so ``iter_at`` asks them for one frame at a time.
     """
 
     def __init__(self, path: str, exact: bool, errors: tuple[type[Exception], ...]):
@@ -26,7 +27,11 @@ class CheckedReader(IndexedReader):
         with PyAVReader(path, exact) as reference:
             if reference.doubt:
                 raise self._error(reference.doubt, USE_PYAV)
-            self._count, self._index, self._stored_size = len(reference), reference.index, reference.stored_size
+            self._count, self._index, self._stored_size = (
+                len(reference),
+                reference.index,
+                reference.stored_size,
+            )
             if self._index.discards:
                 raise self._error('its container hides some of its pictures (an edit list?)', USE_PYAV)
             if self._index.has_leading:

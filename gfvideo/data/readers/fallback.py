@@ -1,4 +1,5 @@
 """Frames of one reader, and of PyAV from the first frame on that it fails at."""
+
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
@@ -13,7 +14,8 @@ __all__ = ['FallbackReader']
 
 
 class FallbackReader(IndexedReader):
-    """What ``first`` reads; from the call or, in ``iter_at``, the frame on that it fails at, PyAV reads in its place.
+    """What ``first`` reads; from the call or, in ``iter_at``, the frame on that it fails at, PyAV reads in
+    its place.
 
     Args:
         first: a reader that is open. It has the same frames at the same indices as PyAV's.
@@ -32,7 +34,8 @@ class FallbackReader(IndexedReader):
         count, few = len(self), 16
         for first in range(0, count, few):
             if self._second:
-                yield from self._second.iter_at(range(first, count))    # goes on where it is, chunks would begin anew
+                # goes on where it is, chunks would begin anew
+                yield from self._second.iter_at(range(first, count))
                 return
             yield from self.get_frames(range(first, min(first + few, count)))
 
@@ -47,7 +50,7 @@ class FallbackReader(IndexedReader):
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
         for given in range(len(wanted)):
-            frames = self._by_first(wanted[given:given + 1])
+            frames = self._by_first(wanted[given : given + 1])
             if frames is None:
                 yield from self._second._walk(wanted[given:])
                 return

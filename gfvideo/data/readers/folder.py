@@ -1,4 +1,5 @@
 """Frames in a folder of images."""
+
 from __future__ import annotations
 
 import os
@@ -20,7 +21,8 @@ class FolderReader(IndexedReader):
 
     Args:
         path: the folder.
-        template: form of the names with one number, ``'{:05d}.jpg'`` or ``'img_{:05d}.jpg'``; other files are not frames.
+        template: form of the names with one number, ``'{:05d}.jpg'`` or ``'img_{:05d}.jpg'``; other files are
+            not frames.
         start: number of the first image.
 
     Raises:
@@ -45,20 +47,33 @@ class FolderReader(IndexedReader):
         return (self._image(index) for index in wanted.tolist())
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        return self._stack(((row, self._image(index)) for row, index in enumerate(wanted.tolist())), len(wanted))
+        return self._stack(
+            ((row, self._image(index)) for row, index in enumerate(wanted.tolist())), len(wanted)
+        )
 
     def _count_images(self) -> int:
         pattern = _pattern_of(self.template)
         if not os.path.isdir(self.path):
             raise self._error('there is no such folder', 'correct the path or the root of the dataset')
         matches = (pattern.fullmatch(name) for name in os.listdir(self.path))
-        numbers = {int(match[1]) for match in matches if match and self.template.format(int(match[1])) == match.string}
+        numbers = {
+            int(match[1])
+            for match in matches
+            if match and self.template.format(int(match[1])) == match.string
+        }
         if not numbers:
-            raise self._error(f'no image in it is named like {self.template.format(self.start)}', 'correct the template or the path')
+            raise self._error(
+                f'no image in it is named like {self.template.format(self.start)}',
+                'correct the template or the path',
+            )
         gaps = set(range(self.start, max(numbers) + 1)) ^ numbers
         if gaps:
-            what = 'is missing' if min(gaps) not in numbers else f'comes before the first number, {self.start}'
-            raise self._error(f'{self.template.format(min(gaps))} {what}', 'extract its frames again, or correct the start')
+            what = (
+                'is missing' if min(gaps) not in numbers else f'comes before the first number, {self.start}'
+            )
+            raise self._error(
+                f'{self.template.format(min(gaps))} {what}', 'extract its frames again, or correct the start'
+            )
         return len(numbers)
 
     def _image(self, index: int) -> np.ndarray:
@@ -67,7 +82,7 @@ class FolderReader(IndexedReader):
         if image is None:
             raise self._error(f'{os.path.basename(file)} is no image', 'extract its frames again')
         self._decoded += 1
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)                         # (H, W, 3)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)  # (H, W, 3)
 
 
 @cache
@@ -75,4 +90,6 @@ def _pattern_of(template: str) -> re.Pattern[str]:
     parts = list(string.Formatter().parse(template))
     if sum(field is not None for _, field, _, _ in parts) != 1:
         raise ValueError(f"the template {template!r} must hold one number, as '{{:05d}}.jpg' does")
-    return re.compile(''.join(re.escape(text) + (r'(\d+)' if field is not None else '') for text, field, _, _ in parts))
+    return re.compile(
+        ''.join(re.escape(text) + (r'(\d+)' if field is not None else '') for text, field, _, _ in parts)
+    )

@@ -1,4 +1,5 @@
 """Which reader opens a path."""
+
 from __future__ import annotations
 
 import os
@@ -14,19 +15,31 @@ from .torchcodec import TorchCodecReader, torchcodec_imports
 
 __all__ = ['READERS', 'open_video']
 
-READERS: dict[str, Callable[[str, bool], Reader]] = {'torchcodec': TorchCodecReader, 'pyav': PyAVReader, 'decord': DecordReader}
+READERS: dict[str, Callable[[str, bool], Reader]] = {
+    'torchcodec': TorchCodecReader,
+    'pyav': PyAVReader,
+    'decord': DecordReader,
+}
 
 
-def open_video(path: str | os.PathLike[str], reader: str = 'auto', *, exact: bool = False, template: str = '{:05d}.jpg',
-               start: int = 1) -> Reader:
+def open_video(
+    path: str | os.PathLike[str],
+    reader: str = 'auto',
+    *,
+    exact: bool = False,
+    template: str = '{:05d}.jpg',
+    start: int = 1,
+) -> Reader:
     """Open a video file, or a folder of images, for reading frames by index.
 
     Args:
         path: the file or the folder.
-        reader: ``'torchcodec'``, ``'pyav'``, ``'decord'`` or ``'auto'``: torchcodec if it can be imported, else PyAV. What
-            torchcodec refuses, at once or at a later frame, is read by PyAV, too. Not used for folders.
-        exact: decode the whole file once to count its frames. Otherwise they are counted without decoding wherever packets can be
-            relied on to be frames; a packet that then does not decode shows as a :class:`VideoError` when its frame is asked for.
+        reader: ``'torchcodec'``, ``'pyav'``, ``'decord'`` or ``'auto'``: torchcodec if it can be imported,
+            else PyAV. What torchcodec refuses, at once or at a later frame, is read by PyAV, too. Not used
+            for folders.
+        exact: decode the whole file once to count its frames. Otherwise they are counted without decoding
+            wherever packets can be relied on to be frames; a packet that then does not decode shows as a
+            :class:`VideoError` when its frame is asked for.
         template, start: form of the names, and first number, of the images of a folder; not used for files.
 
     Returns:
@@ -43,7 +56,9 @@ def open_video(path: str | os.PathLike[str], reader: str = 'auto', *, exact: boo
     if reader == 'auto':
         return _open_auto(path, exact)
     if reader not in READERS:
-        raise ValueError(f'no reader is called {reader!r}; there are {", ".join(map(repr, ["auto", *READERS]))}')
+        raise ValueError(
+            f'no reader is called {reader!r}; there are {", ".join(map(repr, ["auto", *READERS]))}'
+        )
     return READERS[reader](path, exact)
 
 
@@ -52,5 +67,5 @@ def _open_auto(path: str, exact: bool) -> Reader:
         try:
             return FallbackReader(TorchCodecReader(path, exact))
         except VideoError:
-            pass                    # PyAV reads more, and gives the better reason if it does not
+            pass  # PyAV reads more, and gives the better reason if it does not
     return PyAVReader(path, exact)

@@ -1,4 +1,5 @@
 """Frames by PyAV, which brings FFmpeg along."""
+
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
@@ -17,16 +18,20 @@ from .base import DROP, IndexedReader
 __all__ = ['PyAVReader']
 
 KEPT_BYTES = 64 * 2**20
-"""Packets of a file up to this size stay in memory between the index and the decoder; those of a larger one are read again."""
+"""Packets of a file up to this size stay in memory between the index and the decoder; those of a larger one
+are read again."""
 
 
 class PyAVReader(IndexedReader):
-    """Packets are read once and indexed; then only those from the key packet before a wanted frame up to that frame are decoded.
+    """Packets are read once and indexed; then only those from the key packet before a wanted frame up to that
+    frame are decoded.
 
-    There is no seeking, so nothing depends on how well a container can seek. Where the index is in doubt (``doubt`` says why) frames
-    are decoded from the beginning and counted; packets that do not decode are no frames then.
+    There is no seeking, so nothing depends on how well a container can seek. Where the index is in doubt
+    (``doubt`` says why) frames are decoded from the beginning and counted; packets that do not decode are no
+    frames then.
 
-    All reading decodes packet by packet, as far as frames are asked for. Each pass has a decoder to itself, so passes may interleave.
+    All reading decodes packet by packet, as far as frames are asked for. Each pass has a decoder to itself,
+    so passes may interleave.
     """
 
     name = 'pyav'
@@ -34,7 +39,7 @@ class PyAVReader(IndexedReader):
     def __init__(self, path: str, exact: bool = False):
         super().__init__(path)
         self._container, self._stream = open_stream(path, self.name)
-        self._reformatter = VideoReformatter()      # keeps its tables from frame to frame
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._unmarking: dict[tuple[int, int, str], av.filter.Graph] = {}
         self._kept: list[av.Packet] | None = None
         self._idle = [self._stream.codec_context]
@@ -99,12 +104,15 @@ class PyAVReader(IndexedReader):
     def iter_frames(self) -> Iterator[np.ndarray]:
         with closing(self._sequence()) as frames:
             for frame in frames:
-                yield self._picture(frame).copy()   # the caller may write in it; some codecs decode on from that very memory
+                # the caller may write in it; some codecs decode on from that very memory
+                yield self._picture(frame).copy()
 
     def first_as_others_see_it(self) -> av.VideoFrame:
-        """The frame of the first packet, decoded by itself, cut out of the coded picture as FFmpeg does unless told otherwise.
+        """The frame of the first packet, decoded by itself, cut out of the coded picture as FFmpeg does
+        unless told otherwise.
 
-        A left edge to be cut off moves outwards then, so that lines begin at round addresses: more is left than the header says.
+        A left edge to be cut off moves outwards then, so that lines begin at round addresses: more is left
+        than the header says.
         """
         with self._decoder() as context:
             context.flags &= ~Flags.unaligned
@@ -141,7 +149,7 @@ class PyAVReader(IndexedReader):
     def _verified(self, index: VideoIndex) -> VideoIndex:
         """The index if decoding everything gives its frames; otherwise one in doubt."""
         doubtful = VideoIndex.in_doubt(index.doubt or 'not all its packets decode')
-        self.index = doubtful                      # decoding goes on after a packet that does not decode
+        self.index = doubtful  # decoding goes on after a packet that does not decode
         times = [frame.pts for frame in self._sequence()]
         self._count = len(times)
         return index if np.array_equal(times, index.times) else doubtful
@@ -151,17 +159,18 @@ class PyAVReader(IndexedReader):
             return self._stack(pictures, len(wanted))
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
-        early: dict[int, np.ndarray] = {}           # should a decoder's order of pictures not be that of their times
+        early: dict[int, np.ndarray] = {}  # should a decoder's order of pictures not be that of their times
         turn = 0
         with closing(self._pictures(wanted)) as pictures:
             for row, picture in pictures:
                 early[row] = picture
                 while turn in early:
-                    yield early.pop(turn).copy()    # as in iter_frames
+                    yield early.pop(turn).copy()  # as in iter_frames
                     turn += 1
 
     def _pictures(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
-        """Pictures at ``wanted`` as they come out of the decoder, (row of ``wanted``, picture), and no packet decoded ahead of them."""
+        """Pictures at ``wanted`` as they come out of the decoder, (row of ``wanted``, picture), and no packet
+        decoded ahead of them."""
         return self._in_sequence(wanted) if self.doubt else self._by_index(wanted)
 
     def _in_sequence(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
@@ -174,7 +183,7 @@ class PyAVReader(IndexedReader):
                 if row is not None:
                     yield row, self._picture(frame)
         if rows:
-            self._count = count                     # all were decoded, no need to count again
+            self._count = count  # all were decoded, no need to count again
             raise self._out_of_range(max(rows))
 
     def _by_index(self, wanted: np.ndarray) -> Generator[tuple[int, np.ndarray], None, None]:
@@ -188,9 +197,13 @@ class PyAVReader(IndexedReader):
                 if missing:
                     raise self._error(f'frame {wanted[min(missing.values())]} does not decode', DROP)
 
-    def _run(self, context: av.VideoCodecContext, first: int, last: int, times: frozenset[int]) -> Iterator[av.VideoFrame]:
-        """What comes out of the packets ``first`` to ``last``; frames not shown at ``times`` may be missing."""
-        # H.264 marks pictures that no other picture is decoded from; those need no decoding unless they are wanted
+    def _run(
+        self, context: av.VideoCodecContext, first: int, last: int, times: frozenset[int]
+    ) -> Iterator[av.VideoFrame]:
+        """What comes out of the packets ``first`` to ``last``; frames not shown at ``times`` may be
+        missing."""
+        # H.264 marks pictures that no other picture is decoded from; those need no decoding unless they are
+        # wanted
         may_skip = context.name == 'h264'
         for packet in chain(self._packets(first, last + 1), [None]):
             if may_skip and packet is not None:
@@ -200,17 +213,18 @@ class PyAVReader(IndexedReader):
 
     def _sequence(self) -> Generator[av.VideoFrame, None, None]:
         with self._decoder() as context:
-            for packet in chain(self._packets(0, None), [None]):        # None asks for the frames held back
+            for packet in chain(self._packets(0, None), [None]):  # None asks for the frames held back
                 yield from self._frames_of(context, packet)
 
     @contextmanager
     def _decoder(self) -> Iterator[av.VideoCodecContext]:
         """A decoder for one pass over packets, at its beginning."""
-        # Passes may be left half-way and may interleave, so each has a decoder to itself; the packets kept suit them all. To get one the
-        # file is opened, which takes as long as decoding several frames, so they are used again and a file read by one pass has one.
+        # Passes may be left half-way and may interleave, so each has a decoder to itself; the packets kept
+        # suit them all. To get one the file is opened, which takes as long as decoding several frames, so
+        # they are used again and a file read by one pass has one.
         context = self._idle.pop() if self._idle else self._new_decoder()
         context.skip_frame = 'DEFAULT'
-        context.flags |= Flags.unaligned            # cuts off what the header says, to the pixel
+        context.flags |= Flags.unaligned  # cuts off what the header says, to the pixel
         try:
             yield context
         finally:
@@ -219,7 +233,7 @@ class PyAVReader(IndexedReader):
 
     def _new_decoder(self) -> av.VideoCodecContext:
         container, stream = open_stream(self.path, self.name)
-        container.close()                           # a decoder does not need it: packets come from elsewhere
+        container.close()  # a decoder does not need it: packets come from elsewhere
         return stream.codec_context
 
     def _frames_of(self, context: av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
@@ -228,8 +242,10 @@ class PyAVReader(IndexedReader):
         except av.error.InvalidDataError as error:
             if self.doubt:
                 return []
-            raise self._error(f'one of its packets does not decode ({error})',
-                              'open it with exact=True to use the frames that do, or drop it from the list') from error
+            raise self._error(
+                f'one of its packets does not decode ({error})',
+                'open it with exact=True to use the frames that do, or drop it from the list',
+            ) from error
         except av.error.FFmpegError as error:
             raise self._error(error, DROP) from error
         self._decoded += len(frames)
@@ -248,20 +264,26 @@ class PyAVReader(IndexedReader):
         matrix = display_matrix(frame)
         orientation = orientation_of(matrix)
         if orientation is None:
-            raise self._error(f'it is to be turned by {frame.rotation} degrees or distorted (display matrix '
-                              f'{", ".join(map(str, matrix))})', 're-encode it upright')
-        # one thread; bicubic is what torchcodec uses, and only counts where the height is odd or the depth is not 8 bits
-        frame_rgb = self._reformatter.reformat(self._plain(frame), format='rgb24', interpolation='BICUBIC', threads=1)
+            raise self._error(
+                f'it is to be turned by {frame.rotation} degrees or distorted (display matrix '
+                f'{", ".join(map(str, matrix))})',
+                're-encode it upright',
+            )
+        # one thread; bicubic is what torchcodec uses, and only counts where the height is odd or the depth is
+        # not 8 bits
+        frame_rgb = self._reformatter.reformat(
+            self._plain(frame), format='rgb24', interpolation='BICUBIC', threads=1
+        )
         plane, height, width = frame_rgb.planes[0], frame_rgb.height, frame_rgb.width
         lines = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
-        picture = lines[:, :width * 3].reshape(height, width, 3)                         # (H, W, 3)
+        picture = lines[:, : width * 3].reshape(height, width, 3)  # (H, W, 3)
         return orientation.of(picture)
 
     def _plain(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame without the mark that it is interlaced.
 
-        PyAV's conversion to RGB heeds it and upsamples the colour of each field by itself; the ffmpeg program and the
-        other readers do not.
+        PyAV's conversion to RGB heeds it and upsamples the colour of each field by itself; the ffmpeg program
+        and the other readers do not.
         """
         if not frame.interlaced_frame:
             return frame
@@ -269,7 +291,9 @@ class PyAVReader(IndexedReader):
         if form not in self._unmarking:
             graph = av.filter.Graph()
             width, height, name = form
-            source = graph.add_buffer(width=width, height=height, format=name, time_base=self._stream.time_base)
+            source = graph.add_buffer(
+                width=width, height=height, format=name, time_base=self._stream.time_base
+            )
             graph.link_nodes(source, graph.add('setfield', 'mode=prog'), graph.add('buffersink')).configure()
             self._unmarking = {form: graph}
         graph = self._unmarking[form]
@@ -278,9 +302,12 @@ class PyAVReader(IndexedReader):
 
 
 def _runs(index: VideoIndex, wanted: np.ndarray) -> list[tuple[int, int, list[int]]]:
-    """Stretches of packets to decode, (first, last, rows of ``wanted`` in them); stretches that touch are one."""
+    """Stretches of packets to decode, (first, last, rows of ``wanted`` in them); stretches that touch are
+    one."""
     runs: list[tuple[int, int, list[int]]] = []
-    for row, (start, packet) in enumerate(zip(index.starts[wanted].tolist(), index.packets[wanted].tolist(), strict=True)):
+    for row, (start, packet) in enumerate(
+        zip(index.starts[wanted].tolist(), index.packets[wanted].tolist(), strict=True)
+    ):
         if runs and start <= runs[-1][1] + 1:
             first, last, rows = runs[-1]
             runs[-1] = (first, max(last, packet), [*rows, row])

@@ -1,4 +1,5 @@
 """Frames by torchcodec."""
+
 from __future__ import annotations
 
 import os
@@ -20,8 +21,13 @@ class TorchCodecReader(CheckedReader):
     def __init__(self, path: str, exact: bool = False):
         decoders = import_torchcodec()
         super().__init__(path, exact, (RuntimeError, ValueError, IndexError, KeyError, OSError))
-        self._decoder = self._attempt(decoders.VideoDecoder, os.path.abspath(path), dimension_order='NHWC', num_ffmpeg_threads=1,
-                                      seek_mode='exact')
+        self._decoder = self._attempt(
+            decoders.VideoDecoder,
+            os.path.abspath(path),
+            dimension_order='NHWC',
+            num_ffmpeg_threads=1,
+            seek_mode='exact',
+        )
         self._check_count(len(self._decoder))
 
     def _read(self, indices: list[int]) -> np.ndarray:
@@ -32,11 +38,14 @@ class TorchCodecReader(CheckedReader):
 
 
 def import_torchcodec() -> ModuleType:
-    """``torchcodec.decoders``; a torchcodec built for another torch or without FFmpeg raises RuntimeError or OSError."""
+    """``torchcodec.decoders``; a torchcodec built for another torch or without FFmpeg raises RuntimeError or
+    OSError."""
     try:
         from torchcodec import decoders
     except (ImportError, RuntimeError, OSError) as error:
-        raise ImportError(f"torchcodec cannot be imported ({str(error).splitlines()[0]}); use reader='pyav'") from error
+        raise ImportError(
+            f"torchcodec cannot be imported ({str(error).splitlines()[0]}); use reader='pyav'"
+        ) from error
     return decoders
 
 

@@ -1,4 +1,5 @@
 """Image backbones: feature maps by stride, and where the temporal shift belongs in each."""
+
 from .densenet import DenseNet
 from .efficientnet import EfficientNet
 from .mobilenetv2 import MobileNetV2
@@ -8,4 +9,13 @@ from .resnet import ResNet
 from .timm_backbone import TimmBackbone
 from .tiny_cnn import TinyCNN
 
-__all__ = ['DenseNet', 'EfficientNet', 'MobileNetV2', 'MobileNetV3', 'RegNetY', 'ResNet', 'TimmBackbone', 'TinyCNN']
+__all__ = [
+    'DenseNet',
+    'EfficientNet',
+    'MobileNetV2',
+    'MobileNetV3',
+    'RegNetY',
+    'ResNet',
+    'TimmBackbone',
+    'TinyCNN',
+]

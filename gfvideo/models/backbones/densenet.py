@@ -1,4 +1,5 @@
 """DenseNet (Huang et al., CVPR 2017), with torchvision's parameter names."""
+
 from __future__ import annotations
 
 import re
@@ -15,12 +16,16 @@ __all__ = ['DenseNet']
 
 
 class DenseLayer(nn.Module):
-    """Normalise, 1x1, normalise, 3x3; its outputs are set beside its inputs: ``(N, C, H, W) -> (N, C + growth, H, W)``."""
+    """Normalise, 1x1, normalise, 3x3; its outputs are set beside its inputs:
+    ``(N, C, H, W) -> (N, C + growth, H, W)``."""
 
     def __init__(self, channels: int, growth: int):
         super().__init__()
         self.norm1, self.conv1 = nn.BatchNorm2d(channels), nn.Conv2d(channels, 4 * growth, 1, bias=False)
-        self.norm2, self.conv2 = BatchNorm2d(4 * growth), nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
+        self.norm2, self.conv2 = (
+            BatchNorm2d(4 * growth),
+            nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False),
+        )
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,14 +52,17 @@ class DenseNet(nn.Module):
     Args:
         depth: 121, 169 or 201.
 
-    ``forward`` takes images ``(N, 3, H, W)``, at least 29 pixels wide and high, and returns the feature maps by stride, ``{4: ..., 8: ...,
-    16: (the outputs of the dense blocks), 32: (N, 1024, 1664 or 1920, h, w)}``, the deepest after the last normalisation and its ReLU.
-    Two halvings round up, those between dense blocks down; see ``map_size``. ``channels`` holds the channels of each.
+    ``forward`` takes images ``(N, 3, H, W)``, at least 29 pixels wide and high, and returns the feature maps
+    by stride, ``{4: ..., 8: ..., 16: (the outputs of the dense blocks), 32: (N, 1024, 1664 or 1920, h, w)}``,
+    the deepest after the last normalisation and its ReLU. Two halvings round up, those between dense blocks
+    down; see ``map_size``. ``channels`` holds the channels of each.
 
     Raises:
         ValueError: for another depth.
     """
-    settings = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}                          # layers of the dense blocks
+
+    # layers of the dense blocks
+    settings = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}
 
     def __init__(self, depth: int = 121):
         super().__init__()
@@ -73,7 +81,7 @@ class DenseNet(nn.Module):
                 block.add_module(f'denselayer{j}', DenseLayer(channels, growth))
                 channels += growth
             self.features.add_module(f'denseblock{i}', block)
-            self.channels[2 * 2 ** i] = channels
+            self.channels[2 * 2**i] = channels
             if i < len(self.settings[depth]):
                 self.features.add_module(f'transition{i}', Transition(channels))
                 channels //= 2
@@ -84,7 +92,8 @@ class DenseNet(nn.Module):
         init_convolutions(self)
 
     def shift_points(self) -> list[str]:
-        """``conv1`` of every dense layer: its branch sees other frames, the maps that are set beside it stay as they were."""
+        """``conv1`` of every dense layer: its branch sees other frames, the maps that are set beside it stay
+        as they were."""
         return [name for name, _ in self.features.named_modules(prefix='features') if name.endswith('.conv1')]
 
     def _last_of_stride(self) -> dict[str, int]:
@@ -104,7 +113,8 @@ class DenseNet(nn.Module):
         return layers
 
     def map_size(self, size: tuple[int, int], stride: int) -> tuple[int, int]:
-        """(h, w) of the map at ``stride`` for images of ``size`` (H, W): the stem rounds up, the transitions round down."""
+        """(h, w) of the map at ``stride`` for images of ``size`` (H, W): the stem rounds up, the transitions
+        round down."""
         return tuple(-(-side // 4) // (stride // 4) for side in size)
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
@@ -118,10 +128,14 @@ class DenseNet(nn.Module):
 
     @staticmethod
     def rename_pretrained(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's and timm's names, which are the same, without the classifier; ``module.`` is stripped.
+        """torchvision's and timm's names, which are the same, without the classifier; ``module.`` is
+        stripped.
 
         Old files count the layers of a dense layer with a dot (``denselayer1.norm.1.weight``).
         """
         plain = {key.removeprefix('module.'): value for key, value in state_dict.items()}
-        return {re.sub(r'(denselayer\d+\.(?:norm|conv))\.([12])\.', r'\1\2.', key): value for key, value in plain.items()
-                if not key.startswith('classifier.')}
+        return {
+            re.sub(r'(denselayer\d+\.(?:norm|conv))\.([12])\.', r'\1\2.', key): value
+            for key, value in plain.items()
+            if not key.startswith('classifier.')
+        }

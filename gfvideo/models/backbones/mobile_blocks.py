@@ -1,4 +1,6 @@
-"""What the networks of inverted residuals share: their block, rounding of channels, and timm's names of their parameters."""
+"""What the networks of inverted residuals share: their block, rounding of channels, and timm's names of their
+parameters."""
+
 from __future__ import annotations
 
 import re
@@ -8,8 +10,16 @@ from torch import Tensor, nn
 
 from .batch_norm import BatchNorm2d
 
-__all__ = ['InvertedResidual', 'SequentialBackbone', 'SqueezeExcitation', 'conv_norm', 'init_convolutions', 'names_of_timm', 'round_to_8',
-           'stages_of_timm']
+__all__ = [
+    'InvertedResidual',
+    'SequentialBackbone',
+    'SqueezeExcitation',
+    'conv_norm',
+    'init_convolutions',
+    'names_of_timm',
+    'round_to_8',
+    'stages_of_timm',
+]
 
 Activation = Callable[..., nn.Module]
 
@@ -20,11 +30,21 @@ def round_to_8(channels: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, eps: float = 1e-5,
-              activation: Activation | None = None) -> nn.Sequential:
-    """A padded convolution (0), its normalisation (1) and activation (2): ``(N, C, H, W) -> (N, out_channels, H/stride, W/stride)``."""
-    layers = [nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-              BatchNorm2d(out_channels, eps=eps)]
+def conv_norm(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    eps: float = 1e-5,
+    activation: Activation | None = None,
+) -> nn.Sequential:
+    """A padded convolution (0), its normalisation (1) and activation (2):
+    ``(N, C, H, W) -> (N, out_channels, H/stride, W/stride)``."""
+    layers = [
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        BatchNorm2d(out_channels, eps=eps),
+    ]
     return nn.Sequential(*layers, *([] if activation is None else [activation(inplace=True)]))
 
 
@@ -36,6 +56,7 @@ class SequentialBackbone(nn.Module):
         last_of_stride: index in ``features`` of the layer that makes the map of each stride.
         channels: C of the map of each stride.
     """
+
     features: nn.Sequential
     last_of_stride: dict[int, int]
     channels: dict[int, int]
@@ -43,8 +64,11 @@ class SequentialBackbone(nn.Module):
     def layers_up_to(self, stride: int) -> list[nn.Module]:
         """The layers that make the map at ``stride``."""
         if stride not in self.last_of_stride:
-            raise ValueError(f'{type(self).__name__} has no map at stride {stride}; choose one of {sorted(self.last_of_stride)}')
-        return list(self.features[:self.last_of_stride[stride] + 1])
+            raise ValueError(
+                f'{type(self).__name__} has no map at stride {stride}; choose one of'
+                f' {sorted(self.last_of_stride)}'
+            )
+        return list(self.features[: self.last_of_stride[stride] + 1])
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         maps, stride_of = {}, {last: stride for stride, last in self.last_of_stride.items()}
@@ -64,7 +88,7 @@ class SqueezeExcitation(nn.Module):
         self.activation, self.gate = activation(inplace=True), gate()
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.fc2(self.activation(self.fc1(x.mean((2, 3), keepdim=True))))                        # (N, C, 1, 1)
+        weights = self.fc2(self.activation(self.fc1(x.mean((2, 3), keepdim=True))))  # (N, C, 1, 1)
         return x * self.gate(weights)
 
 
@@ -72,7 +96,8 @@ class InvertedResidual(nn.Module):
     """Expand, depthwise, squeeze and excite, project; with a skip connection where shape allows.
 
     Args:
-        in_channels, hidden, out_channels: before, inside and after; without expansion ``hidden`` is ``in_channels``.
+        in_channels, hidden, out_channels: before, inside and after; without expansion ``hidden`` is
+            ``in_channels``.
         kernel, stride: of the depthwise convolution.
         squeezed: channels inside the squeeze and excitation, 0 for none.
         activation: class of the activation.
@@ -80,8 +105,19 @@ class InvertedResidual(nn.Module):
         eps: of the normalisations.
     """
 
-    def __init__(self, in_channels: int, hidden: int, out_channels: int, kernel: int, stride: int, squeezed: int, activation: Activation,
-                 squeeze_activation: Activation, gate: Activation, eps: float):
+    def __init__(
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        squeezed: int,
+        activation: Activation,
+        squeeze_activation: Activation,
+        gate: Activation,
+        eps: float,
+    ):
         super().__init__()
         self.expands = hidden != in_channels
         self.skip = stride == 1 and in_channels == out_channels
@@ -108,17 +144,21 @@ def init_convolutions(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-# ------------------------------------------------------------------------------------------------------------- timm's names
+# ----------------------------------------------------------------------------------------------- timm's names
 
-# a block of timm's: with expansion conv_pw, bn1, conv_dw, bn2, se, conv_pwl, bn3; without conv_dw, bn1, se, conv_pw, bn2; or conv, bn1
+# a block of timm's: with expansion conv_pw, bn1, conv_dw, bn2, se, conv_pwl, bn3; without conv_dw, bn1, se,
+# conv_pw, bn2; or conv, bn1
 _BLOCK = re.compile(r'blocks\.(\d+)\.(\d+)\.(\w+)\.(.+)')
-_ORDER = {True: (('conv_pw', 'bn1'), ('conv_dw', 'bn2'), ('se',), ('conv_pwl', 'bn3')),
-          False: (('conv_dw', 'bn1'), ('se',), ('conv_pw', 'bn2'))}
+_ORDER = {
+    True: (('conv_pw', 'bn1'), ('conv_dw', 'bn2'), ('se',), ('conv_pwl', 'bn3')),
+    False: (('conv_dw', 'bn1'), ('se',), ('conv_pw', 'bn2')),
+}
 _SQUEEZE = {'conv_reduce': 'fc1', 'conv_expand': 'fc2'}
 
 
 def stages_of_timm(state_dict: dict[str, Tensor]) -> dict[tuple[int, int], set[str]]:
-    """Parts of each block of a network in timm's names, (stage, block) to e.g. {'conv_dw', 'bn1', ...}, in order; empty for other names."""
+    """Parts of each block of a network in timm's names, (stage, block) to e.g. {'conv_dw', 'bn1', ...}, in
+    order; empty for other names."""
     blocks: dict[tuple[int, int], set[str]] = {}
     for key in state_dict:
         if match := _BLOCK.fullmatch(key):
@@ -126,21 +166,34 @@ def stages_of_timm(state_dict: dict[str, Tensor]) -> dict[tuple[int, int], set[s
     return dict(sorted(blocks.items()))
 
 
-def names_of_timm(state_dict: dict[str, Tensor], block_name: Callable[[int, int, int], str], last_name: str,
-                  bare_projection: bool = False) -> dict[str, Tensor]:
-    """A state dict in timm's names of a network of inverted residuals with torchvision's names; others stay as they are.
+def names_of_timm(
+    state_dict: dict[str, Tensor],
+    block_name: Callable[[int, int, int], str],
+    last_name: str,
+    bare_projection: bool = False,
+) -> dict[str, Tensor]:
+    """A state dict in timm's names of a network of inverted residuals with torchvision's names; others stay
+    as they are.
 
     Args:
-        state_dict: without ``module.``; whatever is not of the stem, a block or the last convolution keeps its name.
-        block_name: of (stage, block, number of the block in the network) the name of the layers of a block, e.g. 'features.3.block'.
+        state_dict: without ``module.``; whatever is not of the stem, a block or the last convolution keeps
+            its name.
+        block_name: of (stage, block, number of the block in the network) the name of the layers of a block,
+            e.g. 'features.3.block'.
         last_name: name of the last convolution of the features.
-        bare_projection: the projection and its normalisation stand in the block themselves (MobileNetV2), not in a layer of their own.
+        bare_projection: the projection and its normalisation stand in the block themselves (MobileNetV2), not
+            in a layer of their own.
     """
     blocks = stages_of_timm(state_dict)
     if not blocks:
         return dict(state_dict)
     numbers = {block: number for number, block in enumerate(blocks)}
-    whole = {'conv_stem': 'features.0.0', 'bn1': 'features.0.1', 'conv_head': f'{last_name}.0', 'bn2': f'{last_name}.1'}
+    whole = {
+        'conv_stem': 'features.0.0',
+        'bn1': 'features.0.1',
+        'conv_head': f'{last_name}.0',
+        'bn2': f'{last_name}.1',
+    }
 
     def rename(key: str) -> str:
         match = _BLOCK.fullmatch(key)
@@ -149,7 +202,7 @@ def names_of_timm(state_dict: dict[str, Tensor], block_name: Callable[[int, int,
             return f'{whole[head]}.{tail}' if head in whole else key
         stage, index, part, tail = int(match[1]), int(match[2]), match[3], match[4]
         parts = blocks[stage, index]
-        if 'conv' in parts:                                              # MobileNetV3's last stage is a convolution, not a block
+        if 'conv' in parts:  # MobileNetV3's last stage is a convolution, not a block
             return f'{last_name}.{0 if part == "conv" else 1}.{tail}'
         layers = [layer for layer in _ORDER['conv_pwl' in parts] if layer[0] in parts]
         place = next((i for i, layer in enumerate(layers) if part in layer), None)
@@ -160,6 +213,10 @@ def names_of_timm(state_dict: dict[str, Tensor], block_name: Callable[[int, int,
             head, _, tail = tail.partition('.')
             return f'{base}.{place}.{_SQUEEZE.get(head, head)}.{tail}'
         within = layers[place].index(part)
-        return f'{base}.{place + within}.{tail}' if bare_projection and place == len(layers) - 1 else f'{base}.{place}.{within}.{tail}'
+        return (
+            f'{base}.{place + within}.{tail}'
+            if bare_projection and place == len(layers) - 1
+            else f'{base}.{place}.{within}.{tail}'
+        )
 
     return {rename(key): value for key, value in state_dict.items()}

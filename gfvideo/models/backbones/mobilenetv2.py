@@ -1,4 +1,5 @@
 """MobileNetV2 (Sandler et al., CVPR 2018), with torchvision's parameter names."""
+
 from __future__ import annotations
 
 import re
@@ -11,9 +12,14 @@ from .mobile_blocks import SequentialBackbone, names_of_timm, round_to_8, stages
 __all__ = ['MobileNetV2']
 
 
-def _conv_bn_relu(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-                         nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True))
+def _conv_bn_relu(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU6(inplace=True),
+    )
 
 
 class InvertedResidual(nn.Module):
@@ -23,8 +29,11 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = in_channels * expand
         layers = [_conv_bn_relu(in_channels, hidden, 1)] if expand != 1 else []
-        layers += [_conv_bn_relu(hidden, hidden, 3, stride, hidden), nn.Conv2d(hidden, out_channels, 1, bias=False),
-                   nn.BatchNorm2d(out_channels)]
+        layers += [
+            _conv_bn_relu(hidden, hidden, 3, stride, hidden),
+            nn.Conv2d(hidden, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        ]
         self.conv = nn.Sequential(*layers)
         self.skip = stride == 1 and in_channels == out_channels
         self.expands = expand != 1
@@ -40,9 +49,20 @@ class MobileNetV2(SequentialBackbone):
     Args:
         width: width multiplier.
 
-    ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride: ``{4: ..., 8: ..., 16: ..., 32: (N, 1280, h, w)}``.
+    ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride:
+    ``{4: ..., 8: ..., 16: ..., 32: (N, 1280, h, w)}``.
     """
-    settings = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))  # t, c, n, s
+
+    # t, c, n, s
+    settings = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
 
     def __init__(self, width: float = 1.0):
         super().__init__()
@@ -71,24 +91,35 @@ class MobileNetV2(SequentialBackbone):
 
     def shift_points(self) -> list[str]:
         """The first convolution of every inverted residual that expands and has a skip connection (TSM)."""
-        return [f'features.{i}.conv.0.0' for i, block in enumerate(self.features)
-                if isinstance(block, InvertedResidual) and block.skip and block.expands]
+        return [
+            f'features.{i}.conv.0.0'
+            for i, block in enumerate(self.features)
+            if isinstance(block, InvertedResidual) and block.skip and block.expands
+        ]
 
     @staticmethod
     def rename_pretrained(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Names of the original layout (``features.2.conv.3``) or of timm (``blocks.1.0.conv_dw``) to torchvision's
-        (``features.2.conv.1.0``), without the classifier; others stay as they are. A leading ``module.`` (data parallel) is stripped.
+        """Names of the original layout (``features.2.conv.3``) or of timm (``blocks.1.0.conv_dw``) to
+        torchvision's (``features.2.conv.1.0``), without the classifier; others stay as they are. A leading
+        ``module.`` (data parallel) is stripped.
 
-        The original numbers the layers of a block flat: expand conv 0, bn 1, depthwise 3, 4, project 6, 7; without expansion 0, 1, 3, 4.
+        The original numbers the layers of a block flat: expand conv 0, bn 1, depthwise 3, 4, project 6, 7;
+        without expansion 0, 1, 3, 4.
         """
         state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
         state_dict = {key: value for key, value in state_dict.items() if not key.startswith('classifier.')}
         if blocks := stages_of_timm(state_dict):
-            return names_of_timm(state_dict, lambda stage, index, number: f'features.{number + 1}.conv', f'features.{len(blocks) + 1}',
-                                 bare_projection=True)
+            return names_of_timm(
+                state_dict,
+                lambda stage, index, number: f'features.{number + 1}.conv',
+                f'features.{len(blocks) + 1}',
+                bare_projection=True,
+            )
         if any(re.fullmatch(r'features\.\d+\.conv\.\d+\.\d+\.weight', key) for key in state_dict):
             return state_dict
-        expands = {key.split('.')[1] for key in state_dict if re.fullmatch(r'features\.\d+\.conv\.6\.weight', key)}
+        expands = {
+            key.split('.')[1] for key in state_dict if re.fullmatch(r'features\.\d+\.conv\.6\.weight', key)
+        }
         with_expansion = {'0': '0.0', '1': '0.1', '3': '1.0', '4': '1.1', '6': '2', '7': '3'}
         without = {'0': '0.0', '1': '0.1', '3': '1', '4': '2'}
 

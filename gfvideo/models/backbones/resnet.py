@@ -1,4 +1,6 @@
-"""ResNet (He et al., CVPR 2016), with torchvision's parameter names and its bottleneck (stride on the 3x3 convolution, "v1.5")."""
+"""ResNet (He et al., CVPR 2016), with torchvision's parameter names and its bottleneck (stride on the 3x3
+convolution, "v1.5")."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequenti
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions; ``(N, in_channels, H, W) -> (N, width, H/stride, W/stride)``."""
+
     expansion = 1
 
     def __init__(self, in_channels: int, width: int, stride: int):
@@ -43,6 +46,7 @@ class BasicBlock(nn.Module):
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions; ``(N, in_channels, H, W) -> (N, 4 * width, H/stride, W/stride)``."""
+
     expansion = 4
 
     def __init__(self, in_channels: int, width: int, stride: int):
@@ -68,15 +72,21 @@ class ResNet(nn.Module):
     Args:
         depth: 18, 34, 50, 101 or 152.
 
-    ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride, ``{4: (N, 64 or 256, H/4, W/4), 8: ..., 16: ...,
-    32: (N, 512 or 2048, H/32, W/32)}``; sizes are rounded up. ``channels`` holds the channels of each.
+    ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride,
+    ``{4: (N, 64 or 256, H/4, W/4), 8: ..., 16: ..., 32: (N, 512 or 2048, H/32, W/32)}``; sizes are rounded
+    up. ``channels`` holds the channels of each.
 
     Raises:
         ValueError: for another depth.
     """
-    settings = {18: (BasicBlock, (2, 2, 2, 2)), 34: (BasicBlock, (3, 4, 6, 3)),
-                50: (Bottleneck, (3, 4, 6, 3)), 101: (Bottleneck, (3, 4, 23, 3)),
-                152: (Bottleneck, (3, 8, 36, 3))}                        # block, blocks in layer1..layer4
+
+    settings = {
+        18: (BasicBlock, (2, 2, 2, 2)),
+        34: (BasicBlock, (3, 4, 6, 3)),
+        50: (Bottleneck, (3, 4, 6, 3)),
+        101: (Bottleneck, (3, 4, 23, 3)),
+        152: (Bottleneck, (3, 8, 36, 3)),
+    }  # block, blocks in layer1..layer4
 
     def __init__(self, depth: int = 50):
         super().__init__()
@@ -90,13 +100,13 @@ class ResNet(nn.Module):
         self.channels: dict[int, int] = {}
         channels = 64
         for i, repeat in enumerate(repeats):
-            width, first_stride = 64 * 2 ** i, 1 if i == 0 else 2
+            width, first_stride = 64 * 2**i, 1 if i == 0 else 2
             blocks = []
             for j in range(repeat):
                 blocks.append(block(channels, width, first_stride if j == 0 else 1))
                 channels = width * block.expansion
             self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
-            self.channels[4 * 2 ** i] = channels
+            self.channels[4 * 2**i] = channels
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -108,25 +118,31 @@ class ResNet(nn.Module):
         return [self.layer1, self.layer2, self.layer3, self.layer4]
 
     def shift_points(self) -> list[str]:
-        """The first convolution of every residual branch; of every second one when layer3 has 23 blocks or more (TSM, "blockres")."""
+        """The first convolution of every residual branch; of every second one when layer3 has 23 blocks or
+        more (TSM, "blockres")."""
         every = 2 if len(self.layer3) >= 23 else 1
-        return [f'layer{i + 1}.{j}.conv1' for i, layer in enumerate(self._layers()) for j in range(0, len(layer), every)]
+        return [
+            f'layer{i + 1}.{j}.conv1'
+            for i, layer in enumerate(self._layers())
+            for j in range(0, len(layer), every)
+        ]
 
     def layers_up_to(self, stride: int) -> list[nn.Module]:
         """The layers that make the map at ``stride``."""
         if stride not in self.channels:
             raise ValueError(f'ResNet has no map at stride {stride}; choose one of {sorted(self.channels)}')
-        return [self.conv1, self.bn1, *self._layers()[:list(self.channels).index(stride) + 1]]
+        return [self.conv1, self.bn1, *self._layers()[: list(self.channels).index(stride) + 1]]
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))             # (N, 64, H/4, W/4)
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, 64, H/4, W/4)
         maps = {}
         for stride, layer in zip(self.channels, self._layers()):
-            maps[stride] = x = layer(x)                                  # (N, channels[stride], H/stride, W/stride)
+            maps[stride] = x = layer(x)  # (N, channels[stride], H/stride, W/stride)
         return maps
 
     @staticmethod
     def rename_pretrained(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's ImageNet weights without their classifier ``fc``; a leading ``module.`` (data parallel) is stripped."""
+        """torchvision's ImageNet weights without their classifier ``fc``; a leading ``module.`` (data
+        parallel) is stripped."""
         plain = {key.removeprefix('module.'): value for key, value in state_dict.items()}
         return {key: value for key, value in plain.items() if not key.startswith('fc.')}

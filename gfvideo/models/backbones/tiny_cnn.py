@@ -1,4 +1,5 @@
 """A small residual CNN that learns from scratch on a CPU; for demos, tests and small inputs."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -18,11 +19,13 @@ class TinyCNN(nn.Module):
         width: channels of the stem; the three stages have ``width``, ``2 * width`` and ``4 * width``.
         blocks: residual blocks in each of the three stages.
 
-    ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride, ``{4: (N, width, H/4, W/4), 8: (N, 2 * width, ...),
-    16: (N, 4 * width, ...)}``; sizes are rounded up. ``channels`` holds the channels of each.
+    ``forward`` takes images ``(N, 3, H, W)`` and returns the feature maps by stride,
+    ``{4: (N, width, H/4, W/4), 8: (N, 2 * width, ...), 16: (N, 4 * width, ...)}``; sizes are rounded up.
+    ``channels`` holds the channels of each.
 
     Raises:
-        ValueError: if ``width`` is not a positive multiple of 8 (the temporal shift moves eighths), or a stage has no block.
+        ValueError: if ``width`` is not a positive multiple of 8 (the temporal shift moves eighths), or a
+            stage has no block.
     """
 
     def __init__(self, width: int = 32, blocks: tuple[int, int, int] = (1, 1, 1)):
@@ -30,12 +33,21 @@ class TinyCNN(nn.Module):
         if width < 8 or width % 8:
             raise ValueError(f'TinyCNN width={width}; choose a positive multiple of 8')
         if len(blocks) != 3 or min(blocks) < 1:
-            raise ValueError(f'TinyCNN blocks={tuple(blocks)}; give three positive numbers of blocks, one for each of the strides 4, 8, 16')
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, padding=1, bias=False), BatchNorm2d(width), nn.ReLU(inplace=True))
+            raise ValueError(
+                f'TinyCNN blocks={tuple(blocks)}; give three positive numbers of blocks, one for each of the'
+                ' strides 4, 8, 16'
+            )
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, 2, padding=1, bias=False), BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
         self.channels = {4: width, 8: 2 * width, 16: 4 * width}
         stages, before = [], width
         for out, repeat in zip(self.channels.values(), blocks):
-            stages.append(nn.Sequential(*(BasicBlock(before if j == 0 else out, out, 2 if j == 0 else 1) for j in range(repeat))))
+            stages.append(
+                nn.Sequential(
+                    *(BasicBlock(before if j == 0 else out, out, 2 if j == 0 else 1) for j in range(repeat))
+                )
+            )
             before = out
         self.stages = nn.ModuleList(stages)
         self.init_weights()
@@ -53,13 +65,13 @@ class TinyCNN(nn.Module):
         """The layers that make the map at ``stride``."""
         if stride not in self.channels:
             raise ValueError(f'TinyCNN has no map at stride {stride}; choose one of {sorted(self.channels)}')
-        return [self.stem, *self.stages[:list(self.channels).index(stride) + 1]]
+        return [self.stem, *self.stages[: list(self.channels).index(stride) + 1]]
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
-        x = self.stem(x)                                                 # (N, width, H/2, W/2)
+        x = self.stem(x)  # (N, width, H/2, W/2)
         maps = {}
         for stride, stage in zip(self.channels, self.stages):
-            maps[stride] = x = stage(x)                                  # (N, channels[stride], H/stride, W/stride)
+            maps[stride] = x = stage(x)  # (N, channels[stride], H/stride, W/stride)
         return maps
 
     @staticmethod

@@ -1,7 +1,9 @@
 """The policies of the AdaFocus family: one window for all frames of a clip, and which frames to focus on.
 
-They are feed-forward and learn end to end, through the bilinear sampling of the patches, so PPO has no part in them.
+They are feed-forward and learn end to end, through the bilinear sampling of the patches, so PPO has no part
+in them.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,12 +19,16 @@ __all__ = ['DeformablePolicy', 'FramePolicy', 'StackedMapPolicy', 'frames_at_qua
 
 def _check_frames(policy: nn.Module, frames: int, given: int) -> None:
     if given != frames:
-        raise ValueError(f'{type(policy).__name__} was built for {frames} glance frames and got {given}; its layers span them all')
+        raise ValueError(
+            f'{type(policy).__name__} was built for {frames} glance frames and got {given}; its layers span'
+            ' them all'
+        )
 
 
 @MODELS.register_module()
 class StackedMapPolicy(Policy):
-    """One window per clip from the glance maps of all frames side by side (AdaFocus V2, Wang et al., CVPR 2022, on TSM).
+    """One window per clip from the glance maps of all frames side by side (AdaFocus V2, Wang et al., CVPR
+    2022, on TSM).
 
     Args:
         glance_channels: D of the glance map.
@@ -32,22 +38,46 @@ class StackedMapPolicy(Policy):
         hidden: widths of the two hidden layers.
     """
 
-    def __init__(self, glance_channels: int, glance_frames: int, glance_map: tuple[int, int], reduced: int = 64,
-                 hidden: tuple[int, int] = (1024, 512)):
+    def __init__(
+        self,
+        glance_channels: int,
+        glance_frames: int,
+        glance_map: tuple[int, int],
+        reduced: int = 64,
+        hidden: tuple[int, int] = (1024, 512),
+    ):
         super().__init__('clip')
         self.glance_frames = glance_frames
         first, second = hidden
-        self.reduce = nn.Sequential(nn.Conv2d(glance_channels * glance_frames, reduced, 1, bias=False), nn.BatchNorm2d(reduced), nn.Tanh(),
-                                    nn.Flatten())
-        self.actor = nn.Sequential(nn.Linear(reduced * glance_map[0] * glance_map[1], first), nn.BatchNorm1d(first), nn.Tanh(),
-                                   nn.Linear(first, second), nn.BatchNorm1d(second), nn.Tanh(), nn.Linear(second, 2), nn.Sigmoid())
+        self.reduce = nn.Sequential(
+            nn.Conv2d(glance_channels * glance_frames, reduced, 1, bias=False),
+            nn.BatchNorm2d(reduced),
+            nn.Tanh(),
+            nn.Flatten(),
+        )
+        self.actor = nn.Sequential(
+            nn.Linear(reduced * glance_map[0] * glance_map[1], first),
+            nn.BatchNorm1d(first),
+            nn.Tanh(),
+            nn.Linear(first, second),
+            nn.BatchNorm1d(second),
+            nn.Tanh(),
+            nn.Linear(second, 2),
+            nn.Sigmoid(),
+        )
 
-    def forward(self, observation: Observation, memory: Any, geometry: Geometry, sample: bool = False,
-                action: Tensor | None = None) -> Choice:
+    def forward(
+        self,
+        observation: Observation,
+        memory: Any,
+        geometry: Geometry,
+        sample: bool = False,
+        action: Tensor | None = None,
+    ) -> Choice:
         """Centre of the window, the same for all frames, from the map ``(B, T, D, h, w)``; it never draws."""
         B, T = observation.feature_map.shape[:2]
         _check_frames(self, self.glance_frames, T)
-        centre = self.actor(self.reduce(observation.feature_map.flatten(1, 2)))                            # (B, 2)
+        centre = self.actor(self.reduce(observation.feature_map.flatten(1, 2)))  # (B, 2)
         return Choice(centre[:, None].expand(B, T, 2), action=centre[:, None])
 
 
@@ -63,36 +93,61 @@ class DeformablePolicy(Policy):
         side_range: smallest and largest side of the window, in pixels.
     """
 
-    def __init__(self, glance_channels: int, glance_frames: int, glance_map: tuple[int, int], hidden: int = 128,
-                 side_range: tuple[int, int] = (96, 224)):
+    def __init__(
+        self,
+        glance_channels: int,
+        glance_frames: int,
+        glance_map: tuple[int, int],
+        hidden: int = 128,
+        side_range: tuple[int, int] = (96, 224),
+    ):
         super().__init__('clip')
         if not 0 < side_range[0] <= side_range[1]:
             raise ValueError(f'side_range={side_range} must be two growing positive numbers of pixels')
         self.glance_frames, self.side_range = glance_frames, tuple(side_range)
 
         def conv(channels: int, kernel: int) -> list[nn.Module]:
-            return [nn.Conv3d(channels, hidden, kernel, padding=kernel // 2, bias=False), nn.BatchNorm3d(hidden), nn.ReLU()]
+            return [
+                nn.Conv3d(channels, hidden, kernel, padding=kernel // 2, bias=False),
+                nn.BatchNorm3d(hidden),
+                nn.ReLU(),
+            ]
 
         self.encoder = nn.Sequential(*conv(glance_channels, 1), *conv(hidden, 3), *conv(hidden, 3))
         self.actor = nn.Conv3d(hidden, 4, (glance_frames, *glance_map), bias=False)
 
-    def forward(self, observation: Observation, memory: Any, geometry: Geometry, sample: bool = False,
-                action: Tensor | None = None) -> Choice:
-        """Centre and size of the window, the same for all frames, from the map ``(B, T, D, h, w)``; it never draws."""
+    def forward(
+        self,
+        observation: Observation,
+        memory: Any,
+        geometry: Geometry,
+        sample: bool = False,
+        action: Tensor | None = None,
+    ) -> Choice:
+        """Centre and size of the window, the same for all frames, from the map ``(B, T, D, h, w)``; it never
+        draws."""
         B, T = observation.feature_map.shape[:2]
         _check_frames(self, self.glance_frames, T)
-        action = self.actor(self.encoder(observation.feature_map.transpose(1, 2))).flatten(1).sigmoid()    # (B, 4): y, x, height, width
+        # (B, 4): y, x, height, width
+        action = self.actor(self.encoder(observation.feature_map.transpose(1, 2))).flatten(1).sigmoid()
         smallest, largest = self.side_range
         if min(geometry.frame_size) < largest:
-            raise ValueError(f'frames of {geometry.frame_size} cannot hold windows of up to {largest} pixels; give larger frames, or a '
-                             'policy with a smaller side_range')
-        sizes = smallest + action[:, 2:] * (largest - smallest)                                            # (B, 2), pixels
-        return Choice(action[:, None, :2].expand(B, T, 2), action=action[:, None], window_sizes=sizes[:, None].expand(B, T, 2))
+            raise ValueError(
+                f'frames of {geometry.frame_size} cannot hold windows of up to {largest} pixels; give larger'
+                ' frames, or a policy with a smaller side_range'
+            )
+        sizes = smallest + action[:, 2:] * (largest - smallest)  # (B, 2), pixels
+        return Choice(
+            action[:, None, :2].expand(B, T, 2),
+            action=action[:, None],
+            window_sizes=sizes[:, None].expand(B, T, 2),
+        )
 
 
 @MODELS.register_module()
 class FramePolicy(nn.Module):
-    """How much each glance frame matters, as a distribution over the clip's duration (temporal policy of Uni-AdaFocus).
+    """How much each glance frame matters, as a distribution over the clip's duration (temporal policy of
+    Uni-AdaFocus).
 
     Args:
         glance_channels: F of the glance vectors.
@@ -104,9 +159,14 @@ class FramePolicy(nn.Module):
         super().__init__()
         self.temperature = temperature
         self.encoder = nn.Sequential(
-            nn.Conv2d(glance_channels, hidden, (3, 1), padding=(1, 0), bias=False), nn.BatchNorm2d(hidden), nn.ReLU(),
-            nn.Conv2d(hidden, hidden, (3, 1), padding=(1, 0), bias=False), nn.BatchNorm2d(hidden), nn.ReLU(),
-            nn.Conv2d(hidden, 1, 1, bias=False))
+            nn.Conv2d(glance_channels, hidden, (3, 1), padding=(1, 0), bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, (3, 1), padding=(1, 0), bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, 1, 1, bias=False),
+        )
 
     def scores(self, vectors: Tensor) -> Tensor:
         """Glance vectors ``(B, T, F)`` to scores ``(B, T)``."""
@@ -117,11 +177,15 @@ class FramePolicy(nn.Module):
         return (self.scores(vectors) / self.temperature).softmax(1)
 
 
-def frames_at_quantiles(weights: Tensor, candidates: int, chosen: int, quantiles: Tensor | None = None) -> Tensor:
-    """Choose frames where the weight lies: those at evenly spaced quantiles of the distribution over the clip's duration.
+def frames_at_quantiles(
+    weights: Tensor, candidates: int, chosen: int, quantiles: Tensor | None = None
+) -> Tensor:
+    """Choose frames where the weight lies: those at evenly spaced quantiles of the distribution over the
+    clip's duration.
 
-    The clip is cut into as many equal spans as there are weights, and each span holds its weight evenly. A frame that would be chosen twice
-    makes way for the next one, so the choice grows strictly (temporal policy of Uni-AdaFocus).
+    The clip is cut into as many equal spans as there are weights, and each span holds its weight evenly. A
+    frame that would be chosen twice makes way for the next one, so the choice grows strictly (temporal policy
+    of Uni-AdaFocus).
 
     Args:
         weights: ``(B, spans)``, not negative, adding up to 1.
@@ -136,19 +200,23 @@ def frames_at_quantiles(weights: Tensor, candidates: int, chosen: int, quantiles
         ValueError: if more are to be chosen than there are.
     """
     if not 1 <= chosen <= candidates:
-        raise ValueError(f'{chosen} focus frames cannot be chosen from {candidates} candidates; give at least as many frames')
+        raise ValueError(
+            f'{chosen} focus frames cannot be chosen from {candidates} candidates; give at least as many'
+            ' frames'
+        )
     spans = weights.shape[1]
     rank = torch.arange(chosen, device=weights.device)
     if quantiles is None:
         quantiles = (rank.to(weights.dtype) + 0.5) / chosen
     quantiles = quantiles.expand(weights.shape[0], chosen)
     ends = weights.new_tensor([0.0, 1.0]).expand(weights.shape[0], 2)
-    reached = torch.cat([ends[:, :1], weights.cumsum(1)[:, :-1], ends[:, 1:]], 1)                          # (B, spans + 1)
-    span = (reached[:, None] < quantiles[..., None]).sum(-1).clamp(1, spans) - 1                           # (B, chosen)
+    reached = torch.cat([ends[:, :1], weights.cumsum(1)[:, :-1], ends[:, 1:]], 1)  # (B, spans + 1)
+    span = (reached[:, None] < quantiles[..., None]).sum(-1).clamp(1, spans) - 1  # (B, chosen)
     low, high = reached.gather(1, span), reached.gather(1, span + 1)
     start, end = span / spans, (span + 1) / spans
-    moments = (end * (quantiles - low) - start * (quantiles - high)) / (high - low)                        # in [0, 1] of the duration
+    # in [0, 1] of the duration
+    moments = (end * (quantiles - low) - start * (quantiles - high)) / (high - low)
     index = (moments * candidates).floor().long()
-    before = rank[None, :] <= rank[:, None]                                                                # (chosen, chosen)
-    index = (index - rank)[:, None].masked_fill(~before, -chosen).amax(-1) + rank                          # no frame twice
+    before = rank[None, :] <= rank[:, None]  # (chosen, chosen)
+    index = (index - rank)[:, None].masked_fill(~before, -chosen).amax(-1) + rank  # no frame twice
     return torch.minimum(index, candidates - chosen + rank)

@@ -1,4 +1,5 @@
 """Policies that learn nothing: the controls."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,8 +17,14 @@ __all__ = ['CentrePolicy', 'RandomPolicy']
 class RandomPolicy(Policy):
     """Centres drawn uniformly, from torch's generator of the maps' device."""
 
-    def forward(self, observation: Observation, memory: Any, geometry: Geometry, sample: bool = False,
-                action: Tensor | None = None) -> Choice:
+    def forward(
+        self,
+        observation: Observation,
+        memory: Any,
+        geometry: Geometry,
+        sample: bool = False,
+        action: Tensor | None = None,
+    ) -> Choice:
         B, T = observation.feature_map.shape[:2]
         rows = T if self.scope == 'frame' else 1
         return Choice(torch.rand(B, rows, 2, device=observation.feature_map.device).expand(B, T, 2))
@@ -27,7 +34,13 @@ class RandomPolicy(Policy):
 class CentrePolicy(Policy):
     """The middle of every frame, at every step."""
 
-    def forward(self, observation: Observation, memory: Any, geometry: Geometry, sample: bool = False,
-                action: Tensor | None = None) -> Choice:
+    def forward(
+        self,
+        observation: Observation,
+        memory: Any,
+        geometry: Geometry,
+        sample: bool = False,
+        action: Tensor | None = None,
+    ) -> Choice:
         B, T = observation.feature_map.shape[:2]
         return Choice(torch.full((B, T, 2), 0.5, device=observation.feature_map.device))

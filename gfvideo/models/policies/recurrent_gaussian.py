@@ -1,4 +1,6 @@
-"""The learned policy: a GRU over looks whose output is the mean of a Gaussian over centres (GFNet, Sec. 3.3)."""
+"""The learned policy: a GRU over looks whose output is the mean of a Gaussian over centres (GFNet, Sec.
+3.3)."""
+
 from __future__ import annotations
 
 import math
@@ -16,7 +18,9 @@ __all__ = ['GaussianMemory', 'RecurrentGaussianPolicy']
 
 
 class GaussianMemory(NamedTuple):
-    """State between choices: GRU state ``(B, A, hidden)``, and the glance map's keys ``(B, A, K, h, w)`` if the actor attends."""
+    """State between choices: GRU state ``(B, A, hidden)``, and the glance map's keys ``(B, A, K, h, w)`` if
+    the actor attends."""
+
     hidden: Tensor
     keys: Tensor | None
 
@@ -35,7 +39,9 @@ class MapReader(nn.Module):
 
 
 class FlatReader(nn.Module):
-    """A feature map to a vector: flatten, two linear layers (GFNet's policy encoder for ResNet and DenseNet)."""
+    """A feature map to a vector: flatten, two linear layers (GFNet's policy encoder for ResNet and
+    DenseNet)."""
+
     wide = 2048
 
     def __init__(self, channels: int, size: tuple[int, int], hidden: int):
@@ -60,22 +66,24 @@ class LinearActor(nn.Module):
 
 
 class AttentionActor(nn.Module):
-    """The mean is where the GRU's query attends on the glance map (a soft argmax, Levine et al., JMLR 2016, Sec. 4.2).
+    """The mean is where the GRU's query attends on the glance map (a soft argmax, Levine et al., JMLR 2016,
+    Sec. 4.2).
 
-    What the eye-catching thing looks like is learned once for all places, so far fewer trials are needed than to learn the way
-    from a flattened map to two numbers place by place. A last channel marks where the previous look was cut, which the GRU may
-    seek or avoid.
+    What the eye-catching thing looks like is learned once for all places, so far fewer trials are needed than
+    to learn the way from a flattened map to two numbers place by place. A last channel marks where the
+    previous look was cut, which the GRU may seek or avoid.
     """
 
     def __init__(self, hidden: int, key_channels: int):
         super().__init__()
         self.query = nn.Linear(hidden, key_channels)
         self.return_weight = nn.Linear(hidden, 1)
-        self.scale = key_channels ** -0.5
+        self.scale = key_channels**-0.5
 
     @staticmethod
     def cell_centres(size: tuple[int, int], geometry: Geometry, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres ``(h,)`` and ``(w,)``, in [0, 1], of the patches whose middles are the middles of the map's cells."""
+        """Centres ``(h,)`` and ``(w,)``, in [0, 1], of the patches whose middles are the middles of the map's
+        cells."""
         axes = []
         for cells, frame, patch in zip(size, *geometry):
             middles = (torch.arange(cells, device=like.device) + 0.5) * (frame / cells)
@@ -83,23 +91,29 @@ class AttentionActor(nn.Module):
         return axes[0], axes[1]
 
     def forward(self, hidden: Tensor, keys: Tensor, centres: Tensor | None, geometry: Geometry) -> Tensor:
-        """hidden ``(B, A, hidden)``, keys ``(B, A, K, h, w)``, centres ``(B, A, 2)`` of the previous look, to means ``(B, A, 2)``."""
-        scores = torch.einsum('bak,bakhw->bahw', self.query(hidden), keys).float() * self.scale           # (B, A, h, w)
+        """hidden ``(B, A, hidden)``, keys ``(B, A, K, h, w)``, centres ``(B, A, 2)`` of the previous look, to
+        means ``(B, A, 2)``."""
+        # (B, A, h, w)
+        scores = torch.einsum('bak,bakhw->bahw', self.query(hidden), keys).float() * self.scale
         ys, xs = self.cell_centres(keys.shape[-2:], geometry, scores)
         if centres is not None:
             width = [patch / (2 * max(frame - patch, 1)) for frame, patch in zip(*geometry)]
-            near = torch.exp(-((ys[:, None] - centres[..., 0, None, None]) / width[0]) ** 2
-                             - ((xs - centres[..., 1, None, None]) / width[1]) ** 2)                       # (B, A, h, w)
+            near = torch.exp(
+                -(((ys[:, None] - centres[..., 0, None, None]) / width[0]) ** 2)
+                - ((xs - centres[..., 1, None, None]) / width[1]) ** 2
+            )  # (B, A, h, w)
             scores = scores + self.return_weight(hidden).float()[..., None] * near
         attention = scores.flatten(2).softmax(-1).view_as(scores)
-        return torch.stack([(attention.sum(3) * ys).sum(2), (attention.sum(2) * xs).sum(2)], dim=-1)       # (B, A, 2)
+        # (B, A, 2)
+        return torch.stack([(attention.sum(3) * ys).sum(2), (attention.sum(2) * xs).sum(2)], dim=-1)
 
 
 @MODELS.register_module()
 class RecurrentGaussianPolicy(Policy):
     """Centres from a Gaussian whose mean a GRU over looks sets; drawn while learning, the mean at test.
 
-    The raw draw is kept for the probability ratio of PPO and clamped only to cut, so the ratio belongs to what was drawn.
+    The raw draw is kept for the probability ratio of PPO and clamped only to cut, so the ratio belongs to
+    what was drawn.
 
     Args:
         glance_channels, focus_channels: D of the maps of the glance and of the focus looks.
@@ -107,32 +121,49 @@ class RecurrentGaussianPolicy(Policy):
         steps: S.
         scope: 'frame' or 'clip'; a clip's one centre is chosen from the mean of its frames.
         actor: 'attention' or 'linear' (published).
-        reader: what turns a map into the GRU's input: 'convolution' (1x1, then a linear layer) or 'flat' (two linear layers, as published
-            for ResNet and DenseNet).
+        reader: what turns a map into the GRU's input: 'convolution' (1x1, then a linear layer) or 'flat' (two
+            linear layers, as published for ResNet and DenseNet).
         share_reader: one reader for the maps of all looks (published); else the glance has its own.
         critic_layers: linear layers of the critic, 2 or 1 (published).
         hidden: size of the GRU state.
         reduced: channels after the 1x1 convolution, and of the attention's keys.
-        std: standard deviation of the draw, in units of the centre, at the start and at the end of the policy's training.
+        std: standard deviation of the draw, in units of the centre, at the start and at the end of the
+            policy's training.
 
-    ``actor='linear', share_reader=True, critic_layers=1, std=(0.1, 0.1)`` is the published policy, with ``hidden=1024, reader='flat'`` for
-    ResNet and DenseNet.
+    ``actor='linear', share_reader=True, critic_layers=1, std=(0.1, 0.1)`` is the published policy, with
+    ``hidden=1024, reader='flat'`` for ResNet and DenseNet.
 
     Raises:
-        ValueError: on an unknown choice, a map too small to attend on, or a shared reader for maps that differ.
+        ValueError: on an unknown choice, a map too small to attend on, or a shared reader for maps that
+            differ.
     """
+
     learns = True
 
-    def __init__(self, glance_channels: int, focus_channels: int, glance_map: tuple[int, int], focus_map: tuple[int, int], steps: int,
-                 scope: Scope = 'frame', actor: Literal['attention', 'linear'] = 'attention',
-                 reader: Literal['convolution', 'flat'] = 'convolution', share_reader: bool = False, critic_layers: int = 2,
-                 hidden: int = 256, reduced: int = 32, std: tuple[float, float] = (0.25, 0.1)):
+    def __init__(
+        self,
+        glance_channels: int,
+        focus_channels: int,
+        glance_map: tuple[int, int],
+        focus_map: tuple[int, int],
+        steps: int,
+        scope: Scope = 'frame',
+        actor: Literal['attention', 'linear'] = 'attention',
+        reader: Literal['convolution', 'flat'] = 'convolution',
+        share_reader: bool = False,
+        critic_layers: int = 2,
+        hidden: int = 256,
+        reduced: int = 32,
+        std: tuple[float, float] = (0.25, 0.1),
+    ):
         super().__init__(scope)
         if actor not in ('attention', 'linear'):
             raise ValueError(f"actor={actor!r} is unknown; choose 'attention' or 'linear'")
         if actor == 'attention' and max(glance_map) < 2:
-            raise ValueError(f'the glance map that the policy reads has {glance_map} cells, so its attention cannot move; give the glance '
-                             "encoder a smaller map_stride, or set actor='linear'")
+            raise ValueError(
+                f'the glance map that the policy reads has {glance_map} cells, so its attention cannot move;'
+                " give the glance encoder a smaller map_stride, or set actor='linear'"
+            )
         if min(std) <= 0:
             raise ValueError(f'std={std} must be positive at both ends')
         if reader not in ('convolution', 'flat'):
@@ -141,18 +172,30 @@ class RecurrentGaussianPolicy(Policy):
             raise ValueError(f'critic_layers={critic_layers} must be 1 or 2')
         glance_form, focus_form = (glance_channels, tuple(glance_map)), (focus_channels, tuple(focus_map))
         if share_reader and glance_form != focus_form:
-            raise ValueError(f'share_reader=True needs maps of one form, but the glance has {glance_form} and the focus {focus_form} '
-                             '(channels, size); use the same encoder and G = P, or share_reader=False')
+            raise ValueError(
+                f'share_reader=True needs maps of one form, but the glance has {glance_form} and the focus'
+                f' {focus_form} (channels, size); use the same encoder and G = P, or share_reader=False'
+            )
         self.share_reader = share_reader
-        make_reader = partial(MapReader, reduced=reduced, hidden=hidden) if reader == 'convolution' else partial(FlatReader, hidden=hidden)
+        make_reader = (
+            partial(MapReader, reduced=reduced, hidden=hidden)
+            if reader == 'convolution'
+            else partial(FlatReader, hidden=hidden)
+        )
         self.glance_reader = make_reader(*glance_form)
         self.focus_reader = make_reader(*focus_form) if steps > 1 and not share_reader else None
         self.gru = nn.GRUCell(hidden, hidden)
         self.keys = None
         if actor == 'attention':
-            self.keys = nn.Sequential(nn.Conv2d(glance_channels, 2 * reduced, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * reduced, reduced, 1))
+            self.keys = nn.Sequential(
+                nn.Conv2d(glance_channels, 2 * reduced, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(2 * reduced, reduced, 1),
+            )
         self.actor = AttentionActor(hidden, reduced) if actor == 'attention' else LinearActor(hidden)
-        self.critic = nn.Sequential(*[nn.Linear(hidden, hidden), nn.ReLU()] * (critic_layers - 1), nn.Linear(hidden, 1))
+        self.critic = nn.Sequential(
+            *[nn.Linear(hidden, hidden), nn.ReLU()] * (critic_layers - 1), nn.Linear(hidden, 1)
+        )
         self.std_range = tuple(std)
         self.register_buffer('std', torch.tensor(float(std[0])))
 
@@ -161,7 +204,8 @@ class RecurrentGaussianPolicy(Policy):
         self.std.fill_(start + (end - start) * min(max(fraction, 0.0), 1.0))
 
     def entropy(self) -> Tensor:
-        """Differential entropy of one draw in nats; it depends on the schedule of ``std`` alone, so it has no gradient."""
+        """Differential entropy of one draw in nats; it depends on the schedule of ``std`` alone, so it has no
+        gradient."""
         return 1 + math.log(2 * math.pi) + 2 * self.std.log()
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -169,25 +213,36 @@ class RecurrentGaussianPolicy(Policy):
 
     def _remember(self, observation: Observation, memory: GaussianMemory | None) -> GaussianMemory:
         B, T = observation.feature_map.shape[:2]
-        images = observation.feature_map.detach().flatten(0, 1)                                            # (B*T, D, h, w)
+        images = observation.feature_map.detach().flatten(0, 1)  # (B*T, D, h, w)
         reader = self.glance_reader if observation.step == 0 or self.share_reader else self.focus_reader
-        seen = self._pool(reader(images).unflatten(0, (B, T)))                                             # (B, A, hidden)
+        seen = self._pool(reader(images).unflatten(0, (B, T)))  # (B, A, hidden)
         hidden = self.gru(seen.flatten(0, 1), None if memory is None else memory.hidden.flatten(0, 1))
-        hidden = hidden.unflatten(0, seen.shape[:2])                                                       # (B, A, hidden)
+        hidden = hidden.unflatten(0, seen.shape[:2])  # (B, A, hidden)
         if memory is not None:
             return GaussianMemory(hidden, memory.keys)
-        return GaussianMemory(hidden, None if self.keys is None else self._pool(self.keys(images).unflatten(0, (B, T))))
+        return GaussianMemory(
+            hidden, None if self.keys is None else self._pool(self.keys(images).unflatten(0, (B, T)))
+        )
 
-    def forward(self, observation: Observation, memory: GaussianMemory | None, geometry: Geometry, sample: bool = False,
-                action: Tensor | None = None) -> Choice:
+    def forward(
+        self,
+        observation: Observation,
+        memory: GaussianMemory | None,
+        geometry: Geometry,
+        sample: bool = False,
+        action: Tensor | None = None,
+    ) -> Choice:
         B, T = observation.feature_map.shape[:2]
         memory = self._remember(observation, memory)
-        before = None if observation.centres is None else observation.centres[:, :memory.hidden.shape[1]]
-        mean = self.actor(memory.hidden, memory.keys, before, geometry).float()                            # (B, A, 2)
-        if action is None and not sample:                                                                  # a test needs no more
+        before = None if observation.centres is None else observation.centres[:, : memory.hidden.shape[1]]
+        mean = self.actor(memory.hidden, memory.keys, before, geometry).float()  # (B, A, 2)
+        if action is None and not sample:  # a test needs no more
             return Choice(mean.clamp(0, 1).expand(B, T, 2), memory, mean)
         if action is None:
             action = mean + self.std * torch.randn_like(mean)
-        log_prob = (-((action - mean) / self.std) ** 2 / 2 - self.std.log() - math.log(2 * math.pi) / 2).sum(-1)   # (B, A)
-        value = self.critic(memory.hidden).squeeze(-1).float()                                             # (B, A)
+        # (B, A)
+        log_prob = (
+            -(((action - mean) / self.std) ** 2) / 2 - self.std.log() - math.log(2 * math.pi) / 2
+        ).sum(-1)
+        value = self.critic(memory.hidden).squeeze(-1).float()  # (B, A)
         return Choice(action.clamp(0, 1).expand(B, T, 2), memory, action, log_prob, value)

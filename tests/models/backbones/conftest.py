@@ -1,4 +1,5 @@
 """One calibrated instance of each architecture, for all tests that only run it."""
+
 from __future__ import annotations
 
 import copy
@@ -13,7 +14,8 @@ from gfvideo.registry import MODELS
 
 
 def calibrate(model: nn.Module, size: int = 64) -> nn.Module:
-    """Statistics of its own for every normalisation, and scales and offsets that are not 1 and 0; evaluation mode."""
+    """Statistics of its own for every normalisation, and scales and offsets that are not 1 and 0; evaluation
+    mode."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.7, 1.3), nn.init.normal_(norm.bias, std=0.2)

@@ -1,4 +1,6 @@
-"""The same weights give the same maps and vectors as torchvision's and timm's networks; their names lead to ours."""
+"""The same weights give the same maps and vectors as torchvision's and timm's networks; their names lead to
+ours."""
+
 from __future__ import annotations
 
 import pytest
@@ -27,8 +29,14 @@ TIMM = [
     ('mobilenetv2_100', dict(type='MobileNetV2')),
     ('mobilenetv3_large_075', dict(type='MobileNetV3', width=0.75, rounding='timm', norm_eps=1e-5)),
     ('mobilenetv3_large_100', dict(type='MobileNetV3', rounding='timm', norm_eps=1e-5)),
-    ('mobilenetv3_small_050', dict(type='MobileNetV3', size='small', width=0.5, rounding='timm', norm_eps=1e-5)),
-    ('mobilenetv3_small_075', dict(type='MobileNetV3', size='small', width=0.75, rounding='timm', norm_eps=1e-5)),
+    (
+        'mobilenetv3_small_050',
+        dict(type='MobileNetV3', size='small', width=0.5, rounding='timm', norm_eps=1e-5),
+    ),
+    (
+        'mobilenetv3_small_075',
+        dict(type='MobileNetV3', size='small', width=0.75, rounding='timm', norm_eps=1e-5),
+    ),
     ('mobilenetv3_small_100', dict(type='MobileNetV3', size='small', norm_eps=1e-5)),
     ('efficientnet_b0', dict(type='EfficientNet', variant='b0')),
     ('efficientnet_b1', dict(type='EfficientNet', variant='b1')),
@@ -62,12 +70,19 @@ def before_the_last_linear_layer(model: nn.Module, x: Tensor) -> Tensor:
     return read[0]
 
 
-@pytest.mark.parametrize('function, arguments, config', TORCHVISION, ids=lambda value: value if isinstance(value, str) else '')
+@pytest.mark.parametrize(
+    'function, arguments, config', TORCHVISION, ids=lambda value: value if isinstance(value, str) else ''
+)
 def test_values_of_torchvision(fresh, function, arguments, config):
     torchvision = pytest.importorskip('torchvision')
-    ours, theirs = fresh(config).double(), getattr(torchvision.models, function)(**arguments, num_classes=3).double().eval()
+    ours, theirs = (
+        fresh(config).double(),
+        getattr(torchvision.models, function)(**arguments, num_classes=3).double().eval(),
+    )
     loaded = theirs.load_state_dict(ours.state_dict(), strict=False)
-    assert not loaded.unexpected_keys and all(name.split('.')[0] in ('fc', 'classifier') for name in loaded.missing_keys)
+    assert not loaded.unexpected_keys and all(
+        name.split('.')[0] in ('fc', 'classifier') for name in loaded.missing_keys
+    )
     x = torch.randn(2, 3, 71, 64, dtype=torch.float64)
     with torch.no_grad():
         _, vector = outputs(ours, x)
@@ -81,7 +96,9 @@ def test_values_of_timm(name, config):
     calibrate(theirs)
     theirs.double()
     ours = MODELS.build(config).double().eval()
-    ours.load_state_dict(ours.rename_pretrained({f'module.{key}': value for key, value in theirs.state_dict().items()}))
+    ours.load_state_dict(
+        ours.rename_pretrained({f'module.{key}': value for key, value in theirs.state_dict().items()})
+    )
     x = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     with torch.no_grad():
         deepest, vector = outputs(ours, x)

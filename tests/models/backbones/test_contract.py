@@ -1,4 +1,6 @@
-"""What every backbone promises, for every architecture: maps, layers, places of the shift, streams, gradients."""
+"""What every backbone promises, for every architecture: maps, layers, places of the shift, streams,
+gradients."""
+
 from __future__ import annotations
 
 import copy
@@ -16,7 +18,9 @@ ARCHITECTURES = {
     'mobilenetv2': dict(type='MobileNetV2', width=0.5),
     'mobilenetv3_large': dict(type='MobileNetV3', size='large', width=0.75),
     'mobilenetv3_small': dict(type='MobileNetV3', size='small'),
-    'mobilenetv3_small_timm': dict(type='MobileNetV3', size='small', width=0.5, rounding='timm', norm_eps=1e-5),
+    'mobilenetv3_small_timm': dict(
+        type='MobileNetV3', size='small', width=0.5, rounding='timm', norm_eps=1e-5
+    ),
     'efficientnet_b0': dict(type='EfficientNet', variant='b0'),
     'regnety_400m': dict(type='RegNetY', size='400m'),
     'densenet121': dict(type='DenseNet', depth=121),
@@ -67,8 +71,12 @@ def test_layers_up_to_a_stride_are_those_it_depends_on(fresh, config):
     named = dict(model.named_parameters())
     of = {id(parameter): name for name, parameter in named.items()}
     for stride, feature_map in model(torch.randn(1, 3, 64, 64)).items():
-        grads = torch.autograd.grad(feature_map.square().sum(), named.values(), allow_unused=True, retain_graph=True)
-        listed = {of[id(parameter)] for layer in model.layers_up_to(stride) for parameter in layer.parameters()}
+        grads = torch.autograd.grad(
+            feature_map.square().sum(), named.values(), allow_unused=True, retain_graph=True
+        )
+        listed = {
+            of[id(parameter)] for layer in model.layers_up_to(stride) for parameter in layer.parameters()
+        }
         assert listed == {name for name, grad in zip(named, grads) if grad is not None}
     with pytest.raises(ValueError, match='no map at stride 5'):
         model.layers_up_to(5)
@@ -92,7 +100,7 @@ def test_one_point_mixes_neighbouring_frames_and_no_others(fresh, config, which)
     for shift, reached in (('bidirectional', {2, 3, 4}), ('causal', {3, 4})):
         moved = (run(model, frames, shift) - run(model, changed, shift)).abs().amax((0, 2))
         assert {t for t in range(6) if moved[t] > 1e-5} == reached
-    still = frames[:, :1].expand(-1, 3, -1, -1, -1)                      # where nothing moves, the shift changes the ends alone
+    still = frames[:, :1].expand(-1, 3, -1, -1, -1)  # where nothing moves, the shift changes the ends alone
     shifted, unshifted = run(model, still, 'bidirectional'), run(plain, still, 'bidirectional')
     assert_near(shifted[:, 1], unshifted[:, 1], 1e-4)
     assert (shifted[:, 0] - unshifted[:, 0]).abs().max() > 1e-3 * unshifted.abs().max()
@@ -115,12 +123,18 @@ def encoder_of(built, config: dict, shift: str) -> Encoder:
 
 @every_architecture
 def test_stream_frame_by_frame_equals_the_clip(built, config):
-    encoder, frames = encoder_of(built, config, 'causal').double(), torch.randn(1, 4, 3, 64, 64, dtype=torch.float64)
+    encoder, frames = (
+        encoder_of(built, config, 'causal').double(),
+        torch.randn(1, 4, 3, 64, 64, dtype=torch.float64),
+    )
     with torch.no_grad():
         whole, cache = encoder(frames), None
-        assert whole.vector.shape[2] == encoder.channels and whole.map.shape[2:] == (encoder.map_channels, *encoder.map_size((64, 64)))
+        assert whole.vector.shape[2] == encoder.channels and whole.map.shape[2:] == (
+            encoder.map_channels,
+            *encoder.map_size((64, 64)),
+        )
         for t in range(4):
-            one = encoder(frames[:, t:t + 1], cache)
+            one = encoder(frames[:, t : t + 1], cache)
             cache = one.cache
             for ours, expected in ((one.vector[:, 0], whole.vector[:, t]), (one.map[:, 0], whole.map[:, t])):
                 assert_near(ours, expected, 1e-10)
@@ -135,11 +149,19 @@ def test_gradient_reaches_every_parameter(config):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize('config, message', [
-    (dict(type='ResNet', depth=26), 'no ResNet of depth 26'), (dict(type='DenseNet', depth=161), 'no DenseNet of depth 161'),
-    (dict(type='EfficientNet', variant='b9'), "no EfficientNet 'b9'"), (dict(type='RegNetY', size='32g'), "no RegNetY of size '32g'"),
-    (dict(type='RegNetY', rounding='up'), "rounding='up'"), (dict(type='MobileNetV3', size='huge'), "size 'huge'"),
-    (dict(type='MobileNetV3', rounding='up'), "rounding='up'")], ids=lambda value: value if isinstance(value, str) else '')
+@pytest.mark.parametrize(
+    'config, message',
+    [
+        (dict(type='ResNet', depth=26), 'no ResNet of depth 26'),
+        (dict(type='DenseNet', depth=161), 'no DenseNet of depth 161'),
+        (dict(type='EfficientNet', variant='b9'), "no EfficientNet 'b9'"),
+        (dict(type='RegNetY', size='32g'), "no RegNetY of size '32g'"),
+        (dict(type='RegNetY', rounding='up'), "rounding='up'"),
+        (dict(type='MobileNetV3', size='huge'), "size 'huge'"),
+        (dict(type='MobileNetV3', rounding='up'), "rounding='up'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
 def test_unknown_options(config, message):
     with pytest.raises(ValueError, match=message):
         Encoder(config)

@@ -1,4 +1,6 @@
-"""The page on backbones: its example runs, its table names every backbone, its numbers are those that are measured."""
+"""The page on backbones: its example runs, its table names every backbone, its numbers are those that are
+measured."""
+
 from __future__ import annotations
 
 import re
@@ -35,7 +37,7 @@ def test_the_example_is_a_backbone(example, tmp_path):
     whole, cache = encoder(frames), None
     assert whole.vector.shape == (1, 4, 32) and whole.map.shape == (1, 4, 16, 8, 8)
     for t in range(4):
-        one = encoder(frames[:, t:t + 1], cache)
+        one = encoder(frames[:, t : t + 1], cache)
         cache = one.cache
         torch.testing.assert_close(one.vector[:, 0], whole.vector[:, t], rtol=1e-5, atol=1e-5)
 
@@ -45,10 +47,19 @@ def test_the_table_names_every_backbone():
     assert sorted(rows) == backbones.__all__
 
 
-CONFIGS = [('`ResNet` 18', dict(type='ResNet', depth=18)), ('`MobileNetV2`', dict(type='MobileNetV2')),
-           ('`MobileNetV3` large', dict(type='MobileNetV3')), ('`EfficientNet` b0', dict(type='EfficientNet')),
-           ("`MobileNetV3` large, `width=1.25, rounding='timm'`", dict(type='MobileNetV3', width=1.25, rounding='timm')),
-           ('`RegNetY` 800m', dict(type='RegNetY')), ('`DenseNet` 121', dict(type='DenseNet')), ('`TinyCNN`', dict(type='TinyCNN'))]
+CONFIGS = [
+    ('`ResNet` 18', dict(type='ResNet', depth=18)),
+    ('`MobileNetV2`', dict(type='MobileNetV2')),
+    ('`MobileNetV3` large', dict(type='MobileNetV3')),
+    ('`EfficientNet` b0', dict(type='EfficientNet')),
+    (
+        "`MobileNetV3` large, `width=1.25, rounding='timm'`",
+        dict(type='MobileNetV3', width=1.25, rounding='timm'),
+    ),
+    ('`RegNetY` 800m', dict(type='RegNetY')),
+    ('`DenseNet` 121', dict(type='DenseNet')),
+    ('`TinyCNN`', dict(type='TinyCNN')),
+]
 
 
 @pytest.mark.parametrize('row, config', CONFIGS, ids=[config['type'] for _, config in CONFIGS])

@@ -1,4 +1,5 @@
 """Networks of timm as backbones: maps, vectors, places of the shift, streams, errors."""
+
 from __future__ import annotations
 
 import builtins
@@ -18,10 +19,18 @@ NETWORKS = {
     'resnet18': ({}, (4, 8, 16, 32), 8, 'layer1.0.conv1'),
     'resnetv2_18': ({}, (4, 8, 16, 32), 8, 'stages.0.blocks.0.conv1'),
     'convnext_atto': ({}, (4, 8, 16, 32), 12, 'stages.0.blocks.0.conv_dw'),
-    'swin_tiny_patch4_window7_224': (dict(img_size=64, window_size=4, depths=(1, 1, 2, 1), embed_dim=24, num_heads=(1, 2, 2, 2)),
-                                     (4, 8, 16, 32), 10, 'layers.0.blocks.0.attn.qkv'),
-    'swinv2_tiny_window8_256': (dict(img_size=64, window_size=4, depths=(1, 1, 2, 1), embed_dim=24, num_heads=(1, 2, 2, 2)),
-                                (4, 8, 16, 32), 10, 'layers.0.blocks.0.attn.proj'),
+    'swin_tiny_patch4_window7_224': (
+        dict(img_size=64, window_size=4, depths=(1, 1, 2, 1), embed_dim=24, num_heads=(1, 2, 2, 2)),
+        (4, 8, 16, 32),
+        10,
+        'layers.0.blocks.0.attn.qkv',
+    ),
+    'swinv2_tiny_window8_256': (
+        dict(img_size=64, window_size=4, depths=(1, 1, 2, 1), embed_dim=24, num_heads=(1, 2, 2, 2)),
+        (4, 8, 16, 32),
+        10,
+        'layers.0.blocks.0.attn.proj',
+    ),
     'regnety_004': ({}, (4, 8, 16, 32), 16, 's1.b1.conv1.conv'),
     'efficientnet_b0': ({}, (4, 8, 16, 32), 9, 'blocks.1.1.conv_pw'),
     'mobilenetv3_small_050': ({}, (4, 8, 16, 32), 7, 'blocks.1.1.conv_pw'),
@@ -29,7 +38,12 @@ NETWORKS = {
     'densenet121': ({}, (4, 8, 16, 32), 58, 'features.denseblock1.denselayer1.conv1'),
     'vit_tiny_patch16_224': (dict(img_size=64, depth=3), (16,), 6, 'blocks.0.attn.qkv'),
     'deit_tiny_distilled_patch16_224': (dict(img_size=64, depth=2), (16,), 4, 'blocks.0.attn.qkv'),
-    'vit_small_patch16_18x2_224': (dict(img_size=64, depth=2, global_pool='avg', fc_norm=False), (16,), None, None),
+    'vit_small_patch16_18x2_224': (
+        dict(img_size=64, depth=2, global_pool='avg', fc_norm=False),
+        (16,),
+        None,
+        None,
+    ),
 }
 every_network = pytest.mark.parametrize('name', NETWORKS)
 
@@ -51,10 +65,10 @@ def opened():
 
 def calibrate(model: nn.Module) -> nn.Module:
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:                                                   # the last of a branch begins at zero, which would hide it
+    for norm in norms:  # the last of a branch begins at zero, which would hide it
         nn.init.uniform_(norm.weight, 0.7, 1.3)
         norm.momentum = 1.0
-    for name, parameter in model.named_parameters():                     # layer scales begin near zero, too
+    for name, parameter in model.named_parameters():  # layer scales begin near zero, too
         if name.endswith('gamma') or name.endswith('norm1.weight') or name.endswith('norm2.weight'):
             nn.init.uniform_(parameter, 0.5, 1)
     with torch.no_grad():
@@ -79,10 +93,16 @@ def test_maps_and_vector_are_timms(opened, name):
     model, x = opened(name), torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         maps = model(x)
-        assert_near(vector_of(model, maps), model.model.forward_head(model.model.forward_features(x), pre_logits=True))
+        assert_near(
+            vector_of(model, maps), model.model.forward_head(model.model.forward_features(x), pre_logits=True)
+        )
     assert tuple(model.channels) == NETWORKS[name][1]
     for stride, channels in model.channels.items():
-        assert tuple(maps[stride].shape) == (2, channels, *model.map_size((64, 64), stride)) == (2, channels, 64 // stride, 64 // stride)
+        assert (
+            tuple(maps[stride].shape)
+            == (2, channels, *model.map_size((64, 64), stride))
+            == (2, channels, 64 // stride, 64 // stride)
+        )
     assert vector_of(model, maps).shape == (2, model.vector_channels)
 
 
@@ -106,8 +126,15 @@ def test_layers_up_to_a_stride_are_those_it_depends_on(opened, name):
     for stride, feature_map in model(torch.randn(1, 3, 64, 64)).items():
         if stride == 'vector':
             continue
-        grads = torch.autograd.grad(feature_map.square().sum(), named.values(), allow_unused=True, retain_graph=True)
-        listed = {of[id(parameter)] for layer in model.layers_up_to(stride) for parameter in layer.parameters() if id(parameter) in of}
+        grads = torch.autograd.grad(
+            feature_map.square().sum(), named.values(), allow_unused=True, retain_graph=True
+        )
+        listed = {
+            of[id(parameter)]
+            for layer in model.layers_up_to(stride)
+            for parameter in layer.parameters()
+            if id(parameter) in of
+        }
         assert listed == {name for name, grad in zip(named, grads) if grad is not None}
     with pytest.raises(ValueError, match='no map at stride 5'):
         model.layers_up_to(5)
@@ -152,13 +179,16 @@ def encoder_of(opened, name: str, shift: str) -> Encoder:
 
 @every_network
 def test_stream_frame_by_frame_equals_the_clip(opened, name):
-    encoder, frames = encoder_of(opened, name, 'causal').double(), torch.randn(2, 4, 3, 64, 64, dtype=torch.float64)
+    encoder, frames = (
+        encoder_of(opened, name, 'causal').double(),
+        torch.randn(2, 4, 3, 64, 64, dtype=torch.float64),
+    )
     with torch.no_grad():
         whole, cache = encoder(frames), None
         assert whole.vector.shape == (2, 4, encoder.channels)
         assert whole.map.shape == (2, 4, encoder.map_channels, *encoder.map_size((64, 64)))
         for t in range(4):
-            one = encoder(frames[:, t:t + 1], cache)
+            one = encoder(frames[:, t : t + 1], cache)
             cache = one.cache
             assert_near(one.vector[:, 0], whole.vector[:, t], 1e-10)
             assert_near(one.map[:, 0], whole.map[:, t], 1e-10)
@@ -173,7 +203,9 @@ def test_gradient_reaches_every_parameter(opened, name):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize('name', ['resnet18', 'mobilenetv3_small_050', 'convnext_atto', 'vit_tiny_patch16_224'])
+@pytest.mark.parametrize(
+    'name', ['resnet18', 'mobilenetv3_small_050', 'convnext_atto', 'vit_tiny_patch16_224']
+)
 def test_timms_file_is_loaded_and_its_classifier_gives_timms_logits(opened, name, tmp_path):
     timm = pytest.importorskip('timm')
     theirs = timm.create_model(name, num_classes=5, **NETWORKS[name][0]).eval()
@@ -188,8 +220,9 @@ def test_timms_file_is_loaded_and_its_classifier_gives_timms_logits(opened, name
 
 def test_points_by_name():
     pytest.importorskip('timm')
-    assert TimmBackbone('resnet18', shift_points=['layer1.0.conv1', 'model.layer2.0.conv1']).shift_points() == [
-        'model.layer1.0.conv1', 'model.layer2.0.conv1']
+    assert TimmBackbone(
+        'resnet18', shift_points=['layer1.0.conv1', 'model.layer2.0.conv1']
+    ).shift_points() == ['model.layer1.0.conv1', 'model.layer2.0.conv1']
     with pytest.raises(ValueError, match=r'no residual blocks found.*shift_points=\[\.\.\.\]'):
         TimmBackbone('test_vit', shift_points=[]).shift_points()
 
@@ -205,9 +238,16 @@ def test_errors():
         model.to_vector(torch.randn(1, 192, 2, 2))
 
 
-@pytest.mark.parametrize(('fault', 'told'), [
-    (ImportError('timm'), r'resnet18.*pip install "gfvideo\[timm\]"'),
-    (RuntimeError('operator torchvision::nms does not exist'), r'resnet18.*nms does not exist.*the torchvision that belongs to torch')])
+@pytest.mark.parametrize(
+    ('fault', 'told'),
+    [
+        (ImportError('timm'), r'resnet18.*pip install "gfvideo\[timm\]"'),
+        (
+            RuntimeError('operator torchvision::nms does not exist'),
+            r'resnet18.*nms does not exist.*the torchvision that belongs to torch',
+        ),
+    ],
+)
 def test_without_timm(fault, told, monkeypatch):
     real = builtins.__import__
 
@@ -231,7 +271,7 @@ def test_pretrained_weights_are_read_when_weights_are_initialised(monkeypatch):
 
     monkeypatch.setattr(timm, 'create_model', create)
     model = TimmBackbone('resnet18', pretrained=True)
-    assert asked == [False]                                              # a checkpoint can be loaded without a network
+    assert asked == [False]  # a checkpoint can be loaded without a network
     before = model.model.conv1.weight.clone()
     model.init_weights()
     assert asked == [False, True] and not torch.equal(before, model.model.conv1.weight)

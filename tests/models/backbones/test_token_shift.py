@@ -1,4 +1,5 @@
 """The temporal shift in front of a linear layer, whose channels come last, with and without windows."""
+
 from __future__ import annotations
 
 import pytest
