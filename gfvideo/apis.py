@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
@@ -20,9 +19,10 @@ from .data.streaming import TIMEOUT, FrameSource, Source, Video, describe_video
 from .engine.carried import carried_config, import_own, parse_config
 from .engine.checkpoint import load_checkpoint, load_weights
 from .engine.config_check import ConfigError
-from .engine.exiting import check_exits, micro_batch_for
+from .engine.exiting import micro_batch_for
+from .engine.identity import check_exits
 from .engine.stages import expand_stages, load_config, select_stage
-from .exits import Calibration, StepExits, StreamExits, read_exits, run_clips
+from .exits import Calibration, ExitRule, read_exits, run_clips
 from .models.base import Recognizer
 from .models.stream import Stream
 from .registry import MODELS
@@ -42,8 +42,8 @@ __all__ = [
     'stream',
 ]
 
-Exits = str | PathLike[str] | Calibration | StepExits | StreamExits
-"""A file of ``tools/calibrate.py``, what was read from it, or exits of your own."""
+Exits = str | PathLike[str] | Calibration | ExitRule
+"""A file of ``tools/calibrate.py``, what was read from it, or a rule of your own."""
 
 
 def init_recognizer(
@@ -125,7 +125,7 @@ def inference_recognizer(
         ValueError: if an array is not frames, or the exits are those of streams.
     """
     pipeline, names = build_pipeline(model.cfg), frame_names(model.cfg)
-    given = None if exits is None else _exits_for(model, exits, StepExits)
+    given = None if exits is None else _exits_for(model, exits, 'steps')
     samples = [
         predict_clip(model, prepare_video(one, pipeline, **names), given)
         for one in (video if isinstance(video, (list, tuple)) else [video])
@@ -133,7 +133,7 @@ def inference_recognizer(
     return samples if isinstance(video, (list, tuple)) else samples[0]
 
 
-def _exits_for(model: Recognizer, exits: Exits, kind: type) -> StepExits | StreamExits:
+def _exits_for(model: Recognizer, exits: Exits, kind: str) -> ExitRule:
     """Exits of the wanted kind that belong to the model; of a calibration the chosen setting."""
     name = 'the calibration'
     if isinstance(exits, (str, PathLike)):
@@ -141,8 +141,8 @@ def _exits_for(model: Recognizer, exits: Exits, kind: type) -> StepExits | Strea
     if isinstance(exits, Calibration):
         check_exits(exits, model, name)
         exits = exits.pick().exits
-    if not isinstance(exits, kind):
-        needed, other = ('clips', '') if kind is StepExits else ('streams', ' --stream')
+    if kind not in exits.kinds:
+        needed, other = ('clips', '') if kind == 'steps' else ('streams', ' --stream')
         raise ValueError(
             f'{name} holds {type(exits).__name__}, but exits of {needed} are needed: tools/calibrate.py'
             f' ...{other}'
@@ -191,7 +191,7 @@ def prepare_video(
     return pipeline(describe_video(video, frame_template, start_index))
 
 
-def predict_clip(model: Recognizer, data: dict[str, Any], exits: StepExits | None = None) -> ClipSample:
+def predict_clip(model: Recognizer, data: dict[str, Any], exits: ExitRule | None = None) -> ClipSample:
     """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one, or
     by early exit."""
     with torch.no_grad():
@@ -280,9 +280,7 @@ def stream(
     """
     if every is not None and every < 1:
         raise ValueError(f'every={every} must be at least 1')
-    given = None if exits is None else _exits_for(model, exits, StreamExits)
-    if given is not None and not stop:
-        given = replace(given, stop=())
+    given = None if exits is None else _exits_for(model, exits, 'stream')
     pipeline, began = build_pipeline(model.cfg), time.perf_counter()
     frames = FrameSource(source, pipeline, every, timeout=timeout, **frame_names(model.cfg))
     opening = time.perf_counter() - began
@@ -291,18 +289,20 @@ def stream(
     except ValueError:
         frames.close()
         raise
-    return _read_on(model, reading, frames, opening)  # faults so far show at the call, not at the first frame
+    return _read_on(
+        model, reading, frames, opening, stop
+    )  # faults so far show at the call, not at the first frame
 
 
 def _read_on(
-    model: Recognizer, reading: Stream, frames: FrameSource, opening: float
+    model: Recognizer, reading: Stream, frames: FrameSource, opening: float, stop: bool
 ) -> Iterator[StreamedFrame]:
     began = time.perf_counter() - opening
     with closing(frames):
         for index, data in frames:
             batch = model.data_preprocessor(pseudo_collate([data]))['inputs']  # (1, 1, 3, H, W)
             answer = reading.read(batch[:, 0])
-            looks, done = int(answer.looks[0]), bool(answer.done[0])
+            looks, done = int(answer.looks[0]), stop and bool(answer.done[0])
             yield StreamedFrame(
                 index,
                 answer.logits[0],

@@ -22,6 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .models.base import Recognizer
+from .structures import LookState
+
 __all__ = ['count_multiply_adds', 'latency', 'multiply_adds_by_part', 'recognizer_cost']
 
 aten = torch.ops.aten
@@ -181,31 +184,39 @@ def count_multiply_adds(function: Callable[..., Any], *inputs: Any) -> int:
 # ------------------------------------------------------------------------------------------------ recognizers
 
 
-def recognizer_cost(model: nn.Module, frame_shape: tuple[int, int, int, int]) -> dict[str, Any]:
+def recognizer_cost(model: Recognizer, frame_shape: tuple[int, int, int, int]) -> dict[str, Any]:
     """Multiply-adds of a recognizer for one clip (one view), by part and by step, as it would run at test.
 
     Args:
-        model: a :class:`~gfvideo.models.GlanceFocusRecognizer` or a :class:`~gfvideo.models.ClipRecognizer`.
+        model: any recognizer that runs in torch; its :meth:`~gfvideo.models.base.Recognizer.parts` are told
+            apart.
         frame_shape: (T, 3, H, W) of the clip that goes in.
 
     Returns:
-        * ``parts``: multiply-adds of one run of each part. Glance-and-Focus: ``glance`` (the glance encoder),
-          ``policy`` (one choice of centres, 0 where it is not asked), ``focus_step`` (the focus encoder, one
-          step), ``classifier`` (one step; the last, where they differ). Static: ``encoder``, ``classifier``.
+        * ``parts``: multiply-adds of one run of each part (in the last step that ran it, where they differ),
+          0 of those that never ran.
         * ``steps``: cumulative multiply-adds after each step 0..S; a static recognizer has one.
         * ``by_step``: for each step the multiply-adds of every part and of the ``rest``; their sums make
           ``steps``.
+
+    Raises:
+        ValueError: if the recognizer has no weights in torch, as an export.
     """
-    like = next(model.parameters())
+    parts = model.parts()
+    like = next(model.parameters(), None)
+    if like is None:
+        raise ValueError(
+            f'{type(model).__name__} does not run in torch, so its multiply-adds cannot be counted; count'
+            ' those of the recognizer that it was exported from'
+        )
     frames = torch.zeros(1, *frame_shape, dtype=like.dtype, device=like.device)
-    parts = _parts(model)
     with _as_at_test(model, like.device):
         by_step, state = [], None
-        for look in _steps(model):
-            kept: list[Any] = []
+        for _ in range(model.steps + 1):
+            kept: list[LookState] = []
             by_step.append(
                 multiply_adds_by_part(
-                    lambda before, look=look, kept=kept: kept.append(look(frames, before)), parts, state
+                    lambda before, kept=kept: kept.append(_look(model, frames, before)), parts, state
                 )
             )
             state = kept[0]
@@ -217,11 +228,11 @@ def recognizer_cost(model: nn.Module, frame_shape: tuple[int, int, int, int]) ->
     )
 
 
-def latency(model: nn.Module, frames: Tensor, repeats: int = 10, warm_up: int = 2) -> list[float]:
+def latency(model: Recognizer, frames: Tensor, repeats: int = 10, warm_up: int = 2) -> list[float]:
     """Measured time of a recognizer after each step.
 
     Args:
-        model: as for :func:`recognizer_cost`; it is run in evaluation mode, without gradients.
+        model: any recognizer; it is run in evaluation mode, without gradients.
         frames: ``(B, T, 3, H, W)``, normalised; B = 1 to time single clips.
         repeats: runs that are timed, at least 1.
         warm_up: runs before them that are not.
@@ -237,35 +248,12 @@ def latency(model: nn.Module, frames: Tensor, repeats: int = 10, warm_up: int = 
     return [median(step) for step in zip(*runs)]
 
 
-Look = Callable[[Tensor, Any], Any]
-
-
-def _glances(model: nn.Module) -> bool:
-    return hasattr(model, 'focus')
-
-
-def _steps(model: nn.Module) -> list[Look]:
-    """Functions of (frames, what the step before returned), one a step."""
-    if not _glances(model):
-        return [lambda frames, _: model(frames, mode='tensor')]
-    return [lambda frames, _: model.glance(frames)] + [model.focus] * model.steps
-
-
-def _parts(model: nn.Module) -> dict[str, nn.Module]:
-    if not _glances(model):
-        return dict(encoder=model.encoder, classifier=model.fc)
-    policies = dict(policy=model.policy)
-    if getattr(model, 'frame_policy', None) is not None:
-        policies['frame_policy'] = model.frame_policy
-    return (
-        dict(glance=model.glance_encoder)
-        | policies
-        | dict(focus_step=model.focus_encoder, classifier=model.classifier)
-    )
+def _look(model: Recognizer, frames: Tensor, before: LookState | None) -> LookState:
+    return model.glance(frames) if before is None else model.focus(frames, before)
 
 
 @contextmanager
-def _as_at_test(model: nn.Module, device: torch.device) -> Iterator[None]:
+def _as_at_test(model: Recognizer, device: torch.device) -> Iterator[None]:
     """Evaluation mode, and the random numbers that random patches take given back."""
     training = model.training
     with torch.random.fork_rng([device] if device.type == 'cuda' else []):
@@ -276,10 +264,10 @@ def _as_at_test(model: nn.Module, device: torch.device) -> Iterator[None]:
             model.train(training)
 
 
-def _timed(model: nn.Module, frames: Tensor) -> list[float]:
+def _timed(model: Recognizer, frames: Tensor) -> list[float]:
     times, state, start = [], None, _now(frames.device)
-    for look in _steps(model):
-        state = look(frames, state)
+    for _ in range(model.steps + 1):
+        state = _look(model, frames, state)
         times.append(1e3 * (_now(frames.device) - start))
     return times
 

@@ -43,6 +43,10 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 class LookState:
     """What one look leaves for the next; nothing is kept on the model itself.
 
+    Every recognizer fills ``step`` and ``logits``; the rest serves its own next look, its policy and
+    pictures. Whatever is kept in ``evidence`` and ``memory`` are tensors, with B in front, or nested tuples,
+    lists or dicts of them.
+
     Attributes:
         step: number of the look just taken, 0 for the glance.
         logits: ``(B, T, C)`` per frame, from the evidence of all looks so far; the clip's prediction is their
@@ -52,21 +56,23 @@ class LookState:
         evidence: state of the classifier.
         memory: state of the policy, None before its first choice.
         centres: ``(B, T, 2)`` where this look was cut, (y, x) in [0, 1]; None for the glance.
-        window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that
-            too.
         cache: causal caches, one dict per step, of the last frame that took that step; empty for the
             bidirectional shift.
+        window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that
+            too.
+        frame_indices: ``(B, K)`` int64, which of the T frames this look was at, where it chose; None for all.
     """
 
     step: int
     logits: Tensor
-    vector: Tensor
-    feature_map: Tensor
-    evidence: Any
+    vector: Tensor | None = None
+    feature_map: Tensor | None = None
+    evidence: Any = None
     memory: Any = None
     centres: Tensor | None = None
     cache: tuple[dict[str, Tensor], ...] = ()
     window_sizes: Tensor | None = None
+    frame_indices: Tensor | None = None
 
     def select(self, rows: Tensor | slice) -> LookState:
         """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early

@@ -102,6 +102,9 @@ def test_hooks_go_when_the_model_fails():
 # ---------------------------------------------------------------------- known models, with the shift inserted
 
 
+HEADS = dict(glance_head=0, focus_head=0)  # they learn, and have no part in a prediction
+
+
 @cache
 def encoder(**backbone: object) -> Encoder:
     return Encoder(backbone).eval()
@@ -199,11 +202,17 @@ def test_glance_focus_by_hand():
         T * (cells * channels * 4 + cells * 4 * 8 + rest_of_policy)  # 1x1 convolution, linear layer
         for cells, channels in ((2 * 2, glance_channels), (3 * 2, focus_channels))
     ]
-    assert cost['parts'] == dict(glance=glance, policy=policy[1], focus_step=focus, classifier=classifier[1])
+    assert cost['parts'] == dict(
+        HEADS, glance_encoder=glance, policy=policy[1], focus_encoder=focus, classifier=classifier[1]
+    )
     assert cost['by_step'] == [
-        dict(glance=glance, policy=0, focus_step=0, classifier=classifier[0], rest=0),
-        dict(glance=0, policy=policy[0], focus_step=focus, classifier=classifier[1], rest=0),
-        dict(glance=0, policy=policy[1], focus_step=focus, classifier=classifier[2], rest=0),
+        dict(HEADS, glance_encoder=glance, policy=0, focus_encoder=0, classifier=classifier[0], rest=0),
+        dict(
+            HEADS, glance_encoder=0, policy=policy[0], focus_encoder=focus, classifier=classifier[1], rest=0
+        ),
+        dict(
+            HEADS, glance_encoder=0, policy=policy[1], focus_encoder=focus, classifier=classifier[2], rest=0
+        ),
     ]
     assert cost['steps'] == list(accumulate(sum(step.values()) for step in cost['by_step']))
 
@@ -219,7 +228,7 @@ def test_concatenating_classifier_grows_and_parts_name_its_last_step():
 @pytest.mark.parametrize('policy', ['RandomPolicy', 'CentrePolicy'])
 def test_a_policy_that_learns_nothing_costs_nothing(policy):
     cost = recognizer_cost(glance_focus(policy=policy), (2, 3, 64, 64))
-    assert cost['parts']['policy'] == 0 and cost['parts']['focus_step'] == 2 * tiny_cnn(16, 48, 32)
+    assert cost['parts']['policy'] == 0 and cost['parts']['focus_encoder'] == 2 * tiny_cnn(16, 48, 32)
 
 
 def test_a_policy_that_is_not_asked_costs_nothing():
@@ -229,7 +238,7 @@ def test_a_policy_that_is_not_asked_costs_nothing():
 def test_clip_recognizer():
     model = ClipRecognizer(TINY, num_classes=5, input_size=32)
     cost = recognizer_cost(model, (3, 3, 64, 80))
-    assert cost['parts'] == dict(encoder=3 * tiny_cnn(8, 32, 32), classifier=3 * 32 * 5)
+    assert cost['parts'] == dict(encoder=3 * tiny_cnn(8, 32, 32), fc=3 * 32 * 5)
     assert cost['steps'] == [sum(cost['parts'].values())]
 
 

@@ -162,8 +162,8 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         init_distributed,
         load_checkpoint,
         load_weights,
+        same_clips,
     )
-    from gfvideo.engine.exiting import same_clips
     from gfvideo.exits import ExitsFileError, read_exits
 
     calibration = read_exits(args.exits)

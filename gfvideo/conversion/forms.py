@@ -16,7 +16,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from .. import __version__
-from ..engine.checkpoint import WEIGHTS_HASH, plain, weights_hash, write_atomically
+from ..engine.checkpoint import WEIGHTS_HASH, plain, write_atomically
+from ..engine.identity import weights_hash
 from ..models import ClipRecognizer, Recognizer
 from ..registry import MODELS
 from .adafocus import convert_adafocus

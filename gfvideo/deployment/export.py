@@ -26,9 +26,8 @@ from .. import __version__
 from ..apis import build_pipeline, frame_names, prepare_video
 from ..data.preprocessor import ClipPreprocessor
 from ..engine.checkpoint import plain
-from ..engine.exiting import describe_model
+from ..engine.identity import describe_model
 from ..models.base import Recognizer
-from ..ops import patch_corners
 from ..structures import LookState
 from .optional import needed
 from .record import RECORD, ExportRecord, GraphRecord, file_hash, write_export
@@ -42,7 +41,6 @@ TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 3)  # none is that of the example, which has two clips
 LIBRARIES = ('torch', 'onnx', 'onnxscript', 'onnxruntime')
 SMOOTHNESS = 4  # pixels between independent values of a random frame
-NOT_FOR_LOOKS = ('random', 'sample')
 _GRAPH_NAME = re.compile(r'(recognizer|glance|focus_\d+)\.onnx')
 
 
@@ -51,7 +49,7 @@ class ExportError(RuntimeError):
     part."""
 
 
-class Look(nn.Module):
+class LookAsTensors(nn.Module):
     """One look as a function of tensors: of frames and a state, ``clip_logits`` and the tensors of the next
     state named by ``outputs``.
 
@@ -94,7 +92,7 @@ class Look(nn.Module):
 def export_recognizer(
     model: Recognizer,
     folder: str | Path,
-    frames: int | None = None,
+    num_frames: int | None = None,
     frame_size: tuple[int, int] | None = None,
     opset: int = FIRST_OPSET,
 ) -> ExportRecord:
@@ -106,9 +104,9 @@ def export_recognizer(
     free; T, H and W are fixed.
 
     Args:
-        model: trained, with the bidirectional shift or none; it is left as it is.
+        model: trained; it is left as it is. With the causal shift, the graphs take whole clips, too.
         folder: where the files go; an earlier export in it is replaced.
-        frames: T; None asks the test pipeline of ``model.cfg``.
+        num_frames: T; None asks the test pipeline of ``model.cfg``.
         frame_size: (H, W) in pixels; None asks the test pipeline.
         opset: version of ONNX's operators, 18 at least.
 
@@ -126,29 +124,29 @@ def export_recognizer(
         raise ValueError(f'opset={opset} has no antialiased resizing; choose {FIRST_OPSET} or later')
     _check_exportable(model)
     _earlier_graphs(Path(folder))  # a wrong folder shows now, not after minutes
-    if frames is None or frame_size is None:
-        frames, frame_size = clip_shape(_config_of(model), frames, frame_size)
+    if num_frames is None or frame_size is None:
+        num_frames, frame_size = clip_shape(_config_of(model), num_frames, frame_size)
     own = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-    example = _random_frames(2, frames, frame_size)
+    example = _random_frames(2, num_frames, frame_size)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as part:
         graphs: list[GraphRecord] = []
         before: LookState | None = None
         for step in range(own.steps + 1):
-            look = Look(own, _taker(own, step), before, example)
+            look = LookAsTensors(own, _taker(own, step), before, example)
             graphs.append(
                 _shared(look, step, graphs, Path(part)) or _exported(look, step, Path(part), example, opset)
             )
             before = look.take(example, before)
-        record = _record(own, graphs, frames, frame_size, opset)
+        record = _record(own, graphs, num_frames, frame_size, opset)
         write_export(Path(part), record)
         _publish(Path(part), folder)
     return record
 
 
 def clip_shape(
-    cfg: Config, frames: int | None = None, frame_size: tuple[int, int] | None = None
+    cfg: Config, num_frames: int | None = None, frame_size: tuple[int, int] | None = None
 ) -> tuple[int, tuple[int, int]]:
     """T and (H, W) of what the test pipeline of a config makes of any video, where they are not given.
 
@@ -161,40 +159,33 @@ def clip_shape(
     # (T, 3, H, W)
     shapes = [tuple(prepare_video(video, pipeline, **names)['inputs'].shape[-4:]) for video in videos]
     lengths, sizes = {shape[0] for shape in shapes}, {shape[2:] for shape in shapes}
-    if frames is None and len(lengths) > 1:
+    if num_frames is None and len(lengths) > 1:
         raise ValueError(
-            'the test pipeline takes more frames from longer videos; a graph has one T: give frames'
-            ' (--frames T)'
+            'the test pipeline takes more frames from longer videos; a graph has one T: give'
+            ' num_frames (--frames T)'
         )
     if frame_size is None and len(sizes) > 1:
         raise ValueError(
             'the test pipeline leaves frames as large as those of the video; a graph has one size: give'
             ' frame_size (--frame-size H W), and end the test pipeline with Resize or a crop to that size'
         )
-    return frames or lengths.pop(), tuple(frame_size or sizes.pop())
+    return num_frames or lengths.pop(), tuple(frame_size or sizes.pop())
 
 
 def _config_of(model: Recognizer) -> Config:
-    cfg = getattr(model, 'cfg', None)
-    if cfg is None:
+    if not model.cfg:
         raise ValueError(
-            'the recognizer has no config (model.cfg), so T, H and W of its clips are unknown: give frames'
-            ' and frame_size'
+            'the recognizer has no config (model.cfg), so T, H and W of its clips are unknown: give'
+            ' num_frames and frame_size'
         )
-    return cfg
+    return model.cfg
 
 
 def _check_exportable(model: Recognizer) -> None:
-    shifts = {module.shift for module in model.modules() if hasattr(module, 'fold_div')}
-    if 'causal' in shifts:
+    if model.draws:
         raise ExportError(
-            'this recognizer has the causal shift: it reads frame by frame from caches, which the graphs do'
-            " not have. Only recognizers with shift='bidirectional' or None are exported"
-        )
-    if model.steps and getattr(model, 'test_centres', None) in NOT_FOR_LOOKS:
-        raise ExportError(
-            f'test_centres={model.test_centres!r} draws at random, and a graph must answer the same twice;'
-            " export with model.test_centres='mean' or 'centre'"
+            'the looks of this recognizer are drawn at random, and a graph must answer the same twice;'
+            " export with test_centres='mean' or 'centre'"
         )
     if not isinstance(model.data_preprocessor, ClipPreprocessor):
         raise ExportError(
@@ -207,18 +198,18 @@ def _taker(model: Recognizer, step: int) -> Callable[[Tensor, LookState | None],
     return model.focus if step else lambda frames, before: model.glance(frames)
 
 
-def _random_frames(batch: int, frames: int, frame_size: tuple[int, int], seed: int = 0) -> Tensor:
+def _random_frames(batch: int, num_frames: int, frame_size: tuple[int, int], seed: int = 0) -> Tensor:
     """``(B, T, 3, H, W)``, as smooth as pictures are: white noise would all but vanish in the resizing and
     show its rounding alone."""
     cells = [side // SMOOTHNESS + 2 for side in frame_size]
-    coarse = torch.randn(batch * frames, 3, *cells, generator=torch.Generator().manual_seed(seed))
-    return F.interpolate(coarse, frame_size, mode='bilinear').unflatten(0, (batch, frames))
+    coarse = torch.randn(batch * num_frames, 3, *cells, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(coarse, frame_size, mode='bilinear').unflatten(0, (batch, num_frames))
 
 
 # -------------------------------------------------------------------------------------------------- one graph
 
 
-def _exported(look: Look, step: int, folder: Path, example: Tensor, opset: int) -> GraphRecord:
+def _exported(look: LookAsTensors, step: int, folder: Path, example: Tensor, opset: int) -> GraphRecord:
     """Export one look and check it."""
     name = f'focus_{step}' if step else 'glance' if look.model.steps else 'recognizer'
     inputs = {'frames': example, **_as_inputs(look.given)}
@@ -243,7 +234,7 @@ def _exported(look: Look, step: int, folder: Path, example: Tensor, opset: int) 
     )
 
 
-def _shared(look: Look, step: int, graphs: list[GraphRecord], folder: Path) -> GraphRecord | None:
+def _shared(look: LookAsTensors, step: int, graphs: list[GraphRecord], folder: Path) -> GraphRecord | None:
     """The record of an earlier focus graph if it serves this step, too: the same names and shapes, and the
     same answers."""
     if step < 3:  # the second focus look is the first with a look of its kind before it
@@ -281,7 +272,7 @@ def _clip_shape_of(graph: GraphRecord) -> tuple[int, tuple[int, int]]:
     return T, (H, W)
 
 
-def _to_onnx(look: Look, inputs: Mapping[str, Tensor], outputs: list[str], opset: int) -> Any:
+def _to_onnx(look: LookAsTensors, inputs: Mapping[str, Tensor], outputs: list[str], opset: int) -> Any:
     """The graph of a look; inputs that it does not read are left out."""
     batch = torch.export.Dim(BATCH)
     shapes = (tuple({0: batch} for _ in inputs),)
@@ -406,7 +397,7 @@ def _shapes(entries: Any) -> dict[str, list[int | str]]:
 # --------------------------------------------------------------------------------------------------- checking
 
 
-def _differences(look: Look, path: Path, example: Tensor) -> dict[str, float]:
+def _differences(look: LookAsTensors, path: Path, example: Tensor) -> dict[str, float]:
     """Largest difference of each output from torch, as a share of the largest value of that output, over the
     checked batches."""
     try:
@@ -445,7 +436,7 @@ def _difference(answer: Tensor, expected: Tensor) -> float:
     return float((answer - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
-def _state_before(look: Look, frames: Tensor) -> LookState | None:
+def _state_before(look: LookAsTensors, frames: Tensor) -> LookState | None:
     """What torch leaves before this look."""
     if look.before is None:
         return None
@@ -456,19 +447,15 @@ def _state_before(look: Look, frames: Tensor) -> LookState | None:
 
 
 def _expected(
-    look: Look, frames: Tensor, before: LookState | None, answers: Mapping[str, Tensor]
+    look: LookAsTensors, frames: Tensor, before: LookState | None, answers: Mapping[str, Tensor]
 ) -> LookState:
-    """Torch's answer; where a centre lies so near the edge of a pixel that rounding decides, at the centres
-    of the graph."""
+    """Torch's answer; of a look that was cut at centres, at those of the graph if they are all but the same:
+    where one lies so near the edge of a pixel that rounding decides, another patch is cut."""
     after = look.take(frames, before)
     centres = answers.get('centres')
-    if centres is None or after.centres is None or not hasattr(look.model, 'patch_size'):
+    if centres is None or after.centres is None or after.window_sizes is not None:
         return after
-    corners = [
-        patch_corners(some, tuple(frames.shape[-2:]), look.model.patch_size)
-        for some in (centres, after.centres)
-    ]
-    if torch.equal(corners[0].floor(), corners[1].floor()) or not torch.allclose(*corners, rtol=0, atol=1e-2):
+    if not torch.allclose(centres, after.centres, rtol=0, atol=TOLERANCE):
         return after
     there = named_tensors(look.model.focus(frames, before, centres))
     own = named_tensors(after)
@@ -482,22 +469,21 @@ def _expected(
 
 
 def _record(
-    model: Recognizer, graphs: list[GraphRecord], frames: int, frame_size: tuple[int, int], opset: int
+    model: Recognizer, graphs: list[GraphRecord], num_frames: int, frame_size: tuple[int, int], opset: int
 ) -> ExportRecord:
     preprocessor = {
         name: getattr(model.data_preprocessor, name).flatten().tolist() for name in ('mean', 'std')
     }
-    cfg = getattr(model, 'cfg', None)
     return ExportRecord(
         graphs=graphs,
         steps=model.steps,
         num_classes=model.num_classes,
-        frames=frames,
+        num_frames=num_frames,
         frame_size=tuple(frame_size),
         model=describe_model(model),
         preprocessor=preprocessor,
-        dataset_meta=_without_tensors(plain(dict(getattr(model, 'dataset_meta', {})))),
-        cfg=None if cfg is None else cfg.pretty_text,
+        dataset_meta=_without_tensors(plain(dict(model.dataset_meta))),
+        cfg=model.cfg.pretty_text if model.cfg else None,
         opset=opset,
         versions={'gfvideo': __version__, **{library: version(library) for library in LIBRARIES}},
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engine.carried import carried_config, import_own
 from ..models.base import Recognizer
+from ..models.temporal import Cache
 from ..structures import LookState
 from .optional import needed
 from .record import RECORD, GraphRecord, read_export
@@ -38,7 +39,6 @@ class OnnxRecognizer(Recognizer):
         record: what ``export.json`` says.
         cfg: config of the network; empty if it had none.
         dataset_meta: what its checkpoint said of the dataset, e.g. ``classes``.
-        described: what files of exits are compared with, see :func:`~gfvideo.engine.describe_model`.
 
     Raises:
         ImportError: if onnxruntime is missing.
@@ -63,7 +63,7 @@ class OnnxRecognizer(Recognizer):
         self.record, self.steps = record, record.steps
         import_own(custom_imports)
         self.cfg = Config() if record.cfg is None else carried_config(record.cfg, str(Path(folder) / RECORD))
-        self.dataset_meta, self.described = record.dataset_meta, record.model
+        self.dataset_meta = record.dataset_meta
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         files = {graph.file: str(Path(folder) / graph.file) for graph in record.graphs}
@@ -76,23 +76,38 @@ class OnnxRecognizer(Recognizer):
         self.sessions = [sessions[graph.file] for graph in record.graphs]
         self.eval()
 
-    def glance(self, frames: Tensor) -> LookState:
+    def described(self) -> dict[str, Any]:
+        """What the recognizer that was exported told, with the hash of its weights."""
+        return dict(self.record.model)
+
+    def looking_ahead(self) -> list[str]:
+        """The graphs take whole clips."""
+        return ['its graphs']
+
+    def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
         """Step 0 at frames ``(B, T, 3, H, W)``, normalised; see the recognizer that was exported.
 
         Raises:
-            ValueError: if the frames are not float32 of the T, H and W that were exported.
+            ValueError: if the frames are not float32 of the T, H and W that were exported, or a cache is
+                given.
         """
         self._check(frames)
+        if cache:
+            raise ValueError('an exported recognizer takes whole clips, and no cache of the frames before')
         return packed(0, self._run(0, frames, {}))
 
-    def focus(self, frames: Tensor, state: LookState) -> LookState:
+    def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState:
         """One more look at the frames ``(B, T, 3, H, W)`` of ``state``, where the policy in the graph says.
 
         Raises:
-            ValueError: if the frames are not float32 of the T, H and W that were exported, or all steps are
-                taken.
+            ValueError: if the frames are not float32 of the T, H and W that were exported, all steps are
+                taken, or centres are given.
         """
         self._check(frames)
+        if centres is not None:
+            raise ValueError(
+                'an exported recognizer looks where the policy in its graphs says; give no centres'
+            )
         step = state.step + 1
         if step > self.steps:
             raise ValueError(f'look {step} was asked of an export of {self.steps} focus steps')
@@ -107,7 +122,7 @@ class OnnxRecognizer(Recognizer):
         )
 
     def _check(self, frames: Tensor) -> None:
-        T, (H, W) = self.record.frames, self.record.frame_size
+        T, (H, W) = self.record.num_frames, self.record.frame_size
         if frames.dim() != 5 or tuple(frames.shape[1:]) != (T, 3, H, W):
             raise ValueError(
                 f'frames have shape {tuple(frames.shape)}; this export takes (B, {T}, 3, {H}, {W}). Export'

@@ -17,9 +17,9 @@ from ..engine.checkpoint import (
     CheckpointError,
     load_checkpoint,
     plain,
-    weights_hash,
     write_atomically,
 )
+from ..engine.identity import weights_hash
 
 __all__ = ['publish_checkpoint']
 

@@ -12,6 +12,7 @@ __all__ = ['RECORD', 'ExportRecord', 'GraphRecord', 'file_hash', 'read_export', 
 
 RECORD = 'export.json'
 FORMAT = 1
+NAMES = dict(num_frames='frames')  # fields that have another name in the file
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ExportRecord:
         graphs: one for each step 0..S.
         steps: S.
         num_classes: C.
-        frames: T, frames of a clip.
+        num_frames: T, frames of a clip.
         frame_size: (H, W) in pixels.
         model: :func:`~gfvideo.engine.describe_model` of the network, with the hash of its weights;
             calibrations belong to exactly these.
@@ -58,7 +59,7 @@ class ExportRecord:
     graphs: list[GraphRecord]
     steps: int
     num_classes: int
-    frames: int
+    num_frames: int
     frame_size: tuple[int, int]
     model: dict[str, Any]
     preprocessor: dict[str, list[float]]
@@ -80,7 +81,8 @@ def file_hash(path: Path) -> str:
 
 
 def write_export(folder: Path, record: ExportRecord) -> None:
-    (folder / RECORD).write_text(json.dumps(dict(format=FORMAT, **asdict(record)), indent=1) + '\n')
+    content = {NAMES.get(name, name): value for name, value in asdict(record).items()}
+    (folder / RECORD).write_text(json.dumps(dict(format=FORMAT, **content), indent=1) + '\n')
 
 
 def read_export(folder: str | Path) -> ExportRecord:
@@ -101,7 +103,10 @@ def read_export(folder: str | Path) -> ExportRecord:
         if found != FORMAT:
             raise ValueError(f'it has format {found}, this version reads {FORMAT}')
         graphs = [GraphRecord(**graph) for graph in content.pop('graphs')]
-        record = ExportRecord(graphs=graphs, **{**content, 'frame_size': tuple(content['frame_size'])})
+        content = {**content, 'frame_size': tuple(content['frame_size'])}
+        for name, written in NAMES.items():
+            content[name] = content.pop(written)
+        record = ExportRecord(graphs=graphs, **content)
         _check(record)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} cannot be used ({type(error).__name__}: {error}); export again') from error
@@ -124,7 +129,7 @@ def _check(record: ExportRecord) -> None:
     counts = dict(
         steps=record.steps,
         num_classes=record.num_classes,
-        frames=record.frames,
+        frames=record.num_frames,
         opset=record.opset,
         height=record.frame_size[0],
         width=record.frame_size[1],

@@ -7,12 +7,12 @@ from .checkpoint import (
     latest_checkpoint,
     load_checkpoint,
     load_weights,
-    weights_hash,
 )
 from .config_check import ConfigError
-from .exiting import ExitingRecognizer, check_exits, costs_of, describe_model
+from .exiting import ExitingRecognizer, costs_of
 from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
+from .identity import check_exits, describe_model, same_clips, weights_hash
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
 from .optim import AutocastOptimWrapper, scale_rates
@@ -57,6 +57,7 @@ __all__ = [
     'load_config',
     'load_weights',
     'run_stages',
+    'same_clips',
     'scale_rates',
     'select_stage',
     'tell_faults',

@@ -7,7 +7,6 @@ they become tensors and plain values on the way out and history buffers again on
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 from collections import OrderedDict
@@ -34,6 +33,7 @@ from ..weights import (
     is_address,
     read_weights_file,
 )
+from .identity import weights_hash
 from .random_state import random_state
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     'load_checkpoint',
     'load_weights',
     'plain',
-    'weights_hash',
     'write_atomically',
 ]
 
@@ -311,17 +310,6 @@ def _unwrapped(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _listed(keys: Sequence[str], what: str) -> str:
     return f'{len(keys)} {what} ({", ".join(keys[:4])}{", ..." if len(keys) > 4 else ""})'
-
-
-def weights_hash(state_dict: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values: the same for every file that holds these weights, whatever
-    else is in it."""
-    digest = hashlib.sha256()
-    for name, value in sorted((key.removeprefix('module.'), value) for key, value in state_dict.items()):
-        value = value.detach().cpu().contiguous()
-        digest.update(f'{name} {value.dtype} {tuple(value.shape)};'.encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

@@ -1,12 +1,9 @@
-"""Early exit inside mmengine's test loop: a recognizer that predicts by the runtime, and what its exits
-belong to."""
+"""Early exit inside mmengine's test loop: a recognizer that predicts by the runtime."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModel
@@ -14,10 +11,10 @@ from torch import Tensor
 
 from ..complexity import latency, recognizer_cost
 from ..exits import (
-    Calibration,
-    ExitsFileError,
+    ExitRule,
     StepExits,
     StreamExits,
+    record_clips,
     replay_clips,
     replay_stream,
     run_clips,
@@ -25,56 +22,15 @@ from ..exits import (
 )
 from ..models.base import Recognizer
 from ..structures import ClipSample
-from .checkpoint import weights_hash
 from .config_check import ConfigError
 
-__all__ = ['ExitingRecognizer', 'check_exits', 'costs_of', 'describe_model', 'micro_batch_for', 'same_clips']
-
-DESCRIBED = ('steps', 'glance_size', 'patch_size', 'test_centres', 'input_size', 'num_classes')
+__all__ = ['ExitingRecognizer', 'costs_of', 'micro_batch_for']
 
 
 def micro_batch_for(device: torch.device) -> int | None:
     """How many clips to look at together: on a CPU few at a time stay in its caches, a GPU takes the whole
     batch."""
     return 4 if device.type == 'cpu' else None
-
-
-def describe_model(model: Recognizer) -> dict[str, Any]:
-    """Weights and settings that decide what a recognizer predicts and costs; exits belong to exactly these.
-
-    An exported recognizer (one with ``described``) has neither any more and tells what it had.
-    """
-    if hasattr(model, 'described'):
-        return dict(model.described)
-    settings = {name: getattr(model, name) for name in DESCRIBED if hasattr(model, name)}
-    shifts = sorted({str(module.shift) for module in model.modules() if hasattr(module, 'fold_div')})
-    return dict(
-        weights=weights_hash(model.state_dict()),
-        type=type(model).__name__,
-        shift=shifts,
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
-    )
-
-
-def check_exits(calibration: Calibration, model: Recognizer, name: str) -> None:
-    """Refuse exits that were fitted for another model.
-
-    Raises:
-        ExitsFileError: naming what differs.
-    """
-    fitted, now = calibration.source.get('model') or {}, describe_model(model)
-    different = [key for key in sorted(fitted.keys() | now.keys()) if fitted.get(key) != now.get(key)]
-    if different:
-        told = ', '.join(
-            f'{key} {_short(fitted.get(key))} there and {_short(now.get(key))} here' for key in different
-        )
-        raise ExitsFileError(
-            f'{name} was fitted for another model ({told}): calibrate this checkpoint with tools/calibrate.py'
-        )
-
-
-def _short(value: Any) -> str:
-    return f'{value[:12]}...' if isinstance(value, str) and len(value) > 40 else repr(value)
 
 
 def costs_of(model: Recognizer, frames: Tensor, kind: str, repeats: int = 20) -> dict[str, list[float]]:
@@ -110,20 +66,21 @@ class ExitingRecognizer(BaseModel):
 
     Args:
         recognizer: trained.
-        exits: of a calibration of it.
-        replay: also run without exits, untimed, and replay them.
+        exits: of a calibration of it, or a rule of one's own.
+        replay: also run without exits, untimed, and replay them; only for exits with thresholds.
         micro_batch: see :func:`~gfvideo.exits.run_clips`; 'auto' chooses by device.
     """
 
     def __init__(
         self,
         recognizer: Recognizer,
-        exits: StepExits | StreamExits,
+        exits: ExitRule,
         replay: bool = True,
         micro_batch: int | str | None = 'auto',
     ):
         super().__init__(recognizer.data_preprocessor)
-        self.recognizer, self.exits, self.replay, self.micro_batch = recognizer, exits, replay, micro_batch
+        self.recognizer, self.exits, self.micro_batch = recognizer, exits, micro_batch
+        self.replay = replay and isinstance(exits, StepExits | StreamExits)
         self._warm = False
 
     def init_weights(self) -> None:
@@ -159,26 +116,33 @@ class ExitingRecognizer(BaseModel):
             sample.set_data(dict(ms=torch.tensor(ms, dtype=torch.float64)))
         return samples
 
+    @property
+    def _of_clips(self) -> bool:
+        return 'steps' in self.exits.kinds
+
     def _run(self, frames: Tensor) -> dict[str, Tensor]:
-        if isinstance(self.exits, StepExits):
+        if self._of_clips:
             size = micro_batch_for(frames.device) if self.micro_batch == 'auto' else self.micro_batch
             out = run_clips(self.recognizer, frames, self.exits, size)
             return dict(logits=out.logits.float(), exit=out.steps, looks=out.steps)
         out = run_stream(self.recognizer, frames, self.exits)
-        return dict(logits=out.logits.float(), exit=out.frames - 1, looks=out.looks)
+        return dict(logits=out.logits.float(), exit=out.num_frames - 1, looks=out.looks)
 
     @torch.no_grad()
     def _replayed(self, frames: Tensor) -> dict[str, Tensor]:
         """The same from all looks, none skipped, and thresholds applied afterwards."""
         unknown = torch.zeros(len(frames), dtype=torch.long)
-        if isinstance(self.exits, StepExits):
-            predictions = self.recognizer.predict_steps(frames).step_logits.float().cpu()  # (B, S+1, C)
-            outcome = replay_clips(predictions, unknown, self.exits, list(range(predictions.shape[1])))
+        if self._of_clips:
+            trace = record_clips(self.recognizer, frames, self.exits)
+            predictions = trace.step_logits.float().cpu()  # (B, S+1, C)
+            steps = list(range(predictions.shape[1]))
+            scores = None if self.exits.reads_logits_alone() else trace.scores.cpu()
+            outcome = replay_clips(predictions, unknown, self.exits, steps, scores)
             looks = outcome.positions
         else:
-            trace = run_stream(self.recognizer, frames, replace(self.exits, stop=()))
+            trace = run_stream(self.recognizer, frames, self.exits.recording())
             predictions = trace.frame_logits.float().cpu()  # (B, T, C)
-            outcome = replay_stream(trace, unknown, self.exits, [1.0] * (len(self.exits.enough) + 1))
+            outcome = replay_stream(trace, unknown, self.exits, [1.0] * (self.exits.steps + 1))
             unread = torch.arange(frames.shape[1]) > outcome.positions[:, None]
             looks = trace.looks.cpu().masked_fill(unread, -1)  # (B, T)
         return dict(
@@ -192,15 +156,3 @@ def _now(device: torch.device) -> float:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-def same_clips(calibration: Calibration, dataset: Mapping[str, Any]) -> bool:
-    """Whether exits were fitted on clips that are (also) in ``dataset``, told by its ``metainfo``."""
-    fitted = calibration.source.get('data') or {}
-    if (fitted.get('manifest_hash'), fitted.get('split')) != (
-        dataset.get('manifest_hash'),
-        dataset.get('split'),
-    ):
-        return False
-    one, other = fitted.get('fold'), dataset.get('fold')
-    return None in (one, other) or one == other or one.split('/')[1] != other.split('/')[1]

@@ -24,7 +24,7 @@ class PolicyLoop(ResumableEpochLoop):
 
     All passes go through the model's ``forward`` (modes 'rollout' and 'policy_loss'), so that a DDP wrapper
     sees them; it would never call a ``train_step`` of the model. Before each iteration the model's
-    ``set_progress``, if it has one, is told the share of the stage that is over, in [0, 1).
+    ``set_progress`` is told the share of the stage that is over, in [0, 1).
 
     Args:
         runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals: see
@@ -90,8 +90,7 @@ class PolicyLoop(ResumableEpochLoop):
         """
         model, optim_wrapper = self.runner.model, self.runner.optim_wrapper
         recognizer = model.module if is_model_wrapper(model) else model
-        if hasattr(recognizer, 'set_progress'):
-            recognizer.set_progress(self._iter / self._max_iters)
+        recognizer.set_progress(self._iter / self._max_iters)
         with torch.no_grad(), optim_wrapper.optim_context(model):
             data = recognizer.data_preprocessor(data_batch, True)
             rollout = model(**data, mode='rollout')

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..exits import StreamExit, StreamExits, run_stream
+from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips, run_stream
 from ..models.base import Recognizer
 from .config_check import ConfigError
 from .exiting import costs_of
@@ -91,6 +91,13 @@ class SplitPredictions:
         return torch.cat(
             [self.model.predict_steps(frames).step_logits.float().cpu() for frames in self._batches('clips')]
         )
+
+    def record(self, rule: StepExits) -> ClipTrace:
+        """Clip logits and a rule's scores after every step, on the CPU; see
+        :func:`~gfvideo.exits.record_clips`."""
+        parts = [record_clips(self.model, frames, rule) for frames in self._batches('clips')]
+        step_logits, scores = (torch.cat(values).cpu() for values in zip(*parts))
+        return ClipTrace(step_logits.float(), scores)
 
     def trace(self, exits: StreamExits | None = None) -> StreamExit:
         """Every frame read with step-level ``exits``, on the CPU; None takes all looks."""

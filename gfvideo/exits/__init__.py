@@ -1,7 +1,7 @@
 """Early exit: confidence, thresholds, replay, and the runtime that really skips. It needs torch alone."""
 
 from .calibration import Calibration, Costs, Setting, calibrate_steps, calibrate_stream
-from .confidence import CRITERIA, confidence, fit_temperature
+from .confidence import CRITERIA, confidence, fit_temperature, register_criterion
 from .file import ExitsFileError, read_exits, write_exits
 from .replay import (
     ExitTable,
@@ -13,15 +13,18 @@ from .replay import (
     step_table,
     stream_table,
 )
-from .rules import StepExits, StreamExits
-from .runtime import ClipExit, StreamExit, run_clips, run_stream
+from .rules import Decision, ExitRule, StepExits, StreamExits
+from .runtime import ClipExit, ClipTrace, StreamExit, record_clips, run_clips, run_stream
 from .thresholds import GEOMETRIC_RATIOS, Frontier, direct_search, geometric_fractions, geometric_thresholds
 
 __all__ = [
     'CRITERIA',
     'Calibration',
     'ClipExit',
+    'ClipTrace',
     'Costs',
+    'Decision',
+    'ExitRule',
     'ExitTable',
     'ExitsFileError',
     'Frontier',
@@ -40,6 +43,8 @@ __all__ = [
     'geometric_fractions',
     'geometric_thresholds',
     'read_exits',
+    'record_clips',
+    'register_criterion',
     'replay',
     'replay_clips',
     'replay_stream',

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .confidence import confidence, fit_temperature
@@ -134,6 +135,8 @@ def calibrate_steps(
     unit: str = 'gmacs',
     criterion: str = 'max_prob',
     source: Mapping[str, Any] | None = None,
+    rule: StepExits | None = None,
+    scores: Tensor | None = None,
 ) -> Calibration:
     """Exits of clips, step by step.
 
@@ -144,23 +147,23 @@ def calibrate_steps(
         unit: which of them budgets are in.
         criterion: see :func:`~gfvideo.exits.confidence`.
         source: kept with the result.
+        rule: one of your own, whose thresholds are searched, whatever they are; None takes
+            :class:`~gfvideo.exits.StepExits` with the criterion and a temperature that is fitted first.
+        scores: ``(N, S+1)`` by ``rule``, of :func:`~gfvideo.exits.record_clips`; None asks it of the logits.
 
     Returns:
         The sweep; the chosen setting is the most accurate one.
     """
-    temperature = fit_temperature(step_logits.flatten(0, 1), labels.repeat_interleave(step_logits.shape[1]))
-    tables = {
-        name: step_table(step_logits, labels, values, criterion, temperature)
-        for name, values in costs.items()
-    }
-    settings = _settings(tables, unit, lambda thresholds: StepExits(thresholds, criterion, temperature))
-    return Calibration(
-        'steps',
-        unit,
-        _best_of(settings, unit),
-        {name: list(values) for name, values in costs.items()},
-        dict(source or {}),
-    )
+    S = step_logits.shape[1] - 1
+    if rule is None:
+        predictions = step_logits.flatten(0, 1)  # (N*(S+1), C)
+        temperature = fit_temperature(predictions, labels.repeat_interleave(S + 1))
+        rule = StepExits((math.inf,) * S, criterion, temperature)
+    if scores is None:
+        scores = torch.stack([rule.score(step_logits[:, step], step) for step in range(S + 1)], 1)
+    tables = {name: step_table(step_logits, labels, values, scores=scores) for name, values in costs.items()}
+    settings = _settings(tables, unit, lambda thresholds: replace(rule, thresholds=thresholds))
+    return _calibration('steps', unit, settings, costs, source)
 
 
 def calibrate_stream(
@@ -173,6 +176,7 @@ def calibrate_stream(
     source: Mapping[str, Any] | None = None,
     shares: Sequence[float] = (0.15, 0.3, 0.5, 0.7, 0.85),
     levels: str = 'both',
+    rule: StreamExits | None = None,
 ) -> Calibration:
     """Exits of streams, look by look and frame by frame.
 
@@ -181,52 +185,58 @@ def calibrate_stream(
     frame-level thresholds are searched on what it really predicted.
 
     Args:
-        record: reads the held-out videos with given exits, whose ``stop`` is empty.
+        record: reads the held-out videos with given exits, which never stop.
         labels: ``(N,)``, in the order of ``record``.
         costs: see :data:`Costs`; of each look at one frame.
         steps: S.
         unit, criterion, source: as for :func:`calibrate_steps`.
-        shares: step-level candidates: the confidence, in a reading with all looks, that these shares of the
+        shares: step-level candidates: the score, in a reading with all looks, that these shares of the
             frames exceed. Beside them every fixed number of looks is tried.
         levels: 'both'; or 'step' alone (all frames are read) or 'frame' alone (all looks are taken), to see
             what each is worth.
+        rule: one of your own, whose thresholds are searched, whatever they are; None takes
+            :class:`~gfvideo.exits.StreamExits` with the criterion and a temperature that is fitted first.
     """
     if levels not in ('both', 'step', 'frame'):
         raise ValueError(f"levels={levels!r} is unknown; choose 'both', 'step' or 'frame'")
-    full = record(StreamExits((math.inf,) * steps))
-    T = full.looks.shape[1]
-    temperature = fit_temperature(full.frame_logits.flatten(0, 1).cpu(), labels.repeat_interleave(T).cpu())
+    every_look = (math.inf,) * steps
+    full = record((replace(rule, enough=every_look) if rule else StreamExits(every_look)).recording())
+    if rule is None:
+        T = full.looks.shape[1]
+        temperature = fit_temperature(
+            full.frame_logits.flatten(0, 1).cpu(), labels.repeat_interleave(T).cpu()
+        )
+        rule = StreamExits(every_look, (), criterion, temperature)
     settings = []
-    for enough in (
-        _step_candidates(full, steps, shares, criterion, temperature)
-        if levels != 'frame'
-        else [(math.inf,) * steps]
-    ):
-        rule = StreamExits(enough, (), criterion, temperature)
-        trace = record(rule) if rule.asks else full
-        tables = {
-            name: stream_table(trace, labels, values, criterion, temperature)
-            for name, values in costs.items()
-        }
+    candidates = [every_look] if levels == 'frame' else _step_candidates(_scores(full, rule), steps, shares)
+    for enough in candidates:
+        one = replace(rule, enough=enough, stop=())
+        trace = record(one.recording()) if one.asks else full
+        scores = _scores(trace, one)
+        tables = {name: stream_table(trace, labels, values, scores=scores) for name, values in costs.items()}
         if levels == 'step':  # the last frame is the only exit
             tables = {name: ExitTable(*(part[:, -1:] for part in table)) for name, table in tables.items()}
-        settings += _settings(tables, unit, lambda stop, rule=rule: replace(rule, stop=stop))
-    return Calibration(
-        'stream',
-        unit,
-        _best_of(settings, unit),
-        {name: list(values) for name, values in costs.items()},
-        dict(source or {}),
-    )
+        settings += _settings(tables, unit, lambda stop, one=one: replace(one, stop=stop))
+    return _calibration('stream', unit, settings, costs, source)
 
 
-def _step_candidates(
-    full: StreamExit, steps: int, shares: Sequence[float], criterion: str, temperature: float
-) -> list[tuple[float, ...]]:
+def _calibration(
+    kind: str, unit: str, settings: Sequence[Setting], costs: Costs, source: Mapping[str, Any] | None
+) -> Calibration:
+    given = {name: list(values) for name, values in costs.items()}
+    return Calibration(kind, unit, _best_of(settings, unit), given, dict(source or {}))
+
+
+def _scores(trace: StreamExit, rule: StreamExits) -> Tensor:
+    """``(N, T)`` after the last look at each frame."""
+    if rule.reads_logits_alone():
+        return confidence(trace.frame_logits.cpu(), rule.criterion, rule.temperature)
+    return trace.scores.cpu()
+
+
+def _step_candidates(scores: Tensor, steps: int, shares: Sequence[float]) -> list[tuple[float, ...]]:
     fixed = [(math.inf,) * looks + (0.0,) * (steps - looks) for looks in range(steps + 1)]
     if not steps:
         return fixed
-    sure = confidence(full.frame_logits, criterion, temperature).flatten()
-    return fixed + [
-        (value,) * steps for value in sorted({sure.quantile(1 - share).item() for share in shares})
-    ]
+    values = sorted({scores.flatten().quantile(1 - share).item() for share in shares})
+    return fixed + [(value,) * steps for value in values]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['CRITERIA', 'confidence', 'fit_temperature']
+__all__ = ['CRITERIA', 'Criterion', 'confidence', 'fit_temperature', 'known_criterion', 'register_criterion']
 
 
 def _max_prob(log_probs: Tensor) -> Tensor:
@@ -31,7 +32,37 @@ def _margin(log_probs: Tensor) -> Tensor:
     return best - second
 
 
-CRITERIA = dict(max_prob=_max_prob, entropy=_entropy, margin=_margin)
+Criterion = Callable[[Tensor], Tensor]
+"""Log-probabilities ``(..., C)``, normalised -> how sure the prediction is, ``(...)`` in [0, 1]."""
+
+CRITERIA: dict[str, Criterion] = dict(max_prob=_max_prob, entropy=_entropy, margin=_margin)
+
+
+def register_criterion(name: str) -> Callable[[Criterion], Criterion]:
+    """Make a function a criterion that ``tools/calibrate.py --criterion`` and :func:`confidence` know.
+
+    Raises:
+        ValueError: if there is such a criterion.
+    """
+    if name in CRITERIA:
+        raise ValueError(f'there is a criterion {name!r} already; choose another name')
+
+    def register(function: Criterion) -> Criterion:
+        CRITERIA[name] = function
+        return function
+
+    return register
+
+
+def known_criterion(name: str) -> str:
+    """``name`` if it is that of a criterion.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if name not in CRITERIA:
+        raise ValueError(f'criterion={name!r} is unknown; choose {", ".join(map(repr, CRITERIA))}')
+    return name
 
 
 def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float = 1.0) -> Tensor:
@@ -40,7 +71,8 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
     Args:
         logits: ``(..., C)``.
         criterion: 'max_prob', the largest softmax probability (MSDNet, GFNet); 'entropy', 1 - H / log C;
-            'margin', the largest probability minus the second largest.
+            'margin', the largest probability minus the second largest; or one of
+            :func:`register_criterion`.
         temperature: the logits are divided by it first, above 0.
 
     Returns:
@@ -50,8 +82,7 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
     Raises:
         ValueError: on an unknown criterion, a temperature not above 0, or logits that are not numbers.
     """
-    if criterion not in CRITERIA:
-        raise ValueError(f'criterion={criterion!r} is unknown; choose {", ".join(map(repr, CRITERIA))}')
+    known_criterion(criterion)
     if not temperature > 0:
         raise ValueError(f'temperature={temperature} must be above 0')
     if logits.device.type != 'mps':

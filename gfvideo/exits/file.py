@@ -275,7 +275,13 @@ def _check_setting(place: str, setting: Any, kind: str, costs: Mapping[str, list
 
 def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
     lists = ('thresholds',) if kind == 'steps' else ('enough', 'stop')
-    _fields(place, rule, (*lists, 'criterion', 'temperature'))
+    names = (*lists, 'criterion', 'temperature')
+    if isinstance(rule, dict) and 'rule' in rule:  # a class of one's own, with fields of its own
+        own = rule['rule']
+        _require(isinstance(own, str), f'{place}.rule', own, 'the name of a class of exits')
+        _fields(place, {name: rule[name] for name in names if name in rule}, names)
+    else:
+        _fields(place, rule, names)
     for name in lists:
         _require(isinstance(rule[name], list), f'{place}.{name}', rule[name], 'a list of thresholds')
         for number, value in enumerate(rule[name]):
@@ -304,3 +310,9 @@ def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
         temperature,
         'a number above 0',
     )
+    if 'rule' in rule:
+        try:
+            made = from_plain(rule)
+        except ValueError as error:
+            raise _Fault(f'{place}: {error}') from error
+        _require(kind in made.kinds, f'{place}.rule', rule['rule'], f'exits of {kind}')

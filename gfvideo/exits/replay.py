@@ -162,6 +162,7 @@ def step_table(
     costs: Sequence[float],
     criterion: str = 'max_prob',
     temperature: float = 1.0,
+    scores: Tensor | None = None,
 ) -> ExitTable:
     """Exits after each step of a clip.
 
@@ -170,9 +171,10 @@ def step_table(
         labels: ``(N,)``.
         costs: S + 1, cumulative.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
+        scores: ``(N, S+1)`` in [0, 1] to go by instead, of a rule that scores in its own way.
     """
     return ExitTable.of(
-        confidence(step_logits, criterion, temperature),
+        confidence(step_logits, criterion, temperature) if scores is None else scores,
         step_logits.argmax(-1) == labels[:, None],
         torch.tensor(costs, dtype=torch.float64),
     )
@@ -184,6 +186,7 @@ def stream_table(
     costs: Sequence[float],
     criterion: str = 'max_prob',
     temperature: float = 1.0,
+    scores: Tensor | None = None,
 ) -> ExitTable:
     """Exits after each frame of a stream.
 
@@ -192,6 +195,7 @@ def stream_table(
         labels: ``(N,)``.
         costs: S + 1, of the glance at one frame and of each focus look.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
+        scores: ``(N, T)`` in [0, 1] to go by instead, of a rule that scores in its own way.
 
     Raises:
         ValueError: if a video stopped early: what its further frames would have said is unknown.
@@ -206,22 +210,36 @@ def stream_table(
     spent = torch.tensor(costs, dtype=torch.float64).cumsum(0)[trace.looks.cpu()].cumsum(1)  # (N, T)
     predictions = trace.frame_logits.cpu()
     return ExitTable.of(
-        confidence(predictions, criterion, temperature),
+        confidence(predictions, criterion, temperature) if scores is None else scores.cpu(),
         predictions.argmax(-1) == labels.cpu()[:, None],
         spent,
     )
 
 
-def replay_clips(step_logits: Tensor, labels: Tensor, exits: StepExits, costs: Sequence[float]) -> Replay:
-    """What ``exits`` would do to clips with ``step_logits (N, S+1, C)``; ``costs`` are cumulative."""
-    table = step_table(step_logits, labels, costs, exits.criterion, exits.temperature)
+def replay_clips(
+    step_logits: Tensor,
+    labels: Tensor,
+    exits: StepExits,
+    costs: Sequence[float],
+    scores: Tensor | None = None,
+) -> Replay:
+    """What ``exits`` would do to clips with ``step_logits (N, S+1, C)``; ``costs`` are cumulative.
+
+    ``scores (N, S+1)`` are those that the rule gave when the clips were recorded
+    (:func:`~gfvideo.exits.record_clips`); None works them out from the logits.
+    """
+    if scores is None:
+        steps = range(step_logits.shape[1])
+        scores = torch.stack([exits.score(step_logits[:, step], step) for step in steps], 1)
+    table = step_table(step_logits, labels, costs, scores=scores)
     return replay(table, torch.tensor(exits.thresholds, dtype=torch.float64), labels, step_logits.shape[-1])
 
 
 def replay_stream(trace: StreamExit, labels: Tensor, exits: StreamExits, costs: Sequence[float]) -> Replay:
     """What stopping by ``exits`` would do to a ``trace`` that was recorded with the same step-level
     thresholds and no stop."""
-    table = stream_table(trace, labels, costs, exits.criterion, exits.temperature)
+    scores = None if exits.reads_logits_alone() else trace.scores
+    table = stream_table(trace, labels, costs, exits.criterion, exits.temperature, scores)
     frames = table.confidence.shape[1]
     stop = [*exits.stop, *[math.inf] * frames][: frames - 1]
     return replay(table, torch.tensor(stop, dtype=torch.float64), labels, trace.frame_logits.shape[-1])

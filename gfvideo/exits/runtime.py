@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .rules import StepExits, StreamExits
+from .rules import ExitRule, StepExits
 
-__all__ = ['ClipExit', 'StreamExit', 'run_clips', 'run_stream']
+__all__ = ['ClipExit', 'ClipTrace', 'StreamExit', 'record_clips', 'run_clips', 'run_stream']
 
 
 class ClipExit(NamedTuple):
@@ -31,9 +31,7 @@ class ClipExit(NamedTuple):
 
 
 @torch.no_grad()
-def run_clips(
-    model: Any, frames: Tensor, exits: StepExits | None, micro_batch: int | None = None
-) -> ClipExit:
+def run_clips(model: Any, frames: Tensor, exits: ExitRule | None, micro_batch: int | None = None) -> ClipExit:
     """Look at clips step by step; those that are sure leave, the rest go on as a smaller batch.
 
     Args:
@@ -44,12 +42,13 @@ def run_clips(
             as batches, and a batch of one leaves without copying what remains of it.
 
     Raises:
-        ValueError: if the thresholds are not of as many steps as the model has.
+        ValueError: if the exits are not of as many steps as the model has, or are those of streams.
     """
-    if exits is not None and len(exits.thresholds) != model.steps:
+    if exits is not None and 'steps' not in exits.kinds:
+        raise ValueError(f'{type(exits).__name__} decides frame by frame; clips need exits of steps')
+    if exits is not None and exits.steps != model.steps:
         raise ValueError(
-            f'exits with {len(exits.thresholds)} thresholds for a model of {model.steps} focus steps;'
-            ' calibrate this model'
+            f'exits of {exits.steps} focus steps for a model of {model.steps}; calibrate this model'
         )
     if micro_batch is not None and micro_batch < len(frames):
         parts = [_run_clips(model, part, exits) for part in frames.split(micro_batch)]
@@ -57,29 +56,47 @@ def run_clips(
     return _run_clips(model, frames, exits)
 
 
-def _run_clips(model: Any, frames: Tensor, exits: StepExits | None) -> ClipExit:
+def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None) -> ClipExit:
     B, T = frames.shape[:2]
     state = model.glance(frames)
     now = state.logits.mean(1)  # (b, C)
     logits, steps = now.clone(), torch.zeros(B, dtype=torch.long, device=now.device)
     centres = torch.full((B, model.steps, T, 2), torch.nan, device=now.device) if model.steps else None
-    rows = None  # which clips are still looked at; None for all
+    rows: Tensor | slice = slice(None)  # which clips are still looked at
     for step in range(model.steps):
-        if exits is not None and exits.thresholds[step] < torch.inf:
-            stay = (~exits.sure(now, step)).nonzero().squeeze(1)  # the one wait for the device of a step
+        if exits is not None and exits.asks_after(step):
+            # the one wait for the device of a step
+            stay = (~exits.decide(now, step, None, state).enough).nonzero().squeeze(1)
             if not len(stay):
                 break
             if len(stay) < len(now):
-                rows = stay if rows is None else rows[stay]
+                rows = stay if isinstance(rows, slice) else rows[stay]
                 frames, state = frames[stay], state.select(stay)
         state = model.focus(frames, state)
         now = state.logits.mean(1)
-        if rows is None:
-            logits, centres[:, step] = now.clone(), state.centres
-            steps.fill_(step + 1)
-        else:
-            logits[rows], centres[rows, step], steps[rows] = now, state.centres.to(centres.dtype), step + 1
+        logits[rows], steps[rows] = now, step + 1
+        if state.centres is not None:
+            centres[rows, step] = state.centres.to(centres.dtype)
     return ClipExit(logits, steps, centres)
+
+
+class ClipTrace(NamedTuple):
+    """What clips said at every step, none skipped: ``step_logits (B, S+1, C)``, and ``scores (B, S+1)`` by a
+    rule."""
+
+    step_logits: Tensor
+    scores: Tensor | None = None
+
+
+@torch.no_grad()
+def record_clips(model: Any, frames: Tensor, rule: StepExits) -> ClipTrace:
+    """Take every look at clips ``(B, T, 3, H, W)`` and score each by ``rule``, whatever its thresholds."""
+    state, step_logits, scores = model.glance(frames), [], []
+    for step in range(model.steps + 1):
+        state = model.focus(frames, state) if step else state
+        step_logits.append(state.logits.mean(1))
+        scores.append(rule.score(step_logits[-1], step, None, state))
+    return ClipTrace(torch.stack(step_logits, 1), torch.stack(scores, 1))
 
 
 class StreamExit(NamedTuple):
@@ -87,19 +104,21 @@ class StreamExit(NamedTuple):
 
     Attributes:
         logits: ``(B, C)`` when each stopped.
-        frames: ``(B,)`` int64, frames that were read, 1..T.
+        num_frames: ``(B,)`` int64, frames that were read, 1..T.
         looks: ``(B, T)`` int64, focus looks at each frame, -1 for frames that were not read.
         frame_logits: ``(B, T, C)`` the prediction after each frame, nan for frames that were not read.
+        scores: ``(B, T)`` what the exits made of the last look at each frame, nan where they were not asked.
     """
 
     logits: Tensor
-    frames: Tensor
+    num_frames: Tensor
     looks: Tensor
     frame_logits: Tensor
+    scores: Tensor | None = None
 
 
 @torch.no_grad()
-def run_stream(model: Any, frames: Tensor, exits: StreamExits | None) -> StreamExit:
+def run_stream(model: Any, frames: Tensor, exits: ExitRule | None) -> StreamExit:
     """Read clips ``(B, T, 3, H, W)`` frame by frame; those that are sure stop, the rest go on as a smaller
     batch.
 
@@ -107,22 +126,29 @@ def run_stream(model: Any, frames: Tensor, exits: StreamExits | None) -> StreamE
         model: a causal recognizer in evaluation mode.
         frames: normalised.
         exits: None takes every look at every frame.
+
+    Raises:
+        ValueError: if the exits are those of clips.
     """
+    if exits is not None and 'stream' not in exits.kinds:
+        raise ValueError(f'{type(exits).__name__} decides clip by clip; streams need exits of streams')
     B, T = frames.shape[:2]
     stream = model.stream(exits)
     rows = torch.arange(B, device=frames.device)
     looks = torch.full((B, T), -1, device=frames.device)
-    predictions = None
+    predictions = scores = None
     for t in range(T):
         answer = stream.read(frames[rows, t] if len(rows) < B else frames[:, t])
         if predictions is None:
             predictions = answer.logits.new_full((B, T, answer.logits.shape[-1]), torch.nan)
-        predictions[rows, t], looks[rows, t] = answer.logits, answer.looks
-        if exits is not None and t < len(exits.stop):
+            scores = answer.score.new_full((B, T), torch.nan)
+        predictions[rows, t], looks[rows, t], scores[rows, t] = answer.logits, answer.looks, answer.score
+        if exits is not None and t < T - 1 and exits.asks_to_stop(t):
             stay = (~answer.done).nonzero().squeeze(1)
             if not len(stay):
                 break
             if len(stay) < len(rows):
                 rows, stream = rows[stay], stream.select(stay)
     read = (looks >= 0).sum(1)  # (B,)
-    return StreamExit(predictions[torch.arange(B, device=read.device), read - 1], read, looks, predictions)
+    last = predictions[torch.arange(B, device=read.device), read - 1]  # (B, C)
+    return StreamExit(last, read, looks, predictions, scores)

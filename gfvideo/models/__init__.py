@@ -4,33 +4,50 @@ from .ada_focus import AdaFocusRecognizer
 from .backbones import *  # noqa: F401,F403  (registers the backbones)
 from .base import Prediction, Recognizer
 from .classifiers import ConcatClassifier, RecurrentClassifier
-from .clip_recognizer import ClipRecognizer, resize_frames
+from .clip_recognizer import ClipRecognizer
 from .encoder import Encoder, Features
 from .glance_focus import GlanceFocusRecognizer
-from .policies import CentrePolicy, RandomPolicy, RecurrentGaussianPolicy
-from .ppo import Rollout
+from .policies import (
+    CentrePolicy,
+    Choice,
+    DifferentiablePolicy,
+    Geometry,
+    Observation,
+    Policy,
+    RandomPolicy,
+    RecurrentGaussianPolicy,
+    StochasticPolicy,
+)
+from .ppo import REWARDS, Rollout, register_reward
 from .stream import Stream, StreamAnswer, StreamState
 from .temporal import TemporalContext, insert_shift, temporal_context
 
 __all__ = [
     'AdaFocusRecognizer',
     'CentrePolicy',
+    'Choice',
     'ClipRecognizer',
     'ConcatClassifier',
+    'DifferentiablePolicy',
     'Encoder',
     'Features',
+    'Geometry',
     'GlanceFocusRecognizer',
+    'Observation',
+    'Policy',
     'Prediction',
+    'REWARDS',
     'RandomPolicy',
     'Recognizer',
     'RecurrentClassifier',
     'RecurrentGaussianPolicy',
     'Rollout',
+    'StochasticPolicy',
     'Stream',
     'StreamAnswer',
     'StreamState',
     'TemporalContext',
     'insert_shift',
-    'resize_frames',
+    'register_reward',
     'temporal_context',
 ]

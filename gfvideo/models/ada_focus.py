@@ -7,16 +7,19 @@ encoders of this package.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
-from ..ops import crop_patches_bilinear, crop_windows
+from ..ops import crop_patches_bilinear, crop_windows, resize_frames
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
-from .base import Prediction, Recognizer, as_size, labels_of, top1
-from .clip_recognizer import resize_frames
+from .arguments import as_size, build_part
+from .base import Recognizer
+from .losses import labels_of, top1
 from .policies import Choice, Geometry, Observation, frames_at_quantiles
 from .temporal import Cache
 
@@ -83,24 +86,18 @@ class AdaFocusRecognizer(Recognizer):
                 ' frames'
             )
         self.glance_frames, self.focus_frames = glance_frames, focus_frames
-        self.glance_size, self.patch_size = (
-            as_size(glance_size, 'glance_size'),
-            as_size(patch_size, 'patch_size'),
-        )
+        self.glance_size = as_size(glance_size, 'glance_size')
+        self.patch_size = as_size(patch_size, 'patch_size')
         self.glance_encoder, self.focus_encoder = MODELS.build(glance), MODELS.build(focus)
-        self.policy = MODELS.build(
-            dict(
-                glance_channels=self.glance_encoder.map_channels,
-                glance_frames=glance_frames,
-                glance_map=self.glance_encoder.map_size(self.glance_size),
-            )
-            | dict(policy)
+        self.policy = build_part(
+            policy,
+            glance_channels=self.glance_encoder.map_channels,
+            glance_frames=glance_frames,
+            glance_map=self.glance_encoder.map_size(self.glance_size),
         )
         self.frame_policy = None
         if frame_policy is not None:
-            self.frame_policy = MODELS.build(
-                dict(glance_channels=self.glance_encoder.channels) | dict(frame_policy)
-            )
+            self.frame_policy = build_part(frame_policy, glance_channels=self.glance_encoder.channels)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.ModuleDict(
             dict(
@@ -110,9 +107,20 @@ class AdaFocusRecognizer(Recognizer):
         )
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
         self.focus_head = nn.Linear(self.focus_encoder.channels, num_classes)
-        self.deformable = hasattr(self.policy, 'side_range')
-        self.window_head = (
-            nn.Linear(self.glance_encoder.map_channels, num_classes) if self.deformable else None
+        self.window_head = None
+        if self.policy.sizes:
+            self.window_head = nn.Linear(self.glance_encoder.map_channels, num_classes)
+
+    # ---- the contract
+
+    def parts(self) -> dict[str, nn.Module]:
+        names = ('glance_encoder', 'policy', 'frame_policy', 'focus_encoder', 'classifier')
+        heads = ('glance_head', 'focus_head', 'window_head')
+        return {name: part for name in (*names, *heads) if (part := getattr(self, name)) is not None}
+
+    def described(self) -> dict[str, Any]:
+        return super().described() | dict(
+            glance_size=list(self.glance_size), patch_size=list(self.patch_size)
         )
 
     # ---- frames
@@ -163,7 +171,7 @@ class AdaFocusRecognizer(Recognizer):
         """Step 0: the glance frames; logits are ``(B, Tg, C)``."""
         features = self.glance_encoder(resize_frames(self._frames(frames)[0], self.glance_size))
         logits = self.classifier['glance'](self.dropout(features.vector.detach()))
-        return LookState(0, logits, features.vector, features.map, logits.mean(1, keepdim=True))
+        return LookState(step=0, logits=logits, vector=features.vector, feature_map=features.map)
 
     def focus(self, frames: Frames, state: LookState, centres: Tensor | None = None) -> LookState:
         """Step 1: the window on the focus frames.
@@ -176,61 +184,49 @@ class AdaFocusRecognizer(Recognizer):
 
         Returns:
             A state with logits ``(B, K, C)``, of which the mean over frames is the sum of both encoders' clip
-            logits; ``memory`` holds the indices ``(B, K)`` of the focus frames, None if all candidates are;
-            ``centres`` and ``window_sizes`` ``(B, T, 2)`` are the clip's one window.
+            logits; ``frame_indices`` ``(B, K)`` are the focus frames, None if all candidates are; ``centres``
+            and ``window_sizes`` ``(B, T, 2)`` are the clip's one window, nan at frames not focused on.
         """
         candidates = self._frames(frames)[1]
         indices = self._pick(candidates, state.vector)
         choice = self.choose(frames, state) if centres is None else Choice(centres)
-        patches = self._cut(self._take(candidates, indices), choice)
-        features = self.focus_encoder(patches)
-        # (B, K, C)
-        logits = self.classifier['focus'](self.dropout(features.vector.detach())) + state.evidence
-        B, T = candidates.shape[:2]
-        sizes = None if choice.window_sizes is None else choice.window_sizes[:, :1].expand(B, T, 2)
+        features = self.focus_encoder(self._cut(self._take(candidates, indices), choice))
+        from_glance = state.logits.mean(1, keepdim=True)  # (B, 1, C)
+        logits = self.classifier['focus'](self.dropout(features.vector.detach())) + from_glance  # (B, K, C)
+        T, sizes = candidates.shape[1], choice.window_sizes
         return LookState(
-            1,
-            logits,
-            features.vector,
-            features.map,
-            None,
-            indices,
-            choice.centres[:, :1].expand(B, T, 2),
-            window_sizes=sizes,
+            step=1,
+            logits=logits,
+            vector=features.vector,
+            feature_map=features.map,
+            centres=self._where_focused(choice.centres, indices, T),
+            window_sizes=None if sizes is None else self._where_focused(sizes, indices, T),
+            frame_indices=indices,
         )
 
     def choose(self, frames: Frames, state: LookState) -> Choice:
         """The window of the clip, from the glance map without gradient to the encoder."""
-        return self.policy(Observation(0, state.feature_map.detach(), None), None, self.geometry(frames))
+        return self.policy(Observation(0, state.feature_map.detach(), None, self.geometry(frames)))
 
     def _cut(self, frames: Tensor, choice: Choice) -> Tensor:
         """The window, one for all frames ``(B, K, 3, H, W)``, as patches ``(B, K, 3, *P)``."""
-        B, K = frames.shape[:2]
-        centres = choice.centres[:, :1].expand(B, K, 2)
+        K = frames.shape[1]
+        centres = repeat(choice.centres[:, 0], 'b yx -> b k yx', k=K)
         if choice.window_sizes is None:
             return crop_patches_bilinear(frames, centres, self.patch_size)
-        return crop_windows(frames, centres, choice.window_sizes[:, :1].expand(B, K, 2), self.patch_size)
+        sizes = repeat(choice.window_sizes[:, 0], 'b yx -> b k yx', k=K)
+        return crop_windows(frames, centres, sizes, self.patch_size)
 
     @staticmethod
-    def _where_focused(values: Tensor | None, indices: Tensor | None) -> Tensor | None:
-        """A window's numbers ``(B, T, 2)`` as ``(B, 1, T, 2)``, nan at the frames that were not focused
-        on."""
-        if values is None or indices is None:
-            return None if values is None else values[:, None]
-        chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device).scatter(
-            1, indices, True
-        )
-        return values.masked_fill(~chosen[..., None], torch.nan)[:, None]
+    def _where_focused(values: Tensor, indices: Tensor | None, num_frames: int) -> Tensor:
+        """A window's numbers ``(B, 1 or T, 2)`` as ``(B, T, 2)``, nan at frames not focused on."""
+        values = repeat(values[:, 0], 'b yx -> b t yx', t=num_frames)
+        if indices is None:
+            return values
+        chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+        return values.masked_fill(~chosen.scatter(1, indices, True)[..., None], torch.nan)
 
     # ---- prediction and losses
-
-    def predict_steps(self, frames: Frames) -> Prediction:
-        glance, focus = self.looks(frames)
-        step_logits = torch.stack([glance.logits.mean(1), focus.logits.mean(1)], dim=1)  # (B, 2, C)
-        return Prediction(
-            step_logits,
-            *(self._where_focused(values, focus.memory) for values in (focus.centres, focus.window_sizes)),
-        )
 
     def forward(self, inputs: Frames, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'):
         """See :meth:`Recognizer.forward`; takes ``dict(glance=..., focus=...)`` too."""
@@ -251,27 +247,27 @@ class AdaFocusRecognizer(Recognizer):
         """Cross-entropies of the answer and of the own heads, means of the policy's and a random window."""
         candidates = self._frames(frames)[1]
         glance = self.glance(frames)
+        from_glance = glance.logits.mean(1)  # (B, C)
         B, device = len(candidates), candidates.device
         chosen = self.choose(frames, glance)
         random = Choice(torch.rand(B, 1, 2, device=device))
-        if self.deformable:  # its own way to learn; the patch is cut without gradient
-            chosen = chosen._replace(
-                centres=chosen.centres.detach(), window_sizes=chosen.window_sizes.detach()
-            )
+        if self.policy.sizes:  # it learns on the glance map, below; the patch is cut without gradient
+            at, sizes = chosen.centres.detach(), chosen.window_sizes.detach()
+            chosen = chosen._replace(centres=at, window_sizes=sizes)
         indices = self._pick(candidates, glance.vector)
         total: dict[str, Tensor] = dict(
             loss_glance_head=F.cross_entropy(self.glance_head(self.dropout(glance.vector)).mean(1), labels)
         )
         for name, choice in (('policy', chosen), ('random', random)):
             vector = self.focus_encoder(self._cut(self._take(candidates, indices), choice)).vector
-            answer = self.classifier['focus'](self.dropout(vector.detach())).mean(1) + glance.evidence[:, 0]
+            answer = self.classifier['focus'](self.dropout(vector.detach())).mean(1) + from_glance
             total[f'loss_{name}_window'] = F.cross_entropy(answer, labels) / 2
             total[f'loss_{name}_head'] = (
                 F.cross_entropy(self.focus_head(self.dropout(vector)).mean(1), labels) / 2
             )
             if name == 'policy':
                 total['acc_step1'] = top1(answer, labels)
-        if self.deformable:
+        if self.window_head is not None:
             total['loss_window_policy'] = F.cross_entropy(
                 self._window_logits(glance.feature_map.detach(), frames, glance), labels
             )
@@ -309,12 +305,12 @@ def expected_draws(logits: Tensor, weights: Tensor, draws: int, samples: int = 1
     Returns:
         ``(B, C)``.
     """
-    B, T, _ = logits.shape
-    rows = weights.repeat_interleave(samples, 0)  # (B*samples, T)
+    rows = repeat(weights, 'b t -> (b samples) t', samples=samples)
     picked = torch.multinomial(rows.detach(), draws - 1) if draws > 1 else None
-    total = logits.new_zeros(B, logits.shape[2])
+    total = logits.new_zeros(logits.shape[0], logits.shape[2])
     for draw in range(draws):
         left = rows if draw == 0 else rows.scatter(1, picked[:, :draw], 0.0)
         left = left / left.sum(1, keepdim=True).detach()
-        total = total + torch.einsum('bst,btc->bc', left.view(B, samples, T), logits) / samples
+        left = rearrange(left, '(b samples) t -> b samples t', samples=samples)
+        total = total + einsum(left, logits, 'b samples t, b t c -> b c') / samples
     return total / draws

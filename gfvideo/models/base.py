@@ -1,33 +1,25 @@
-"""What every clip recognizer shares: mmengine's forward modes, labels, views."""
+"""The contract of the recognizers: what training, streams, exits, cost, export and pictures stand on."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
+from einops import rearrange, reduce
+from mmengine.config import Config
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
-from .stream import Exits, Stream, StreamState
+from .encoder import Encoder
+from .losses import labels_of
+from .stream import Decides, Stream, StreamState
+from .temporal import Cache
 
-__all__ = [
-    'Prediction',
-    'Recognizer',
-    'Supervision',
-    'as_size',
-    'known_supervision',
-    'labels_of',
-    'running_mean',
-    'supervised_loss',
-    'top1',
-]
-
-Supervision = Literal['clip', 'frames']
+__all__ = ['Prediction', 'Recognizer']
 
 
 class Prediction(NamedTuple):
@@ -42,77 +34,33 @@ class Prediction(NamedTuple):
     window_sizes: Tensor | None = None
 
 
-def as_size(size: int | Sequence[int], name: str) -> tuple[int, int]:
-    """(height, width) from one number or two, all positive."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f'{name}={size!r} must be positive: one number, or (height, width)')
-    return int(height), int(width)
-
-
-def labels_of(data_samples: Sequence[ClipSample] | None, num_classes: int, device: torch.device) -> Tensor:
-    """Labels ``(B,)``, checked against the number of classes.
-
-    Raises:
-        ValueError: if a sample has no label, or one outside 0..C-1.
-    """
-    if not data_samples or any('gt_label' not in sample for sample in data_samples):
-        raise ValueError(
-            'training needs a gt_label in every data sample; use PackClip at the end of the training pipeline'
-        )
-    labels = torch.stack([torch.as_tensor(sample.gt_label).reshape(()) for sample in data_samples]).long()
-    wrong = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
-    if len(wrong):
-        sample = data_samples[int(wrong[0])]
-        raise ValueError(
-            f'clip {sample.get("video_id")!r} has label {int(labels[wrong[0]])}, but the model has'
-            f' {num_classes} classes (0 is the first); set num_classes to the number of classes of the'
-            ' dataset'
-        )
-    return labels.to(device)
-
-
-def top1(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of ``logits`` ``(B, C)`` whose largest is at the label."""
-    return (logits.argmax(-1) == labels).float().mean()
-
-
-def running_mean(logits: Tensor) -> Tensor:
-    """What a stream has predicted after each frame: the mean of the logits ``(B, T, C)`` of the frames so
-    far, ``(B, T, C)``."""
-    return logits.cumsum(1) / torch.arange(
-        1, logits.shape[1] + 1, device=logits.device, dtype=logits.dtype
-    ).view(1, -1, 1)
-
-
-def supervised_loss(logits: Tensor, labels: Tensor, supervision: Supervision) -> Tensor:
-    """Cross-entropy of frame logits ``(B, T, C)``: of their mean ('clip'), or the mean of those after every
-    frame ('frames')."""
-    logits = logits.float()
-    if supervision == 'clip':
-        return F.cross_entropy(logits.mean(1), labels)
-    return F.cross_entropy(running_mean(logits).flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
-
-
-def known_supervision(supervision: str) -> str:
-    """``supervision`` if it is one.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    if supervision not in ('clip', 'frames'):
-        raise ValueError(
-            f"supervision={supervision!r} is unknown; choose 'clip' (after the last frame) or 'frames' (after"
-            ' every frame)'
-        )
-    return supervision
-
-
 class Recognizer(BaseModel):
-    """Base of the clip recognizers; a subclass gives ``steps`` (S), ``glance``, ``focus`` if S is not 0, and
-    ``losses``."""
+    """Base of the clip recognizers.
 
-    steps: int
+    A subclass gives ``steps``, :meth:`glance`, :meth:`focus` unless ``steps`` is 0, and :meth:`losses` if it
+    trains. The rest follows from these, and may be said better by the subclass: :meth:`parts`,
+    :meth:`described`, :meth:`looking_ahead`, :attr:`draws`. Nothing outside asks a recognizer for anything
+    else, so a recognizer of one's own is streamed, counted, calibrated and exported as those of this package
+    are.
+
+    No state is kept on ``self`` between calls: what one look leaves for the next is in the
+    :class:`~gfvideo.structures.LookState`.
+
+    Args:
+        num_classes: C.
+        data_preprocessor: config of the preprocessor; None takes ``ClipPreprocessor`` with its defaults.
+        init_cfg: of mmengine.
+
+    Attributes:
+        steps: S, the number of focus steps.
+        cfg: the config it was built from; empty if it was built by hand.
+        dataset_meta: what its checkpoint said of the dataset, e.g. ``classes``; empty if nothing.
+
+    Raises:
+        ValueError: if there are no classes.
+    """
+
+    steps: int = 0
 
     def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
@@ -124,6 +72,90 @@ class Recognizer(BaseModel):
         if num_classes < 1:
             raise ValueError(f'num_classes={num_classes} must be at least 1')
         self.num_classes = num_classes
+        self.cfg = Config()
+        self.dataset_meta: dict[str, Any] = {}
+
+    # ---- the contract
+
+    @abstractmethod
+    def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
+        """Step 0 at every frame.
+
+        Args:
+            frames: ``(B, T, 3, H, W)``, normalised.
+            cache: ``LookState.cache`` of the frames before, in a causal stream.
+        """
+
+    def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState:
+        """One more look at every frame.
+
+        Args:
+            frames: ``(B, T, 3, H, W)``, those of ``state``.
+            state: what the look before left.
+            centres: ``(B, T, 2)`` to cut at, (y, x) in [0, 1]; None lets the recognizer choose.
+
+        Raises:
+            NotImplementedError: of a recognizer that has no focus steps.
+        """
+        raise NotImplementedError(f'{type(self).__name__} has steps={self.steps} and no focus')
+
+    def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses (keys that start with ``loss``) and values to log, of frames ``(B, T, 3, H, W)`` and labels
+        ``(B,)``.
+
+        Raises:
+            NotImplementedError: of a recognizer that does not train.
+        """
+        raise NotImplementedError(f'{type(self).__name__} has no losses, so it cannot train')
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The parts of the recognizer by the names of their attributes, in the order in which they run.
+
+        For counting, freezing, and hashes: the weights of part ``name`` are those of the state dict that
+        start with ``name.``. Here: every child that has weights.
+        """
+        return {
+            name: child
+            for name, child in self.named_children()
+            if name != 'data_preprocessor' and child.state_dict()
+        }
+
+    def described(self) -> dict[str, Any]:
+        """Settings that, with the weights, decide what it predicts and costs, as JSON holds them.
+
+        Exits and exports belong to exactly these. A subclass adds its own: ``super().described() |
+        dict(patch_size=[P, P])``. Pictures read ``glance_size`` and ``patch_size``, (height, width) in
+        pixels, where there are any.
+        """
+        return dict(
+            type=type(self).__name__,
+            num_classes=self.num_classes,
+            steps=self.steps,
+            shift=sorted({str(encoder.shift) for encoder in self._encoders().values()}),
+            preprocessor={
+                name: value.flatten().tolist() for name, value in self.data_preprocessor.named_buffers()
+            },
+        )
+
+    def looking_ahead(self) -> list[str]:
+        """Names of the parts that need later frames to look at this one; a recognizer without any streams.
+
+        Here: encoders with the bidirectional shift.
+        """
+        return [name for name, encoder in self._encoders().items() if encoder.shift == 'bidirectional']
+
+    @property
+    def draws(self) -> bool:
+        """Whether its looks are drawn at random at test, so that no run repeats another."""
+        return False
+
+    def set_progress(self, fraction: float) -> None:
+        """Which share of a stage, in [0, 1], is behind it; a policy's schedule of exploration goes by it."""
+
+    # ---- what follows from it
+
+    def _encoders(self) -> dict[str, Encoder]:
+        return {name: module for name, module in self.named_modules() if isinstance(module, Encoder)}
 
     def init_weights(self) -> None:
         """Initialise the parts that know how, once; without mmengine's line a parameter in the log."""
@@ -132,10 +164,6 @@ class Recognizer(BaseModel):
                 if hasattr(part, 'init_weights'):
                     part.init_weights()
             self._is_init = True
-
-    @abstractmethod
-    def glance(self, frames: Tensor) -> LookState:
-        """Step 0 at frames ``(B, T, 3, H, W)``."""
 
     def looks(self, frames: Tensor) -> list[LookState]:
         """The states after steps 0..S of frames ``(B, T, 3, H, W)``."""
@@ -148,27 +176,25 @@ class Recognizer(BaseModel):
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``."""
         states = self.looks(frames)
         step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)  # (B, S+1, C)
+        focused = states[1:]
         return Prediction(
-            step_logits, torch.stack([state.centres for state in states[1:]], dim=1) if self.steps else None
+            step_logits,
+            _stacked([state.centres for state in focused]),
+            _stacked([state.window_sizes for state in focused]),
         )
-
-    @abstractmethod
-    def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses (keys that start with ``loss``) and values to log, of frames ``(B, T, 3, H, W)`` and labels
-        ``(B,)``."""
 
     def predict_views(self, frames: Tensor) -> Prediction:
         """Views ``(B, V, T, 3, H, W)``: log of the mean softmax over the views ``(B, S+1, C)``, centres
         ``(B, V, S, T, 2)``."""
-        B, V = frames.shape[:2]
-        step_logits, centres, _ = self.predict_steps(frames.flatten(0, 1))  # (B*V, S+1, C)
-        probabilities = step_logits.float().softmax(-1).unflatten(0, (B, V)).mean(1)  # (B, S+1, C)
-        return Prediction(
-            probabilities.clamp_min(1e-12).log(), None if centres is None else centres.unflatten(0, (B, V))
-        )
+        V = frames.shape[1]
+        step_logits, centres, _ = self.predict_steps(rearrange(frames, 'b v t c h w -> (b v) t c h w'))
+        probabilities = reduce(step_logits.float().softmax(-1), '(b v) s c -> b s c', 'mean', v=V)
+        if centres is not None:
+            centres = rearrange(centres, '(b v) s t yx -> b v s t yx', v=V)
+        return Prediction(probabilities.clamp_min(1e-12).log(), centres)
 
     def stream(
-        self, exits: Exits | None = None, window: int | None = None, state: StreamState | None = None
+        self, exits: Decides | None = None, window: int | None = None, state: StreamState | None = None
     ) -> Stream:
         """A new video to be read frame by frame, see :class:`~gfvideo.models.stream.Stream`; for causal
         recognizers in eval mode."""
@@ -206,3 +232,8 @@ class Recognizer(BaseModel):
             if prediction.window_sizes is not None:
                 sample.window_sizes = prediction.window_sizes[i].float()
         return samples
+
+
+def _stacked(values: Sequence[Tensor | None]) -> Tensor | None:
+    """Of S looks ``(B, T, 2)`` each ``(B, S, T, 2)``; None without looks, or where they do not say."""
+    return None if not values or any(value is None for value in values) else torch.stack(list(values), 1)

@@ -6,6 +6,7 @@ Every frame has evidence of its own; frames meet in the temporal shift and in th
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..registry import MODELS
@@ -51,15 +52,15 @@ class RecurrentClassifier(nn.Module):
     def forward(self, vector: Tensor, evidence: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
         """One look's ``(B, T, F)`` and the evidence so far to logits ``(B, T, C)`` and new evidence
         ``(B, T, hidden)``."""
-        B, T = vector.shape[:2]
-        glance_vector = vector
+        T, glance_vector = vector.shape[1], vector
         if not self.same_width:
             vector = (self.project_glance if step == 0 else self.project_focus)(vector)
-        # (B*T, hidden)
-        state = self.gru(vector.flatten(0, 1), None if evidence is None else evidence.flatten(0, 1))
+        before = None if evidence is None else rearrange(evidence, 'b t f -> (b t) f')
+        after = self.gru(rearrange(vector, 'b t f -> (b t) f'), before)
+        evidence = rearrange(after, '(b t) f -> b t f', t=T)
         if step == 0 and self.glance_fc is not None:
-            return self.glance_fc(self.dropout(glance_vector)), state.unflatten(0, (B, T))
-        return self.fc(self.dropout(state)).unflatten(0, (B, T)), state.unflatten(0, (B, T))
+            return self.glance_fc(self.dropout(glance_vector)), evidence
+        return self.fc(self.dropout(evidence)), evidence
 
 
 @MODELS.register_module()

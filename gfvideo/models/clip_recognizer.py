@@ -3,46 +3,19 @@ a shift)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops import resize_frames
 from ..registry import MODELS
 from ..structures import LookState
-from .base import Recognizer, Supervision, as_size, known_supervision, supervised_loss, top1
+from .arguments import as_size
+from .base import Recognizer
+from .losses import Supervision, known_supervision, supervised_loss, top1
 from .temporal import Cache
 
-__all__ = ['ClipRecognizer', 'Resize', 'resize_frames']
-
-
-Resize = Literal['antialiased', 'bilinear', 'bicubic']
-
-
-def resize_frames(frames: Tensor, size: tuple[int, int], resize: Resize = 'antialiased') -> Tensor:
-    """Frames ``(B, T, 3, H, W)`` to ``(B, T, 3, *size)``.
-
-    Args:
-        frames: floating point.
-        size: (height, width) in pixels.
-        resize: 'antialiased' is bilinear over all the pixels that a new one covers; 'bilinear' and 'bicubic'
-            sample between neighbouring pixels with the corners aligned, as the published GFNet glances do
-            (bicubic; bilinear for DenseNet and RegNet).
-
-    Raises:
-        ValueError: on another ``resize``.
-    """
-    if resize not in ('antialiased', 'bilinear', 'bicubic'):
-        raise ValueError(f"resize={resize!r} is unknown; choose 'antialiased', 'bilinear' or 'bicubic'")
-    if tuple(frames.shape[-2:]) == size:
-        return frames
-    how = (
-        dict(mode='bilinear', align_corners=False, antialias=True)
-        if resize == 'antialiased'
-        else dict(mode=resize, align_corners=True)
-    )
-    resized = F.interpolate(frames.flatten(0, 1), size, **how)  # (B*T, 3, h, w)
-    return resized.unflatten(0, frames.shape[:2])
+__all__ = ['ClipRecognizer']
 
 
 @MODELS.register_module()
@@ -77,22 +50,25 @@ class ClipRecognizer(Recognizer):
 
     steps = 0
 
+    def described(self) -> dict[str, Any]:
+        size = None if self.input_size is None else list(self.input_size)
+        return super().described() | dict(input_size=size)
+
     def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
         """Step 0 and the only one, here at whole frames ``(B, T, 3, H, W)`` in full; ``cache`` goes on with a
         causal stream."""
         frames = frames if self.input_size is None else resize_frames(frames, self.input_size)
         features = self.encoder(frames, cache[0] if cache else None)
-        logits = self.fc(self.dropout(features.vector))  # (B, T, C)
         return LookState(
-            0, logits, features.vector, features.map, None, cache=(features.cache,) if features.cache else ()
+            step=0,
+            logits=self.fc(self.dropout(features.vector)),  # (B, T, C)
+            vector=features.vector,
+            feature_map=features.map,
+            cache=(features.cache,) if features.cache else (),
         )
 
-    def frame_logits(self, frames: Tensor) -> Tensor:
-        """``(B, T, 3, H, W)`` to ``(B, T, C)``."""
-        return self.glance(frames).logits
-
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        logits = self.frame_logits(frames).float()  # (B, T, C)
+        logits = self.glance(frames).logits.float()  # (B, T, C)
         return dict(
             loss_step0=supervised_loss(logits, labels, self.supervision),
             acc_step0=top1(logits.mean(1), labels),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..registry import MODELS
@@ -115,7 +116,7 @@ class Encoder(nn.Module):
             ValueError: on clips of one frame with the bidirectional shift.
         """
         B, T = frames.shape[:2]
-        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B*T, 3, H, W)
+        images = rearrange(frames, 'b t c h w -> (b t) c h w').contiguous(memory_format=torch.channels_last)
         if self.shift is None:
             maps, cache_out = self.backbone(images), {}
         else:
@@ -124,8 +125,11 @@ class Encoder(nn.Module):
             ) as context:
                 maps = self.backbone(images)
             cache_out = context.cache_out
-        vector = self._vector(maps)  # (B*T, F)
-        return Features(vector.unflatten(0, (B, T)), maps[self.map_stride].unflatten(0, (B, T)), cache_out)
+        return Features(
+            vector=rearrange(self._vector(maps), '(b t) f -> b t f', t=T),
+            map=rearrange(maps[self.map_stride], '(b t) d h w -> b t d h w', t=T),
+            cache=cache_out,
+        )
 
     def _vector(self, maps: dict) -> Tensor:
         if 'vector' in maps:

@@ -7,35 +7,45 @@ lets both looks see time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from ..ops import crop_patches
+from ..ops import ResizeMode, crop_patches, crop_patches_bilinear, crop_windows, resize_frames
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
-from .base import Recognizer, Supervision, as_size, known_supervision, labels_of, supervised_loss, top1
-from .clip_recognizer import Resize, resize_frames
-from .policies import CentrePolicy, Choice, Geometry, Observation, RandomPolicy
+from .arguments import as_size, build_part, one_of
+from .base import Recognizer
+from .losses import Supervision, known_supervision, labels_of, supervised_loss, top1
+from .policies import (
+    CentrePolicy,
+    Choice,
+    DifferentiablePolicy,
+    Geometry,
+    Observation,
+    Policy,
+    RandomPolicy,
+    StochasticPolicy,
+)
+from .policies.base import has_trainable
 from .ppo import (
-    Reward,
+    COMPARED,
     Rollout,
     clipped_policy_loss,
     explained_variance,
     generalised_advantages,
+    known_reward,
     normalise,
     step_rewards,
 )
 from .temporal import Cache
 
-__all__ = ['Centres', 'GlanceFocusRecognizer']
+__all__ = ['CentreMode', 'GlanceFocusRecognizer']
 
-Centres = Literal['random', 'centre', 'sample', 'mean']
-
-PARTS = ('glance_encoder', 'focus_encoder', 'policy', 'classifier', 'glance_head', 'focus_head')
+CentreMode = Literal['random', 'centre', 'sample', 'mean']
 
 
 @MODELS.register_module()
@@ -45,25 +55,26 @@ class GlanceFocusRecognizer(Recognizer):
 
     Args:
         glance, focus: configs of the two encoders.
-        policy: config of the policy; channels, map sizes and steps are filled in.
+        policy: config of the policy, of any of the three kinds (:mod:`gfvideo.models.policies.base`);
+            channels, map sizes, classes and steps are filled in.
         classifier: config of the classifier; channels, classes and steps are filled in.
         num_classes: C.
         glance_size: G, one number or (height, width) in pixels.
         patch_size: P, one number or (height, width) in pixels.
         glance_resize: how frames become the glance, see
-            :func:`~gfvideo.models.clip_recognizer.resize_frames`.
+            :func:`~gfvideo.ops.resize_frames`.
         steps: S, the number of focus steps.
         train_centres, test_centres: where patches are cut: 'random', 'centre' (of the frame), or by the
-            policy: 'sample' (its draws) or 'mean'. GFNet's stages are train_centres='random', then the
-            policy's own stage, then 'sample' or 'mean'.
-        frozen: parts that do not learn, of glance_encoder, focus_encoder, policy, classifier, glance_head,
-            focus_head.
+            policy: 'sample' (its draws) or 'mean' (its best choice). GFNet's stages are
+            train_centres='random', then the policy's own stage, then 'sample' or 'mean'. A differentiable
+            policy learns with train_centres='mean'.
+        frozen: names of :meth:`parts` that do not learn.
         aux_weight: weight of the encoders' own heads, which keep each encoder from becoming a mere helper of
             the other (lambda of GFNet's loss).
         dropout: rate before the own heads.
         reward: see :func:`~gfvideo.models.ppo.step_rewards`; per frame in scope 'frame', per clip in scope
             'clip'.
-        ppo: gamma, lam, clip, value_weight of the policy's stage.
+        ppo: gamma, lam, clip, value_weight, entropy_weight of the policy's stage.
         supervision: 'clip' supervises every step after the last frame; 'frames' after every frame too, so
             that a causal recognizer answers a stream at any time.
 
@@ -81,13 +92,13 @@ class GlanceFocusRecognizer(Recognizer):
         glance_size: int | tuple[int, int],
         patch_size: int | tuple[int, int],
         steps: int = 2,
-        glance_resize: Resize = 'antialiased',
-        train_centres: Centres = 'random',
-        test_centres: Centres = 'mean',
+        glance_resize: ResizeMode = 'antialiased',
+        train_centres: CentreMode = 'random',
+        test_centres: CentreMode = 'mean',
         frozen: Sequence[str] = (),
         aux_weight: float = 1.0,
         dropout: float = 0.0,
-        reward: Reward = 'log_prob',
+        reward: str = 'log_prob',
         ppo: dict | None = None,
         supervision: Supervision = 'clip',
         data_preprocessor: dict | None = None,
@@ -96,29 +107,34 @@ class GlanceFocusRecognizer(Recognizer):
         super().__init__(num_classes, data_preprocessor, init_cfg)
         if steps < 0:
             raise ValueError(f'steps={steps} must not be negative; 0 is glance only')
-        self.steps, self.aux_weight, self.reward = steps, aux_weight, reward
-        self.glance_size, self.patch_size = (
-            as_size(glance_size, 'glance_size'),
-            as_size(patch_size, 'patch_size'),
-        )
+        self.steps, self.aux_weight = steps, aux_weight
+        self.reward = known_reward(reward)
+        self.glance_size = as_size(glance_size, 'glance_size')
+        self.patch_size = as_size(patch_size, 'patch_size')
         self.glance_resize, self.supervision = glance_resize, known_supervision(supervision)
-        self.ppo = dict(gamma=0.7, lam=0.95, clip=0.2, value_weight=0.5)
+        self.ppo = dict(gamma=0.7, lam=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0)
         unknown = set(ppo or ()) - set(self.ppo)
         if unknown:
             raise ValueError(f'ppo has no {sorted(unknown)}; it takes {sorted(self.ppo)}')
         self.ppo.update(ppo or {})
 
         self.glance_encoder, self.focus_encoder = MODELS.build(glance), MODELS.build(focus)
-        self.classifier = MODELS.build(
-            dict(
-                glance_channels=self.glance_encoder.channels,
-                focus_channels=self.focus_encoder.channels,
-                num_classes=num_classes,
-                steps=steps,
-            )
-            | dict(classifier)
+        self.classifier = build_part(
+            classifier,
+            glance_channels=self.glance_encoder.channels,
+            focus_channels=self.focus_encoder.channels,
+            num_classes=num_classes,
+            steps=steps,
         )
-        self.policy = self._build_policy(dict(policy))
+        self.policy: Policy = build_part(
+            policy,
+            glance_channels=self.glance_encoder.map_channels,
+            focus_channels=self.focus_encoder.map_channels,
+            glance_map=self.glance_encoder.map_size(self.glance_size),
+            focus_map=self.focus_encoder.map_size(self.patch_size),
+            num_classes=num_classes,
+            steps=steps,
+        )
         self.dropout = nn.Dropout(dropout)
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
         self.focus_head = nn.Linear(self.focus_encoder.channels, num_classes)
@@ -131,82 +147,98 @@ class GlanceFocusRecognizer(Recognizer):
         self.train_centres = self._known_centres('train_centres', train_centres)
         self.test_centres = self._known_centres('test_centres', test_centres)
         self.frozen = tuple(frozen)
-        if set(self.frozen) - set(PARTS):
-            raise ValueError(f'frozen={self.frozen} names unknown parts; choose of {PARTS}')
+        if set(self.frozen) - set(self.parts()):
+            raise ValueError(f'frozen={self.frozen} names unknown parts; choose of {tuple(self.parts())}')
         for name in self.frozen:
-            getattr(self, name).requires_grad_(False)
+            self.parts()[name].requires_grad_(False)
 
-    def _build_policy(self, policy: dict) -> nn.Module:
-        if MODELS.get(policy['type']).learns:
-            policy = dict(
-                glance_channels=self.glance_encoder.map_channels,
-                focus_channels=self.focus_encoder.map_channels,
-                glance_map=self.glance_encoder.map_size(self.glance_size),
-                focus_map=self.focus_encoder.map_size(self.patch_size),
-                steps=self.steps,
-                **policy,
+    def _known_centres(self, name: str, value: str) -> str:
+        one_of(value, name, get_args(CentreMode))
+        if value == 'sample' and not isinstance(self.policy, StochasticPolicy):
+            raise ValueError(
+                f"{name}='sample' asks the policy for draws, but {type(self.policy).__name__} is no"
+                " StochasticPolicy; choose 'mean'"
             )
-        return MODELS.build(policy)
-
-    @staticmethod
-    def _known_centres(name: str, value: str) -> str:
-        if value not in ('random', 'centre', 'sample', 'mean'):
-            raise ValueError(f"{name}={value!r} is unknown; choose 'random', 'centre', 'sample' or 'mean'")
         return value
+
+    # ---- the contract
+
+    def parts(self) -> dict[str, nn.Module]:
+        names = 'glance_encoder', 'policy', 'focus_encoder', 'classifier', 'glance_head', 'focus_head'
+        return {name: getattr(self, name) for name in names}
+
+    def described(self) -> dict[str, Any]:
+        return super().described() | dict(
+            glance_size=list(self.glance_size),
+            patch_size=list(self.patch_size),
+            glance_resize=self.glance_resize,
+            test_centres=self.test_centres,
+        )
+
+    @property
+    def draws(self) -> bool:
+        return self.steps > 0 and self.test_centres in ('random', 'sample')
 
     def train(self, mode: bool = True) -> GlanceFocusRecognizer:
         super().train(mode)
         for name in self.frozen:
-            getattr(self, name).eval()
+            self.parts()[name].eval()
         return self
 
     def set_progress(self, fraction: float) -> None:
-        """Share of the policy's stage, in [0, 1], that is behind it; it sets the policy's exploration."""
-        self.policy.set_progress(fraction)
+        if isinstance(self.policy, StochasticPolicy):
+            self.policy.set_progress(fraction)
 
     # ---- looks
 
     def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
-        """Step 0: every frame, small.
-
-        Args:
-            frames: ``(B, T, 3, H, W)``, normalised.
-            cache: ``LookState.cache`` of the frames before, in a causal stream.
-        """
-        features = self.glance_encoder(
-            resize_frames(frames, self.glance_size, self.glance_resize), cache[0] if cache else None
-        )
+        """Step 0: every frame, small; see :meth:`Recognizer.glance`."""
+        small = resize_frames(frames, self.glance_size, self.glance_resize)
+        features = self.glance_encoder(small, cache[0] if cache else None)
         logits, evidence = self.classifier(features.vector, None, 0)
         return LookState(
-            0, logits, features.vector, features.map, evidence, cache=self._store(cache, 0, features.cache)
+            step=0,
+            logits=logits,
+            vector=features.vector,
+            feature_map=features.map,
+            evidence=evidence,
+            cache=self._store(cache, 0, features.cache),
         )
 
     def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState:
-        """One more look at every frame.
+        """One more look at every frame; see :meth:`Recognizer.focus`.
 
-        Args:
-            frames: ``(B, T, 3, H, W)``, those of ``state``.
-            state: what the look before left.
-            centres: ``(B, T, 2)`` to cut at; None lets the policy (or the control named by
-                ``train_centres``/``test_centres``) choose.
+        Without ``centres`` the policy chooses, or the control that ``train_centres`` or ``test_centres``
+        names.
         """
-        if centres is None:
-            choice = self.choose(frames, state)
-            centres, state = choice.centres, replace(state, memory=choice.memory)
+        choice = self.choose(frames, state) if centres is None else Choice(centres, state.memory)
+        return self._look(frames, state, choice)
+
+    def _look(self, frames: Tensor, state: LookState, choice: Choice) -> LookState:
+        """The look that was chosen."""
         step = state.step + 1
         cache = state.cache[step] if step < len(state.cache) else None
-        features = self.focus_encoder(crop_patches(frames, centres, self.patch_size), cache)
+        features = self.focus_encoder(self._cut(frames, choice), cache)
         logits, evidence = self.classifier(features.vector, state.evidence, step)
         return LookState(
-            step,
-            logits,
-            features.vector,
-            features.map,
-            evidence,
-            state.memory,
-            centres,
-            self._store(state.cache, step, features.cache),
+            step=step,
+            logits=logits,
+            vector=features.vector,
+            feature_map=features.map,
+            evidence=evidence,
+            memory=choice.memory,
+            centres=choice.centres,
+            cache=self._store(state.cache, step, features.cache),
+            window_sizes=choice.window_sizes,
         )
+
+    def _cut(self, frames: Tensor, choice: Choice) -> Tensor:
+        """Patches ``(B, T, 3, *P)``: exactly, or by bilinear sampling where a gradient is to reach the
+        policy."""
+        if choice.window_sizes is not None:
+            return crop_windows(frames, choice.centres, choice.window_sizes, self.patch_size)
+        cut = crop_patches_bilinear if choice.centres.requires_grad else crop_patches
+        return cut(frames, choice.centres, self.patch_size)
 
     @staticmethod
     def _store(cache: tuple[Cache, ...], step: int, new: Cache) -> tuple[Cache, ...]:
@@ -214,36 +246,65 @@ class GlanceFocusRecognizer(Recognizer):
         take them later."""
         return cache[:step] + (new,) + cache[step + 1 :] if new else cache
 
-    def geometry(self, frames: Tensor) -> Geometry:
-        return Geometry(tuple(frames.shape[-2:]), self.patch_size)
+    def observe(self, frames: Tensor, state: LookState) -> Observation:
+        """What the policy may read after a look; no gradient reaches the encoders through it."""
+        geometry = Geometry(tuple(frames.shape[-2:]), self.patch_size)
+        centres = None if state.centres is None else state.centres.detach()
+        return Observation(state.step, state.feature_map.detach(), centres, geometry, state.memory)
 
-    def choose(self, frames: Tensor, state: LookState, centres: Centres | None = None) -> Choice:
-        """Centres of the next look; no gradient reaches the encoders through them."""
+    def choose(self, frames: Tensor, state: LookState, centres: CentreMode | None = None) -> Choice:
+        """Centres of the next look, by ``centres`` or as this mode (training, test) has them."""
         centres = centres or (self.train_centres if self.training else self.test_centres)
-        observation = Observation(state.step, state.feature_map.detach(), state.centres)
+        observation = self.observe(frames, state)
         if centres in self.controls:
-            return self.controls[centres](observation, None, self.geometry(frames))
-        with torch.no_grad():
-            return self.policy(observation, state.memory, self.geometry(frames), sample=centres == 'sample')
+            return self.controls[centres](observation)._replace(memory=state.memory)
+        if centres == 'sample':
+            with torch.no_grad():
+                return self.policy.draw(observation)
+        learns = self.training and isinstance(self.policy, DifferentiablePolicy)
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            return self.policy(observation)
 
-    # ---- the losses of stages 1 and 3
+    # ---- the losses of stages 1 and 3, and of differentiable policies
 
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Every step supervised, and the encoders' own heads (GFNet, Eq. 8): mean over steps of CE +
-        aux_weight * own CE."""
+        aux_weight * own CE.
+
+        Raises:
+            ValueError: if the policy is not frozen and no gradient would reach it.
+        """
+        if self.training:
+            self._check_policy_learns()
         results = {}
         for state in self.looks(frames):
             own_head = self.glance_head if state.step == 0 else self.focus_head
             own_logits = own_head(self.dropout(state.vector))  # (B, T, C)
             own_loss = supervised_loss(own_logits, labels, self.supervision)
-            results[f'loss_step{state.step}'] = supervised_loss(state.logits, labels, self.supervision) / (
-                self.steps + 1
-            )
+            loss = supervised_loss(state.logits, labels, self.supervision)
+            results[f'loss_step{state.step}'] = loss / (self.steps + 1)
             results[f'loss_aux_step{state.step}'] = self.aux_weight * own_loss / (self.steps + 1)
             results[f'acc_step{state.step}'] = top1(state.logits.float().mean(1), labels)
         return results
 
-    # ---- the policy's stage
+    def _check_policy_learns(self) -> None:
+        """Refuse a policy that nobody froze and that would stay as it is, without a word."""
+        if not has_trainable(self.policy):
+            return
+        if isinstance(self.policy, DifferentiablePolicy):
+            if self.steps and self.train_centres == 'mean':
+                return
+            why = f"train_centres={self.train_centres!r} never asks it; set train_centres='mean'"
+        elif isinstance(self.policy, StochasticPolicy):
+            why = "it learns by PPO alone, in a stage of its own (train_cfg=dict(type='PolicyLoop'))"
+        else:
+            why = 'it is neither a StochasticPolicy nor a DifferentiablePolicy; derive it from one of these'
+        raise ValueError(
+            f'{type(self.policy).__name__} has parameters that are to be trained, and no gradient of these'
+            f" losses would reach them: {why}, or freeze it here: model.frozen=('policy',)"
+        )
+
+    # ---- the stage of a stochastic policy
 
     def forward(
         self, inputs: Tensor | Rollout, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'
@@ -260,63 +321,95 @@ class GlanceFocusRecognizer(Recognizer):
         """Log-probability of the true class, per frame ``(B, T)`` in scope 'frame', per clip ``(B, 1)`` in
         scope 'clip'."""
         logits = state.logits if self.policy.scope == 'frame' else state.logits.mean(1, keepdim=True)
-        return (
-            logits.float()
-            .log_softmax(-1)
-            .gather(2, labels.view(-1, 1, 1).expand(-1, logits.shape[1], 1))
-            .squeeze(2)
-        )
+        log_probs = logits.float().log_softmax(-1)  # (B, A, C)
+        return log_probs.gather(2, repeat(labels, 'b -> b a 1', a=logits.shape[1])).squeeze(2)
 
     @torch.no_grad()
     def rollout(self, frames: Tensor, labels: Tensor) -> Rollout:
-        """Look at frames ``(B, T, 3, H, W)`` where the policy's draws say, and note what it brought."""
+        """Look at frames ``(B, T, 3, H, W)`` where the policy's draws say, and note what it brought.
+
+        Raises:
+            TypeError: if the policy does not draw.
+            ValueError: if it is frozen, or there are no focus steps to choose for.
+        """
+        self._check_policy_draws()
         state = self.glance(frames)
-        log_probs, random_log_probs, observed, choices = [self._label_log_probs(state, labels)], [], [], []
+        log_probs, elsewhere, observed, choices = [self._label_log_probs(state, labels)], [], [], []
         for _ in range(self.steps):
+            observed.append(self.observe(frames, state)._replace(memory=None))
             choice = self.choose(frames, state, 'sample')
-            observed.append(state.feature_map)
             choices.append(choice)
-            if self.reward == 'contrast':
-                elsewhere = self.focus(frames, state, self.choose(frames, state, 'random').centres)
-                random_log_probs.append(self._label_log_probs(elsewhere, labels))
-            state = self.focus(frames, replace(state, memory=choice.memory), choice.centres)
+            if self.reward in COMPARED:
+                at_random = self._look(frames, state, self.choose(frames, state, 'random'))
+                elsewhere.append(self._label_log_probs(at_random, labels))
+            state = self._look(frames, state, choice)
             log_probs.append(self._label_log_probs(state, labels))
-        at_random = torch.stack(random_log_probs) if random_log_probs else None
-        rewards = step_rewards(torch.stack(log_probs), self.reward, at_random)  # (S, B, A)
-        values = torch.stack([choice.value for choice in choices])  # (S, B, A)
-        advantages, returns = generalised_advantages(rewards, values, self.ppo['gamma'], self.ppo['lam'])
-        # (B, S, A) each
-        by_clip = [x.transpose(0, 1) for x in (values, rewards, normalise(advantages), returns)]
-        return Rollout(
-            tuple(observed),
-            torch.stack([choice.centres for choice in choices], 1),
-            torch.stack([c.action for c in choices], 1),
-            torch.stack([c.log_prob for c in choices], 1),
-            *by_clip,
-            self.geometry(frames),
+        values = self._told(choices, 'value', log_probs[0].shape)  # (S, B, A)
+        rewards = step_rewards(
+            torch.stack(log_probs), self.reward, torch.stack(elsewhere) if elsewhere else None
         )
+        advantages, returns = generalised_advantages(rewards, values, self.ppo['gamma'], self.ppo['lam'])
+        old_log_probs = self._told(choices, 'log_prob', values.shape[1:])
+        by_clip = [
+            rearrange(x, 's b a -> b s a')
+            for x in (old_log_probs, values, rewards, normalise(advantages), returns)
+        ]
+        centres = torch.stack([choice.centres for choice in choices], 1)  # (B, S, T, 2)
+        actions = torch.stack([choice.action for choice in choices], 1)  # (B, S, A, ...)
+        return Rollout(tuple(observed), centres, actions, *by_clip)
+
+    def _check_policy_draws(self) -> None:
+        policy = type(self.policy).__name__
+        if not isinstance(self.policy, StochasticPolicy):
+            raise TypeError(
+                f'{policy} is no StochasticPolicy, so PPO cannot train it; a DifferentiablePolicy learns with'
+                " the encoders (train_centres='mean'), any other has nothing to learn: leave this stage out"
+            )
+        if not self.steps or not has_trainable(self.policy):
+            raise ValueError(
+                f'this stage is to train {policy}, but '
+                + ('it is frozen' if self.steps else 'the recognizer has steps=0 and never asks it')
+                + '; correct model.frozen or model.steps, or leave the stage out'
+            )
+
+    def _told(self, choices: Sequence[Choice], name: str, shape: torch.Size) -> Tensor:
+        """A field of S choices, ``(S, B, A)``.
+
+        Raises:
+            TypeError: if the policy left it out, or gave it another shape.
+        """
+        for choice in choices:
+            value = getattr(choice, name)
+            if value is None or value.shape != shape:
+                told = 'None' if value is None else f'of shape {tuple(value.shape)}'
+                raise TypeError(
+                    f'{name} of a choice of {type(self.policy).__name__} is {told}; PPO needs (B, A) ='
+                    f' {tuple(shape)}, A = T in scope frame and 1 in scope clip (see StochasticPolicy)'
+                )
+        return torch.stack([getattr(choice, name) for choice in choices])
 
     def policy_losses(self, rollout: Rollout) -> dict[str, Tensor]:
         """PPO's losses of the policy as it is now on what an earlier one did, and diagnostics."""
-        memory, log_probs, values = None, [], []
-        for step in range(self.steps):
-            observation = Observation(
-                step, rollout.feature_maps[step], rollout.centres[:, step - 1] if step else None
-            )
-            choice = self.policy(observation, memory, rollout.geometry, action=rollout.actions[:, step])
-            memory = choice.memory
-            log_probs.append(choice.log_prob)
-            values.append(choice.value)
-        log_probs, values = torch.stack(log_probs, 1), torch.stack(values, 1)  # (B, S, A)
+        memory, choices = None, []
+        for observation, action in zip(rollout.observations, rollout.actions.unbind(1), strict=True):
+            choices.append(self.policy.evaluate(observation._replace(memory=memory), action))
+            memory = choices[-1].memory
+        log_probs, values, entropy = (
+            rearrange(self._told(choices, name, rollout.log_probs[:, 0].shape), 's b a -> b s a')
+            for name in ('log_prob', 'value', 'entropy')
+        )
         policy_loss, diagnostics = clipped_policy_loss(
             log_probs, rollout.log_probs, rollout.advantages, self.ppo['clip']
         )
-        value_loss = self.ppo['value_weight'] * F.mse_loss(values, rollout.returns)
-        diagnostics.update({f'reward_step{s + 1}': rollout.rewards[:, s].mean() for s in range(self.steps)})
-        return dict(
+        losses = dict(
             loss_policy=policy_loss,
-            loss_value=value_loss,
-            entropy=self.policy.entropy(),
+            loss_value=self.ppo['value_weight'] * F.mse_loss(values, rollout.returns),
+        )
+        if self.ppo['entropy_weight']:
+            losses['loss_entropy'] = -self.ppo['entropy_weight'] * entropy.mean()
+        return losses | dict(
+            entropy=entropy.detach().mean(),
             explained_variance=explained_variance(rollout.values, rollout.returns),
             **diagnostics,
+            **{f'reward_step{s + 1}': rollout.rewards[:, s].mean() for s in range(self.steps)},
         )

@@ -7,13 +7,15 @@ frames of clips).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .policies.base import Geometry
+from ..structures import map_tensors
+from .arguments import one_of
+from .policies.base import Observation
 
 __all__ = [
     'Reward',
@@ -21,37 +23,87 @@ __all__ = [
     'clipped_policy_loss',
     'explained_variance',
     'generalised_advantages',
+    'known_reward',
     'normalise',
+    'register_reward',
     'step_rewards',
 ]
 
-Reward = Literal['prob', 'log_prob', 'contrast']
+Reward = Callable[[Tensor, Tensor | None], Tensor]
+"""Log-probabilities of the true class after steps 0..S, ``(S+1, ...)``, and with a random patch in place of
+step s, ``(S, ...)`` or None -> reward of every focus step, ``(S, ...)``."""
+
+REWARDS: dict[str, Reward] = {}
+COMPARED: set[str] = set()  # rewards that ask for the random patch, which costs one more look a step
 
 
-def step_rewards(log_probs: Tensor, reward: Reward, random_log_probs: Tensor | None = None) -> Tensor:
+def register_reward(name: str, compared: bool = False) -> Callable[[Reward], Reward]:
+    """Make a function a reward that configs name as ``model.reward``.
+
+    Args:
+        name: new.
+        compared: whether it needs the log-probabilities after a random patch.
+
+    Raises:
+        ValueError: if there is such a reward.
+    """
+    if name in REWARDS:
+        raise ValueError(f'there is a reward {name!r} already; choose another name')
+
+    def register(function: Reward) -> Reward:
+        REWARDS[name] = function
+        if compared:
+            COMPARED.add(name)
+        return function
+
+    return register
+
+
+def known_reward(name: str) -> str:
+    """``name`` if it is that of a reward.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    return one_of(name, 'reward', tuple(REWARDS))
+
+
+@register_reward('prob')
+def _prob(log_probs: Tensor, random_log_probs: Tensor | None) -> Tensor:
+    return log_probs[1:].exp() - log_probs[:-1].exp()
+
+
+@register_reward('log_prob')
+def _log_prob(log_probs: Tensor, random_log_probs: Tensor | None) -> Tensor:
+    return log_probs[1:] - log_probs[:-1]
+
+
+@register_reward('contrast', compared=True)
+def _contrast(log_probs: Tensor, random_log_probs: Tensor | None) -> Tensor:
+    return log_probs[1:].exp() - random_log_probs.exp()
+
+
+def step_rewards(log_probs: Tensor, reward: str, random_log_probs: Tensor | None = None) -> Tensor:
     """Reward of every focus step.
 
     Args:
         log_probs: ``(S+1, ...)`` log-probability of the true class after steps 0..S.
         reward: 'prob', p_s - p_{s-1} (GFNet); 'log_prob', log p_s - log p_{s-1}, which is CE_{s-1} - CE_s
-            (AdaptiveNN); 'contrast', p_s - p_s of a random patch in its place (AdaFocus).
-        random_log_probs: ``(S, ...)``, log-probability with a random patch at step s, for 'contrast' alone.
+            (AdaptiveNN); 'contrast', p_s - p_s of a random patch in its place (AdaFocus); or one of
+            :func:`register_reward`.
+        random_log_probs: ``(S, ...)``, log-probability with a random patch at step s, for rewards that
+            compare.
 
     Returns:
         ``(S, ...)``.
 
     Raises:
-        ValueError: if the reward is unknown or 'contrast' lacks ``random_log_probs``.
+        ValueError: if the reward is unknown or lacks ``random_log_probs``.
     """
-    if reward == 'prob':
-        return log_probs[1:].exp() - log_probs[:-1].exp()
-    if reward == 'log_prob':
-        return log_probs[1:] - log_probs[:-1]
-    if reward == 'contrast':
-        if random_log_probs is None:
-            raise ValueError("reward='contrast' needs the log-probabilities after a random patch")
-        return log_probs[1:].exp() - random_log_probs.exp()
-    raise ValueError(f"reward={reward!r} is unknown; choose 'prob', 'log_prob' or 'contrast'")
+    known_reward(reward)
+    if reward in COMPARED and random_log_probs is None:
+        raise ValueError(f'reward={reward!r} needs the log-probabilities after a random patch')
+    return REWARDS[reward](log_probs, random_log_probs)
 
 
 def generalised_advantages(
@@ -119,18 +171,18 @@ class Rollout:
     """What a policy did on a batch of clips and how it went; A = T (scope 'frame') or 1 (scope 'clip').
 
     Attributes:
-        feature_maps: what the policy read before each of its S choices, ``(B, T, D, h, w)`` each.
+        observations: what the policy read before each of its S choices, without its memory: that depends on
+            its weights, and is worked out anew.
         centres: ``(B, S, T, 2)`` where the looks were cut.
-        actions: ``(B, S, A, 2)`` raw draws.
+        actions: ``(B, S, A, ...)`` what it drew.
         log_probs: ``(B, S, A)`` under the policy that drew them.
         values: ``(B, S, A)``.
         rewards: ``(B, S, A)``.
         advantages: ``(B, S, A)``, normalised over the whole batch.
         returns: ``(B, S, A)``.
-        geometry: frame and patch size.
     """
 
-    feature_maps: tuple[Tensor, ...]
+    observations: tuple[Observation, ...]
     centres: Tensor
     actions: Tensor
     log_probs: Tensor
@@ -138,18 +190,18 @@ class Rollout:
     rewards: Tensor
     advantages: Tensor
     returns: Tensor
-    geometry: Geometry
 
     def __len__(self) -> int:
-        return len(self.actions)
+        """Number of clips."""
+        return len(self.log_probs)
 
     def select(self, rows: Tensor) -> Rollout:
         """Keep the clips at ``rows``, long ``(N,)``."""
-        kept = {
-            f.name: getattr(self, f.name)[rows]
-            for f in fields(self)
-            if f.name not in ('feature_maps', 'geometry')
-        }
         return Rollout(
-            tuple(feature_map[rows] for feature_map in self.feature_maps), geometry=self.geometry, **kept
+            tuple(observation.select(rows) for observation in self.observations),
+            *(
+                map_tensors(getattr(self, field.name), lambda x: x[rows])
+                for field in fields(self)
+                if field.name != 'observations'
+            ),
         )

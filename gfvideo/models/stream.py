@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from ..structures import map_tensors
+from ..structures import LookState, map_tensors
 from .temporal import Cache
 
-if TYPE_CHECKING:
-    from .base import Recognizer
-
-__all__ = ['Stream', 'StreamAnswer', 'StreamState']
+__all__ = ['Decides', 'Looks', 'Stream', 'StreamAnswer', 'StreamState']
 
 
-class Exits(Protocol):
-    """What decides after a look; :class:`gfvideo.exits.StreamExits` is one."""
+class Decided(Protocol):
+    """What such exits answer, ``(B,)`` each; :class:`gfvideo.exits.Decision` is one."""
 
-    asks: bool
+    enough: Tensor
+    stop: Tensor
+    score: Tensor | None
 
-    def decide(self, logits: Tensor, frame: int, step: int) -> tuple[Tensor, Tensor]:
-        """Prediction ``(B, C)`` after look ``step`` of ``frame`` -> is it enough of the frame ``(B,)``, of
-        the video ``(B,)``."""
+
+class Decides(Protocol):
+    """What decides after a look; a :class:`gfvideo.exits.ExitRule` is one."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def asks(self) -> bool: ...
+
+    def decide(self, logits: Tensor, step: int, frame: int | None, state: LookState) -> Decided: ...
+
+
+class Looks(Protocol):
+    """What a stream needs of a model; a :class:`~gfvideo.models.base.Recognizer` has it."""
+
+    steps: int
+    training: bool
+
+    def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState: ...
+
+    def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState: ...
+
+    def looking_ahead(self) -> list[str]: ...
 
 
 class StreamAnswer(NamedTuple):
@@ -37,6 +58,7 @@ class StreamAnswer(NamedTuple):
         looks: ``(B,)`` int64, focus looks that this frame took, 0..S.
         done: ``(B,)`` bool, sure enough to stop.
         centres: ``(B, S, 2)`` where the looks were cut, nan for those not taken.
+        score: ``(B,)`` what the exits made of the latest look, nan without exits.
     """
 
     logits: Tensor
@@ -44,6 +66,7 @@ class StreamAnswer(NamedTuple):
     looks: Tensor
     done: Tensor
     centres: Tensor
+    score: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,13 +75,13 @@ class StreamState:
     another process.
 
     Attributes:
-        frames: number of frames read.
+        num_frames: frames read.
         cache: causal caches, one dict per step, each of the last frame that took that step.
         total: ``(B, C)`` sum of the logits of all frames; None with a window, or at the start.
         recent: logits ``(B, C)`` of the last ``window`` frames; empty without a window.
     """
 
-    frames: int = 0
+    num_frames: int = 0
     cache: tuple[Cache, ...] = ()
     total: Tensor | None = None
     recent: tuple[Tensor, ...] = ()
@@ -68,7 +91,7 @@ class StreamState:
         if isinstance(rows, Tensor) and rows.dtype == torch.bool:
             rows = rows.nonzero().squeeze(1)
         return StreamState(
-            self.frames,
+            self.num_frames,
             *(map_tensors(value, lambda x: x[rows]) for value in (self.cache, self.total, self.recent)),
         )
 
@@ -90,16 +113,12 @@ class Stream:
 
     def __init__(
         self,
-        model: Recognizer,
-        exits: Exits | None = None,
+        model: Looks,
+        exits: Decides | None = None,
         window: int | None = None,
         state: StreamState | None = None,
     ):
-        forward_looking = [
-            name
-            for name, module in model.named_modules()
-            if getattr(module, 'shift', None) == 'bidirectional'
-        ]
+        forward_looking = model.looking_ahead()
         if forward_looking:
             raise ValueError(
                 f"{' and '.join(forward_looking)} have shift='bidirectional': they need the next frame, so no"
@@ -110,10 +129,9 @@ class Stream:
             raise ValueError('the model is in training mode; call model.eval() before streaming')
         if window is not None and window < 1:
             raise ValueError(f'window={window} must be at least 1 frame, or None for all')
-        if exits is not None and len(exits.enough) != model.steps:
+        if exits is not None and exits.steps != model.steps:
             raise ValueError(
-                f'exits for {len(exits.enough)} focus steps, but the model has {model.steps}; calibrate this'
-                ' model'
+                f'exits for {exits.steps} focus steps, but the model has {model.steps}; calibrate this model'
             )
         self.model, self.window = model, window
         self.exits = exits if exits is not None and exits.asks else None
@@ -125,8 +143,8 @@ class Stream:
 
     def select(self, rows: Tensor | slice) -> Stream:
         """A stream of some videos of the batch; this one stays as it is."""
-        chosen = object.__new__(Stream)
-        chosen.__dict__.update(self.__dict__, state=self.state.select(rows))
+        chosen = copy.copy(self)
+        chosen.state = self.state.select(rows)
         return chosen
 
     def __call__(self, frame: Tensor) -> Tensor:
@@ -152,39 +170,41 @@ class Stream:
         self._check_batch(before, B)
         state = self.model.glance(frames, before.cache)
         frame_logits = state.logits[:, 0].clone()  # (B, C)
-        looks, done = (
-            torch.zeros(B, dtype=dtype, device=frame_logits.device) for dtype in (torch.long, torch.bool)
-        )
-        centres = torch.full((B, steps, 2), torch.nan, device=frames.device)
+        device = frame_logits.device
+        looks = torch.zeros(B, dtype=torch.long, device=device)
+        done = torch.zeros(B, dtype=torch.bool, device=device)
+        centres = torch.full((B, steps, 2), torch.nan, device=device)
+        score = None
         cache, rows, earlier = list(state.cache), None, self._earlier(before)
-        count = (before.frames if self.window is None else len(earlier)) + 1
+        count = (before.num_frames if self.window is None else len(earlier)) + 1
         for step in range(steps + 1):
             if step:
                 state = self.model.focus(frames, state)
-                if rows is None:
-                    frame_logits, centres[:, step - 1] = state.logits[:, 0].clone(), state.centres[:, 0]
-                    looks.fill_(step)
-                else:
-                    frame_logits[rows], looks[rows] = state.logits[:, 0], step
-                    centres[rows, step - 1] = state.centres[:, 0].to(centres.dtype)
+                looking = slice(None) if rows is None else rows
+                frame_logits[looking], looks[looking] = state.logits[:, 0], step
+                if state.centres is not None:
+                    centres[looking, step - 1] = state.centres[:, 0].to(centres.dtype)
                 if state.cache:
                     cache[step : step + 1] = [_merged(before.cache, step, state.cache[step], rows, B)]
             if self.exits is None:
                 continue
             now = sum((x if rows is None else x[rows] for x in earlier), state.logits[:, 0]) / count
-            enough, stop = self.exits.decide(now, before.frames, step)
-            if rows is None:
-                done |= stop
-            else:
-                done[rows] |= stop
-            stay = (~enough).nonzero().squeeze(1) if step < steps else enough.new_empty(0)
+            answer = self.exits.decide(now, step, before.num_frames, state)
+            looking = slice(None) if rows is None else rows
+            done[looking] |= answer.stop
+            if answer.score is not None:
+                score = answer.score.new_full((B,), torch.nan) if score is None else score
+                score[looking] = answer.score
+            stay = (~answer.enough).nonzero().squeeze(1) if step < steps else looks.new_empty(0)
             if not len(stay):
                 break
-            if len(stay) < len(enough):
+            if len(stay) < len(answer.enough):
                 rows = stay if rows is None else rows[stay]
                 frames, state = frames[stay], state.select(stay)
         self.state = self._next(before, tuple(cache), frame_logits)
-        return StreamAnswer(sum(earlier, frame_logits) / count, frame_logits, looks, done, centres)
+        if score is None:
+            score = torch.full((B,), torch.nan, device=device)
+        return StreamAnswer(sum(earlier, frame_logits) / count, frame_logits, looks, done, centres, score)
 
     def _check_batch(self, before: StreamState, videos: int) -> None:
         known = before.total if before.total is not None else before.recent[0] if before.recent else None
@@ -202,9 +222,9 @@ class Stream:
 
     def _next(self, before: StreamState, cache: tuple[Cache, ...], logits: Tensor) -> StreamState:
         if self.window is not None:
-            return StreamState(before.frames + 1, cache, None, (*self._earlier(before), logits))
+            return StreamState(before.num_frames + 1, cache, None, (*self._earlier(before), logits))
         return StreamState(
-            before.frames + 1, cache, logits if before.total is None else before.total + logits
+            before.num_frames + 1, cache, logits if before.total is None else before.total + logits
         )
 
 

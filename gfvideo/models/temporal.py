@@ -34,7 +34,7 @@ class TemporalContext:
     axis needs it. None: as many as a shift point's input has rows.
     """
 
-    frames: int
+    num_frames: int
     shift: Shift
     fold_div: int
     cache_in: Cache | None = None
@@ -65,7 +65,7 @@ def _clips_of_tokens(x: Tensor, context: TemporalContext) -> Tensor:
             'put the temporal shift elsewhere'
         )
     windows = x.shape[0] // images  # of one image they lie one after another
-    return x.unflatten(0, (-1, context.frames, windows)).movedim(-1, 2)
+    return x.unflatten(0, (-1, context.num_frames, windows)).movedim(-1, 2)
 
 
 class ShiftPoint:
@@ -86,7 +86,7 @@ class ShiftPoint:
         (x,) = args
         tokens = isinstance(module, nn.Linear)
         # (B, T, C, ...)
-        frames = _clips_of_tokens(x, context) if tokens else x.unflatten(0, (-1, context.frames))
+        frames = _clips_of_tokens(x, context) if tokens else x.unflatten(0, (-1, context.num_frames))
         if context.shift == 'bidirectional':
             out = bidirectional_shift(frames, context.fold_div)
         else:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..evaluation import Objects
-from ..models.clip_recognizer import resize_frames
-from ..ops import patch_corners
+from ..ops import patch_corners, resize_frames
 from ..structures import ClipSample
 from .canvas import Canvas, fit_inside, resize
 
@@ -262,9 +262,9 @@ def _windows(
 
 def _as_glanced(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Frames (T, H, W, 3) uint8 as small as the glance reads them, resized as the recognizer does."""
-    # (T, 3, *size)
-    small = resize_frames(torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float(), size)[0]
-    return small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    clip = rearrange(torch.from_numpy(frames), 't h w c -> 1 t c h w').float()
+    small = resize_frames(clip, size).round().clamp(0, 255).byte()
+    return rearrange(small, '1 t c h w -> t h w c').numpy()
 
 
 def _rows(

@@ -29,8 +29,7 @@ from gfvideo.deployment import (
 )
 from gfvideo.engine import describe_model, weights_hash
 from gfvideo.exits import Calibration, ExitsFileError, Setting, StepExits, confidence, run_clips, write_exits
-from gfvideo.models.clip_recognizer import resize_frames
-from gfvideo.ops import bidirectional_shift, causal_shift, shift
+from gfvideo.ops import bidirectional_shift, causal_shift, resize_frames, shift
 from gfvideo.structures import ClipSample
 
 for library in ('onnx', 'onnxscript', 'onnxruntime'):
@@ -225,7 +224,7 @@ def test_patches_are_cut_at_the_same_pixels(exported):
 def test_the_record_tells_what_was_exported(exported):
     model, graphs, folder = exported('concat')
     record = read_export(folder)
-    assert (record.frames, record.frame_size, record.steps, record.num_classes, record.opset) == (
+    assert (record.num_frames, record.frame_size, record.steps, record.num_classes, record.opset) == (
         T,
         (H, W),
         2,
@@ -344,7 +343,7 @@ def test_a_static_recognizer_is_one_graph(tmp_path, shift, backbone):
     model = build(
         dict(type='ClipRecognizer', num_classes=5, input_size=(33, 47), encoder=encoder(shift, **backbone))
     )
-    record = export_recognizer(model, tmp_path / 'graphs', frames=3, frame_size=(70, 58))
+    record = export_recognizer(model, tmp_path / 'graphs', num_frames=3, frame_size=(70, 58))
     assert [graph.file for graph in record.graphs] == ['recognizer.onnx'] and record.steps == 0
     graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)
     frames = torch.randn(5, 3, 3, 70, 58, generator=torch.Generator().manual_seed(0))
@@ -354,17 +353,29 @@ def test_a_static_recognizer_is_one_graph(tmp_path, shift, backbone):
     assert run_clips(graphs, frames, StepExits(())).centres is None
 
 
+def test_a_causal_recognizer_is_exported_for_whole_clips(tmp_path):
+    model = build(model_config(glance=encoder('causal'), focus=encoder('causal')))
+    export_recognizer(model, tmp_path / 'graphs')
+    graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)
+    with torch.no_grad():
+        for ours, theirs in zip(graphs.looks(CLIPS), model.looks(CLIPS)):
+            assert_close(ours.logits, theirs.logits)
+    with pytest.raises(ValueError, match='takes whole clips'):
+        graphs.stream()
+    with pytest.raises(ValueError, match='no cache'):
+        graphs.glance(CLIPS, cache=({},))
+    with pytest.raises(ValueError, match='give no centres'):
+        graphs.focus(CLIPS, graphs.glance(CLIPS), torch.zeros(len(CLIPS), T, 2))
+
+
 def test_what_cannot_be_exported_is_told(tmp_path, monkeypatch):
-    causal = build(model_config(glance=encoder('causal'), focus=encoder('causal')))
-    with pytest.raises(ExportError, match='causal shift'):
-        export_recognizer(causal, tmp_path / 'causal')
-    with pytest.raises(ExportError, match="test_centres='random'"):
+    with pytest.raises(ExportError, match='drawn at random'):
         export_recognizer(build(model_config(test_centres='random')), tmp_path / 'random')
     model = build(model_config(steps=0))
     with pytest.raises(ValueError, match='opset=17'):
         export_recognizer(model, tmp_path / 'old', opset=17)
-    del model.cfg
-    with pytest.raises(ValueError, match='give frames and frame_size'):
+    model.cfg = Config()
+    with pytest.raises(ValueError, match='give num_frames and frame_size'):
         export_recognizer(model, tmp_path / 'unknown')
     monkeypatch.setattr(export, 'TOLERANCE', 1e-12)
     with pytest.raises(ExportError, match='does not answer as torch does'):

@@ -8,15 +8,8 @@ from mmengine.structures import BaseDataElement
 
 from gfvideo.complexity import recognizer_cost
 from gfvideo.engine import exiting
-from gfvideo.engine.checkpoint import weights_hash
-from gfvideo.engine.exiting import (
-    ExitingRecognizer,
-    check_exits,
-    costs_of,
-    describe_model,
-    micro_batch_for,
-    same_clips,
-)
+from gfvideo.engine.exiting import ExitingRecognizer, costs_of, micro_batch_for
+from gfvideo.engine.identity import check_exits, describe_model, same_clips, weights_hash
 from gfvideo.engine.progress import progress
 from gfvideo.exits import (
     Calibration,
@@ -89,6 +82,11 @@ def calibration_of(model):
 
 # ---- which model exits belong to
 
+IMAGENET = dict(
+    mean=[pytest.approx(value) for value in (123.675, 116.28, 103.53)],
+    std=[pytest.approx(value) for value in (58.395, 57.12, 57.375)],
+)
+
 
 def test_a_model_is_described_by_its_weights_and_what_decides_its_predictions(model):
     assert describe_model(model) == dict(
@@ -98,8 +96,10 @@ def test_a_model_is_described_by_its_weights_and_what_decides_its_predictions(mo
         steps=STEPS,
         glance_size=[16, 16],
         patch_size=[12, 12],
+        glance_resize='antialiased',
         test_centres='mean',
         num_classes=CLASSES,
+        preprocessor=IMAGENET,
     )
     whole = MODELS.build(
         dict(type='ClipRecognizer', encoder=encoder('causal'), num_classes=3, input_size=(20, 24))
@@ -111,6 +111,7 @@ def test_a_model_is_described_by_its_weights_and_what_decides_its_predictions(mo
         steps=0,
         input_size=[20, 24],
         num_classes=3,
+        preprocessor=IMAGENET,
     )
 
 
@@ -142,6 +143,14 @@ def test_exits_of_another_model_are_refused_and_the_difference_is_named(model, o
         ExitsFileError, match=rf'exits.json was fitted for another model \({told}.*tools/calibrate.py'
     ):
         check_exits(calibration_of(model), changed, 'exits.json')
+
+
+def test_exits_of_earlier_versions_are_compared_by_what_they_tell(model):
+    told = {key: value for key, value in describe_model(model).items() if key != 'glance_resize'}
+    earlier = replace(calibration_of(model), source=dict(model=told))
+    check_exits(earlier, model, 'exits.json')
+    with pytest.raises(ExitsFileError, match="test_centres 'mean' there and 'centre' here"):
+        check_exits(earlier, build(test_centres='centre'), 'exits.json')
 
 
 def test_exits_of_nobody_are_refused(model):
@@ -252,9 +261,9 @@ def test_clips_leave_as_the_runtime_says_and_replay_agrees(model, frames, step_e
 def test_streams_stop_as_the_runtime_says_and_replay_agrees(causal, frames, stream_exits):
     expected = run_stream(causal, frames, stream_exits)
     full = run_stream(causal, frames, replace(stream_exits, stop=()))
-    assert len(expected.frames.unique()) > 1 and len(expected.looks.unique()) > 2
+    assert len(expected.num_frames.unique()) > 1 and len(expected.looks.unique()) > 2
     for i, sample in enumerate(predict(ExitingRecognizer(causal, stream_exits).eval(), frames)):
-        assert sample.exit + 1 == sample.replay_exit + 1 == expected.frames[i]
+        assert sample.exit + 1 == sample.replay_exit + 1 == expected.num_frames[i]
         assert sample.looks.tolist() == sample.replay_looks.tolist() == expected.looks[i].tolist()
         torch.testing.assert_close(sample.logits, expected.logits[i], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(

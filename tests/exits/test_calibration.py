@@ -186,7 +186,7 @@ class Videos:
             for step in range(self.steps + 1):
                 sums[looking] += self.evidence[looking, t, step]
                 looks[looking, t], predictions[looking, t] = step, sums[looking]
-                enough, stop = exits.decide(sums[looking], t, step)
+                enough, stop, _ = exits.decide(sums[looking], step, t)
                 stopped += looking[stop].tolist()
                 looking = looking[~enough]
             reading = torch.tensor([n for n in reading.tolist() if n not in stopped], dtype=torch.long)
@@ -222,7 +222,7 @@ def test_settings_of_streams_do_what_they_say_when_the_videos_are_really_stopped
         assert (one.exits.criterion, one.exits.temperature) == ('entropy', temperature)
         run = videos.record(one.exits)
         assert (run.logits.argmax(-1) == videos.labels).double().mean().item() == one.accuracy
-        assert tuple(torch.bincount(run.frames - 1, minlength=4).tolist()) == one.counts
+        assert tuple(torch.bincount(run.num_frames - 1, minlength=4).tolist()) == one.counts
         for name, (glance, *focus) in LOOK_COSTS.items():
             spent = sum(
                 glance + sum(focus[:looks]) for row in run.looks.tolist() for looks in row if looks >= 0

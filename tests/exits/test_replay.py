@@ -197,7 +197,7 @@ def test_replay_of_clips_equals_asking_each_clip_step_by_step(criterion, thresho
     right, spent, counts = 0, 0.0, [[0] * 4 for _ in range(5)]
     for clip, label in zip(logits, labels.tolist()):
         step = 0
-        while step < 3 and not exits.sure(clip[step][None], step).item():
+        while step < 3 and not exits.decide(clip[step][None], step).enough.item():
             step += 1
         right += clip[step].argmax().item() == label
         spent += costs[step]
@@ -260,7 +260,7 @@ def test_replay_of_streams_equals_asking_each_video_after_each_frame(stop):
     for n, label in enumerate(labels.tolist()):
         for t in range(4):
             spent += 1 + 0.5 * trace.looks[n, t].item()
-            if t == 3 or exits.decide(trace.frame_logits[n, t][None], t, 2)[1].item():
+            if t == 3 or exits.decide(trace.frame_logits[n, t][None], 2, t).stop.item():
                 break
         right += trace.frame_logits[n, t].argmax().item() == label
         counts[label][t] += 1

@@ -81,7 +81,7 @@ def test_a_clip_leaves_at_a_confidence_of_at_least_the_threshold():
         [False, False, True],
         [False, False, False],
     ]
-    assert [exits.sure(logits, step).tolist() for step in range(6)] == expected
+    assert [exits.decide(logits, step).enough.tolist() for step in range(6)] == expected
 
 
 def test_criterion_and_temperature_are_those_of_the_exits():
@@ -89,13 +89,11 @@ def test_criterion_and_temperature_are_those_of_the_exits():
     for criterion in CRITERIA:
         for temperature in (0.5, 4.0):
             exactly = confidence(logits, criterion, temperature).item()
-            assert StepExits((exactly,), criterion, temperature).sure(logits, 0).tolist() == [True]
-            assert StepExits((math.nextafter(exactly, 2),), criterion, temperature).sure(
-                logits, 0
-            ).tolist() == [False]
-            assert StreamExits((exactly,), (exactly,), criterion, temperature).decide(logits, 0, 0)[
-                1
-            ].tolist() == [True]
+            above = math.nextafter(exactly, 2)
+            there = StepExits((exactly,), criterion, temperature).decide(logits, 0)
+            assert there.enough.tolist() == [True] and there.score.tolist() == [exactly]
+            assert not StepExits((above,), criterion, temperature).decide(logits, 0).enough.any()
+            assert StreamExits((exactly,), (exactly,), criterion, temperature).decide(logits, 0, 0).stop.all()
 
 
 @given(
@@ -108,7 +106,7 @@ def test_decide_equals_its_truth_table(enough, stop, probabilities, frame):
     logits = with_max_prob(*probabilities)
     exits = StreamExits(enough, stop)
     for step in range(len(enough) + 1):
-        of_frame, of_video = exits.decide(logits, frame, step)
+        of_frame, of_video, _ = exits.decide(logits, step, frame)
         assert of_frame.dtype == of_video.dtype == torch.bool
         for b, sure in enumerate(confidence(logits).tolist()):
             done = True if step == len(enough) else sure >= enough[step]

@@ -119,12 +119,14 @@ def test_streams_stop_as_replay_says(enough, stop):
     expected = replay_stream(trace, LABELS, exits, [1, 1, 1])
     with Counter(CAUSAL.glance_encoder) as glances, Counter(CAUSAL.focus_encoder) as looks:
         result = run_stream(CAUSAL, FRAMES_IN, exits)
-    assert (result.frames - 1).tolist() == expected.positions.tolist()
+    assert (result.num_frames - 1).tolist() == expected.positions.tolist()
     assert torch.allclose(
         result.logits, trace.frame_logits[torch.arange(CLIPS), expected.positions], atol=1e-4
     )
-    assert glances.images == int(result.frames.sum()) and looks.images == int(result.looks.clamp_min(0).sum())
-    for clip, read in enumerate(result.frames.tolist()):
+    assert glances.images == int(result.num_frames.sum()) and looks.images == int(
+        result.looks.clamp_min(0).sum()
+    )
+    for clip, read in enumerate(result.num_frames.tolist()):
         assert (
             result.looks[clip, :read].tolist() == trace.looks[clip, :read].tolist()
             and (result.looks[clip, read:] == -1).all()
@@ -138,11 +140,11 @@ def test_glance_only_models_have_nothing_to_skip_but_frames():
     with torch.no_grad():
         sure = confidence(model.glance(FRAMES_IN[:, :1]).logits[:, 0])
     result = run_stream(model, FRAMES_IN, StreamExits((), (sure.sort().values[4].item() - 1e-9,)))
-    assert result.frames.tolist() == [1 if value >= sure.sort().values[4] else FRAMES for value in sure]
+    assert result.num_frames.tolist() == [1 if value >= sure.sort().values[4] else FRAMES for value in sure]
 
 
 def test_exits_of_another_number_of_steps_are_refused():
-    with pytest.raises(ValueError, match='1 thresholds for a model of 2 focus steps'):
+    with pytest.raises(ValueError, match='exits of 1 focus steps for a model of 2'):
         run_clips(MODEL, FRAMES_IN, StepExits((0.5,)))
 
 

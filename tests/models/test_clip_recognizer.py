@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gfvideo.models import resize_frames
+from gfvideo.ops import resize_frames
 from gfvideo.registry import MODELS
 from gfvideo.structures import ClipSample
 

@@ -261,6 +261,7 @@ def test_the_published_recognizer_learns():
             hidden=16,
             std=(0.1, 0.1),
         ),
+        frozen=('policy',),
     )
     model.classifier = MODELS.build(
         dict(
@@ -282,6 +283,7 @@ def test_the_published_recognizer_learns():
         for name, parameter in model.named_parameters()
         if not name.startswith('policy.')
     )
+    model.policy.requires_grad_(True)
     losses = model(model(frames, samples([0, 1]), mode='rollout'), mode='policy_loss')
     (losses['loss_policy'] + losses['loss_value']).backward()
     assert all(parameter.grad is not None for parameter in model.policy.parameters())

@@ -31,10 +31,10 @@ def gaussian(**options):
 
 def walk(policy, sample=False, B=2, T=3):
     torch.manual_seed(1)
-    first = policy(Observation(0, torch.randn(B, T, 3, 4, 6), None), None, GEOMETRY, sample)
-    return first, policy(
-        Observation(1, torch.randn(B, T, 5, 2, 2), first.centres), first.memory, GEOMETRY, sample
-    )
+    choose = policy.draw if sample else policy
+    first = choose(Observation(0, torch.randn(B, T, 3, 4, 6), None, GEOMETRY))
+    second = Observation(1, torch.randn(B, T, 5, 2, 2), first.centres, GEOMETRY, first.memory)
+    return first, choose(second)
 
 
 @pytest.mark.parametrize('actor', ['attention', 'linear'])
@@ -53,7 +53,7 @@ def test_log_prob_is_of_the_raw_draw():
     policy = gaussian(std=(3.0, 1.0))  # wide, so that most draws fall outside [0, 1]
     choice, _ = walk(policy, sample=True)
     assert ((choice.action < 0) | (choice.action > 1)).any()
-    mean = walk(policy, sample=False)[0].action
+    mean = walk(policy, sample=False)[0].centres
     expected = torch.distributions.Normal(mean, 3.0).log_prob(choice.action).sum(-1)
     assert torch.allclose(choice.log_prob, expected, atol=1e-5)
     assert torch.equal(choice.centres, choice.action.clamp(0, 1))
@@ -63,7 +63,7 @@ def test_reevaluation_gives_the_same_log_prob_and_value():
     policy = gaussian()
     first, second = walk(policy, sample=True)
     torch.manual_seed(1)
-    again = policy(Observation(0, torch.randn(2, 3, 3, 4, 6), None), None, GEOMETRY, action=first.action)
+    again = policy.evaluate(Observation(0, torch.randn(2, 3, 3, 4, 6), None, GEOMETRY), first.action)
     assert torch.allclose(again.log_prob, first.log_prob) and torch.allclose(again.value, first.value)
     assert torch.equal(again.action, first.action)
 
@@ -74,13 +74,15 @@ def test_std_schedule_and_entropy():
         policy.set_progress(fraction)
         assert policy.std.item() == pytest.approx(std)
         expected = 2 * torch.distributions.Normal(0.0, std).entropy()
-        assert policy.entropy().item() == pytest.approx(expected.item(), rel=1e-5)
+        entropy = walk(policy, sample=True)[0].entropy
+        assert entropy.shape == (2, 3)
+        assert entropy.numpy() == pytest.approx(expected.item(), rel=1e-5)
     assert 'std' in policy.state_dict()  # so that a resumed run goes on with it
 
 
 def test_no_gradient_reaches_the_map():
     feature_map = torch.randn(1, 2, 3, 4, 6, requires_grad=True)
-    choice = gaussian()(Observation(0, feature_map, None), None, GEOMETRY)
+    choice = gaussian()(Observation(0, feature_map, None, GEOMETRY))
     assert choice.centres.requires_grad
     choice.centres.sum().backward()
     assert feature_map.grad is None
@@ -115,14 +117,14 @@ def test_attention_aims_at_what_the_query_likes():
 
 
 def test_controls():
-    observation = Observation(0, torch.zeros(4, 500, 1, 1, 1), None)
+    observation = Observation(0, torch.zeros(4, 500, 1, 1, 1), None, GEOMETRY)
     torch.manual_seed(0)
-    centres = RandomPolicy()(observation, None, GEOMETRY).centres
+    centres = RandomPolicy()(observation).centres
     assert centres.shape == (4, 500, 2) and centres.min() >= 0 and centres.max() <= 1
     assert abs(centres.mean() - 0.5) < 0.02 and abs(centres.std() - math.sqrt(1 / 12)) < 0.01
-    together = RandomPolicy(scope='clip')(observation, None, GEOMETRY).centres
+    together = RandomPolicy(scope='clip')(observation).centres
     assert (together == together[:, :1]).all() and not torch.equal(together[0], together[1])
-    assert (CentrePolicy()(observation, None, GEOMETRY).centres == 0.5).all()
+    assert (CentrePolicy()(observation).centres == 0.5).all()
 
 
 def test_unknown_options():
@@ -151,7 +153,7 @@ def test_published_policy_by_hand(reader):
     gru = torch.nn.GRU(8, 8)
     gru.load_state_dict({f'{name}_l0': value for name, value in policy.gru.state_dict().items()})
     for step in range(2):
-        choice = policy(Observation(step, maps[step], centres), memory, GEOMETRY)
+        choice = policy(Observation(step, maps[step], centres, GEOMETRY, memory))
         memory, centres = choice.memory, choice.centres
         answers.append(choice.centres)
         x, weights = maps[step].flatten(0, 1), dict(policy.glance_reader.named_parameters())
@@ -175,8 +177,8 @@ def test_a_shared_reader_is_one():
     assert shared.focus_reader is None and own.focus_reader is not None
     maps = torch.randn(1, 2, 3, 4, 6)
     for policy, alike in ((shared, True), (own, False)):
-        glance = policy(Observation(0, maps, None), None, GEOMETRY).centres
-        later = policy(Observation(1, maps, glance), None, GEOMETRY).centres
+        glance = policy(Observation(0, maps, None, GEOMETRY)).centres
+        later = policy(Observation(1, maps, glance, GEOMETRY)).centres
         assert torch.allclose(glance, later) == alike
 
 

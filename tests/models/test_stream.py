@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from gfvideo.exits import StreamExits, confidence
+from gfvideo.exits import Decision, ExitRule, StreamExits, confidence
 from gfvideo.models import StreamState
 from gfvideo.registry import MODELS
 from gfvideo.structures import map_tensors
@@ -130,14 +130,15 @@ def test_a_stream_is_the_causal_clip_over_hundreds_of_frames(backbone, classifie
     assert {int(a.looks) for a in answers} == {2} and not any(a.done for a in answers)
 
 
-class Capricious:
+class Capricious(ExitRule):
     """Exits that take some looks at random, the same every time."""
 
-    asks, enough = True, (0.0, 0.0)
+    steps = 2
 
-    def decide(self, logits, frame, step):
+    def decide(self, logits, step, frame=None, state=None):
         wanted = torch.randint(3, (), generator=torch.Generator().manual_seed(frame)).item()
-        return torch.full((len(logits),), step >= wanted), torch.zeros(len(logits), dtype=torch.bool)
+        enough = torch.full((len(logits),), step >= wanted)
+        return Decision(enough, torch.zeros_like(enough))
 
 
 @pytest.mark.parametrize('backbone', BACKBONES)
@@ -226,7 +227,7 @@ def test_state_survives_pickling_and_reset_forgets():
     stream = model.stream(exits)
     read_all(stream, frames[:, :4])
     state = pickle.loads(pickle.dumps(stream.state))
-    assert isinstance(state, StreamState) and state.frames == 4
+    assert isinstance(state, StreamState) and state.num_frames == 4
     resumed = read_all(model.stream(exits, state=state), frames[:, 4:])
     assert torch.equal(resumed[-1].logits, whole[-1].logits)
     stream.reset()
@@ -254,7 +255,7 @@ def test_static_recognizers_stream_too():
     for shift in ('causal', None):
         model, frames = build_static(shift), video(frames=100)
         with torch.no_grad():
-            logits = model.frame_logits(frames)[0]
+            logits = model.glance(frames).logits[0]
         answers = read_all(model.stream(), frames)
         assert torch.allclose(torch.cat([a.frame_logits for a in answers]), logits, atol=1e-5)
         assert torch.allclose(answers[-1].logits[0], logits.mean(0), atol=1e-5)
@@ -286,7 +287,7 @@ def test_memory_is_constant_over_ten_thousand_frames(window):
     before = held()
     for _ in range(count - 20):
         stream.read(frame)
-    assert stream.state.frames == count
+    assert stream.state.num_frames == count
     after = held()
     assert after[:2] == before[:2] and after[2] <= before[2] + 8  # the count of frames takes a byte more
 

@@ -97,7 +97,7 @@ def report(record: ExportRecord) -> str:
     return '\n'.join(
         [
             (
-                f'clips of {record.frames} frames of {height}x{width}, any number of them; opset'
+                f'clips of {record.num_frames} frames of {height}x{width}, any number of them; opset'
                 f' {record.opset}; differences as a share of the largest value'
             ),
             *('  '.join(cell.ljust(n) for cell, n in zip(row, widths)).rstrip() for row in rows),

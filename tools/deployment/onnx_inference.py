@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         model = OnnxRecognizer(args.folder, args.threads, custom_imports=args.custom_imports)
         # the first run of a graph also makes its plans
-        model.looks(torch.zeros(1, model.record.frames, 3, *model.record.frame_size))
+        model.looks(torch.zeros(1, model.record.num_frames, 3, *model.record.frame_size))
         began = time.perf_counter()
         sample = inference_recognizer(model, args.video, args.exits)
         ms = 1e3 * (time.perf_counter() - began)

@@ -1,7 +1,7 @@
 """Policies: what chooses the centres."""
 
 from .ada_focus import DeformablePolicy, FramePolicy, StackedMapPolicy, frames_at_quantiles
-from .base import Choice, Geometry, Observation, Policy, Scope
+from .base import Choice, DifferentiablePolicy, Geometry, Observation, Policy, Scope, StochasticPolicy
 from .fixed import CentrePolicy, RandomPolicy
 from .recurrent_gaussian import RecurrentGaussianPolicy
 
@@ -9,6 +9,7 @@ __all__ = [
     'CentrePolicy',
     'Choice',
     'DeformablePolicy',
+    'DifferentiablePolicy',
     'FramePolicy',
     'Geometry',
     'Observation',
@@ -17,5 +18,6 @@ __all__ = [
     'RecurrentGaussianPolicy',
     'Scope',
     'StackedMapPolicy',
+    'StochasticPolicy',
     'frames_at_quantiles',
 ]

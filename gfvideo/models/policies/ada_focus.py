@@ -1,32 +1,30 @@
 """The policies of the AdaFocus family: one window for all frames of a clip, and which frames to focus on.
 
-They are feed-forward and learn end to end, through the bilinear sampling of the patches, so PPO has no part
-in them.
+They are feed-forward and differentiable: they learn with the encoders, and PPO has no part in them.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .base import Choice, Geometry, Observation, Policy
+from .base import Choice, DifferentiablePolicy, Observation
 
 __all__ = ['DeformablePolicy', 'FramePolicy', 'StackedMapPolicy', 'frames_at_quantiles']
 
 
-def _check_frames(policy: nn.Module, frames: int, given: int) -> None:
-    if given != frames:
+def _check_frames(policy: nn.Module, num_frames: int, given: int) -> None:
+    if given != num_frames:
         raise ValueError(
-            f'{type(policy).__name__} was built for {frames} glance frames and got {given}; its layers span'
-            ' them all'
+            f'{type(policy).__name__} was built for {num_frames} glance frames and got {given}; its layers'
+            ' span them all'
         )
 
 
 @MODELS.register_module()
-class StackedMapPolicy(Policy):
+class StackedMapPolicy(DifferentiablePolicy):
     """One window per clip from the glance maps of all frames side by side (AdaFocus V2, Wang et al., CVPR
     2022, on TSM).
 
@@ -66,23 +64,16 @@ class StackedMapPolicy(Policy):
             nn.Sigmoid(),
         )
 
-    def forward(
-        self,
-        observation: Observation,
-        memory: Any,
-        geometry: Geometry,
-        sample: bool = False,
-        action: Tensor | None = None,
-    ) -> Choice:
-        """Centre of the window, the same for all frames, from the map ``(B, T, D, h, w)``; it never draws."""
-        B, T = observation.feature_map.shape[:2]
-        _check_frames(self, self.glance_frames, T)
-        centre = self.actor(self.reduce(observation.feature_map.flatten(1, 2)))  # (B, 2)
-        return Choice(centre[:, None].expand(B, T, 2), action=centre[:, None])
+    def forward(self, observation: Observation) -> Choice:
+        """Centre of the window, the same for all frames, from the map ``(B, T, D, h, w)``."""
+        _check_frames(self, self.glance_frames, observation.feature_map.shape[1])
+        stacked = rearrange(observation.feature_map, 'b t d h w -> b (t d) h w')
+        centre = self.actor(self.reduce(stacked))  # (B, 2)
+        return Choice(self.for_frames(centre[:, None], observation))
 
 
 @MODELS.register_module()
-class DeformablePolicy(Policy):
+class DeformablePolicy(DifferentiablePolicy):
     """One window per clip, place and size (Uni-AdaFocus, Wang et al., TPAMI 2024, on TSM).
 
     Args:
@@ -92,6 +83,8 @@ class DeformablePolicy(Policy):
         hidden: channels of the 3D convolutions.
         side_range: smallest and largest side of the window, in pixels.
     """
+
+    sizes = True
 
     def __init__(
         self,
@@ -116,31 +109,22 @@ class DeformablePolicy(Policy):
         self.encoder = nn.Sequential(*conv(glance_channels, 1), *conv(hidden, 3), *conv(hidden, 3))
         self.actor = nn.Conv3d(hidden, 4, (glance_frames, *glance_map), bias=False)
 
-    def forward(
-        self,
-        observation: Observation,
-        memory: Any,
-        geometry: Geometry,
-        sample: bool = False,
-        action: Tensor | None = None,
-    ) -> Choice:
-        """Centre and size of the window, the same for all frames, from the map ``(B, T, D, h, w)``; it never
-        draws."""
-        B, T = observation.feature_map.shape[:2]
-        _check_frames(self, self.glance_frames, T)
-        # (B, 4): y, x, height, width
-        action = self.actor(self.encoder(observation.feature_map.transpose(1, 2))).flatten(1).sigmoid()
+    def forward(self, observation: Observation) -> Choice:
+        """Centre and size of the window, the same for all frames, from the map ``(B, T, D, h, w)``."""
+        _check_frames(self, self.glance_frames, observation.feature_map.shape[1])
         smallest, largest = self.side_range
-        if min(geometry.frame_size) < largest:
+        frame_size = observation.geometry.frame_size
+        if min(frame_size) < largest:
             raise ValueError(
-                f'frames of {geometry.frame_size} cannot hold windows of up to {largest} pixels; give larger'
+                f'frames of {frame_size} cannot hold windows of up to {largest} pixels; give larger'
                 ' frames, or a policy with a smaller side_range'
             )
-        sizes = smallest + action[:, 2:] * (largest - smallest)  # (B, 2), pixels
+        maps = rearrange(observation.feature_map, 'b t d h w -> b d t h w')
+        y_x_height_width = self.actor(self.encoder(maps)).flatten(1).sigmoid()[:, None]  # (B, 1, 4)
+        sizes = smallest + y_x_height_width[..., 2:] * (largest - smallest)  # (B, 1, 2), pixels
         return Choice(
-            action[:, None, :2].expand(B, T, 2),
-            action=action[:, None],
-            window_sizes=sizes[:, None].expand(B, T, 2),
+            self.for_frames(y_x_height_width[..., :2], observation),
+            window_sizes=self.for_frames(sizes, observation),
         )
 
 

@@ -1,12 +1,36 @@
-"""What every policy is: from what the latest look showed to the centres of the next."""
+"""What a policy is: from what the looks so far showed to where the next one is cut. There are three kinds.
+
+* :class:`Policy` gives centres; what it gives is taken as it is. The controls are of this kind.
+* :class:`StochasticPolicy` also draws, and says how likely a draw was: it learns by trial and reward (PPO),
+  in a stage of its own.
+* :class:`DifferentiablePolicy` gives centres that carry a gradient: it learns with the encoders, through the
+  bilinear sampling of the patches.
+
+A policy of one's own derives from one of these, is registered in ``MODELS``, and is named in the config as
+``policy=dict(type='MyPolicy', ...)``. Its constructor is given what it names of ``glance_channels``,
+``focus_channels``, ``glance_map``, ``focus_map``, ``steps`` and ``num_classes``.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-__all__ = ['Choice', 'Geometry', 'Observation', 'Policy', 'Scope']
+from ...structures import map_tensors
+from ..arguments import one_of
+
+__all__ = [
+    'Choice',
+    'DifferentiablePolicy',
+    'Geometry',
+    'Observation',
+    'Policy',
+    'Scope',
+    'StochasticPolicy',
+    'has_trainable',
+]
 
 Scope = Literal['frame', 'clip']
 
@@ -19,62 +43,116 @@ class Geometry(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What a policy may read: the number of the latest look, its map ``(B, T, D, h, w)`` and its centres
-    (None for the glance)."""
+    """What a policy may read before it chooses.
+
+    Attributes:
+        step: number of the latest look, 0 for the glance.
+        feature_map: ``(B, T, D, h, w)`` of the latest look, without gradient.
+        centres: ``(B, T, 2)`` where the latest look was cut; None after the glance.
+        geometry: sizes of frames and patches.
+        memory: what the policy itself kept at its last choice of this clip; None before the first.
+    """
 
     step: int
     feature_map: Tensor
     centres: Tensor | None
+    geometry: Geometry
+    memory: Any = None
+
+    def select(self, rows: Tensor) -> Observation:
+        """Keep the clips at ``rows``, long ``(N,)``."""
+        kept = {
+            name: map_tensors(getattr(self, name), lambda x: x[rows])
+            for name in ('feature_map', 'centres', 'memory')
+        }
+        return self._replace(**kept)
 
 
 class Choice(NamedTuple):
-    """What a policy answers.
+    """What a policy answers; A is T in scope 'frame' and 1 in scope 'clip'.
 
     Attributes:
         centres: ``(B, T, 2)`` in [0, 1], where to cut.
-        memory: state for its next choice.
-        action: ``(B, A, 2)`` the raw choice before it was clamped to [0, 1]; A = T in scope 'frame', 1 in
-            scope 'clip'.
-        log_prob: ``(B, A)`` of the raw choice; None for a mean, or where nothing learns.
-        value: ``(B, A)`` estimate of the return before the choice; None likewise.
-        window_sizes: ``(B, T, 2)`` (height, width) in pixels of what is cut, where the policy chooses that
-            too; None for the patch size.
+        memory: what the policy wants to find in its next observation of these clips: None, a tensor, or
+            nested tuples of tensors, with B in front.
+        window_sizes: ``(B, T, 2)`` (height, width) in pixels of what is cut, of a policy that ``sizes``; None
+            for the patch size.
+        action: ``(B, A, ...)`` what was drawn, before it became centres in [0, 1]; None where nothing is.
+        log_prob: ``(B, A)`` of ``action``, in nats.
+        value: ``(B, A)`` estimate of the return before the choice.
+        entropy: ``(B, A)`` of the distribution that is drawn from, in nats.
     """
 
     centres: Tensor
     memory: Any = None
+    window_sizes: Tensor | None = None
     action: Tensor | None = None
     log_prob: Tensor | None = None
     value: Tensor | None = None
-    window_sizes: Tensor | None = None
+    entropy: Tensor | None = None
 
 
-class Policy(nn.Module):
-    """Base of the policies.
+class Policy(nn.Module, ABC):
+    """Gives centres.
+
+    A subclass gives :meth:`forward`. It may have parameters, but none of the trainings of this package gives
+    a gradient to a policy that is neither stochastic nor differentiable: unless they are frozen, training
+    refuses it.
 
     Args:
         scope: 'frame', a centre for every frame, or 'clip', one for all frames of a clip.
+
+    Attributes:
+        sizes: whether its choices name ``window_sizes``.
     """
 
-    learns = False
+    sizes = False
 
     def __init__(self, scope: Scope = 'frame'):
         super().__init__()
-        if scope not in ('frame', 'clip'):
-            raise ValueError(f"scope={scope!r} is unknown; choose 'frame' or 'clip'")
-        self.scope = scope
+        self.scope = one_of(scope, 'scope', ('frame', 'clip'))
 
-    def forward(
-        self,
-        observation: Observation,
-        memory: Any,
-        geometry: Geometry,
-        sample: bool = False,
-        action: Tensor | None = None,
-    ) -> Choice:
-        """Choose the centres of the next look; ``sample`` draws, else the mean is taken; ``action``
-        re-evaluates an earlier choice."""
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, observation: Observation) -> Choice:
+        """Choose the centres of the next look, as at test."""
+
+    @staticmethod
+    def for_frames(chosen: Tensor, observation: Observation) -> Tensor:
+        """Of numbers ``(B, A, 2)``, A = T or 1, those of every frame ``(B, T, 2)``."""
+        B, T = observation.feature_map.shape[:2]
+        return chosen.expand(B, T, 2)
+
+
+class StochasticPolicy(Policy):
+    """A policy that learns by trial and reward (PPO, :mod:`gfvideo.models.ppo`).
+
+    A subclass gives :meth:`forward`, the best choice, for tests; :meth:`draw`; and :meth:`evaluate`. They
+    share what they have: ``draw(o)`` then ``evaluate(o, choice.action)`` must give the same ``log_prob`` and
+    ``value``. All trainable parameters must have a part in ``log_prob``, ``value`` or ``entropy``.
+    """
+
+    @abstractmethod
+    def draw(self, observation: Observation) -> Choice:
+        """A choice drawn at random, with ``action``, ``log_prob`` and ``value``."""
+
+    @abstractmethod
+    def evaluate(self, observation: Observation, action: Tensor) -> Choice:
+        """An earlier draw ``(B, A, ...)`` under the policy as it is now: ``log_prob``, ``value`` and
+        ``entropy``, with gradients; ``centres`` those of the action."""
 
     def set_progress(self, fraction: float) -> None:
-        """Tell the policy which share of its training, in [0, 1], is behind it."""
+        """Which share of the policy's training, in [0, 1], is behind it; for schedules of exploration."""
+
+
+class DifferentiablePolicy(Policy):
+    """A policy whose centres carry a gradient, and which learns with the encoders.
+
+    A subclass gives :meth:`forward` with ``centres`` (and ``window_sizes``) that are differentiable in its
+    parameters. While it learns, patches are cut by bilinear sampling
+    (:func:`~gfvideo.ops.crop_patches_bilinear`); at test exactly, as for every policy.
+    """
+
+
+def has_trainable(module: nn.Module) -> bool:
+    """Whether any parameter of it is not frozen."""
+    return any(parameter.requires_grad for parameter in module.parameters())

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from ...registry import MODELS
-from .base import Choice, Geometry, Observation, Policy
+from .base import Choice, Observation, Policy
 
 __all__ = ['CentrePolicy', 'RandomPolicy']
 
@@ -17,30 +14,18 @@ __all__ = ['CentrePolicy', 'RandomPolicy']
 class RandomPolicy(Policy):
     """Centres drawn uniformly, from torch's generator of the maps' device."""
 
-    def forward(
-        self,
-        observation: Observation,
-        memory: Any,
-        geometry: Geometry,
-        sample: bool = False,
-        action: Tensor | None = None,
-    ) -> Choice:
+    def forward(self, observation: Observation) -> Choice:
         B, T = observation.feature_map.shape[:2]
         rows = T if self.scope == 'frame' else 1
-        return Choice(torch.rand(B, rows, 2, device=observation.feature_map.device).expand(B, T, 2))
+        return Choice(
+            self.for_frames(torch.rand(B, rows, 2, device=observation.feature_map.device), observation)
+        )
 
 
 @MODELS.register_module()
 class CentrePolicy(Policy):
     """The middle of every frame, at every step."""
 
-    def forward(
-        self,
-        observation: Observation,
-        memory: Any,
-        geometry: Geometry,
-        sample: bool = False,
-        action: Tensor | None = None,
-    ) -> Choice:
+    def forward(self, observation: Observation) -> Choice:
         B, T = observation.feature_map.shape[:2]
         return Choice(torch.full((B, T, 2), 0.5, device=observation.feature_map.device))

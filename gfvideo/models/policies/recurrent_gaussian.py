@@ -1,5 +1,4 @@
-"""The learned policy: a GRU over looks whose output is the mean of a Gaussian over centres (GFNet, Sec.
-3.3)."""
+"""The published policy: a GRU over looks gives the mean of a Gaussian over centres (GFNet, Sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -9,10 +8,12 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import einsum, rearrange, reduce
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .base import Choice, Geometry, Observation, Policy, Scope
+from ..arguments import one_of
+from .base import Choice, Geometry, Observation, Scope, StochasticPolicy
 
 __all__ = ['GaussianMemory', 'RecurrentGaussianPolicy']
 
@@ -94,7 +95,7 @@ class AttentionActor(nn.Module):
         """hidden ``(B, A, hidden)``, keys ``(B, A, K, h, w)``, centres ``(B, A, 2)`` of the previous look, to
         means ``(B, A, 2)``."""
         # (B, A, h, w)
-        scores = torch.einsum('bak,bakhw->bahw', self.query(hidden), keys).float() * self.scale
+        scores = einsum(self.query(hidden), keys, 'b a k, b a k h w -> b a h w').float() * self.scale
         ys, xs = self.cell_centres(keys.shape[-2:], geometry, scores)
         if centres is not None:
             width = [patch / (2 * max(frame - patch, 1)) for frame, patch in zip(*geometry)]
@@ -109,7 +110,7 @@ class AttentionActor(nn.Module):
 
 
 @MODELS.register_module()
-class RecurrentGaussianPolicy(Policy):
+class RecurrentGaussianPolicy(StochasticPolicy):
     """Centres from a Gaussian whose mean a GRU over looks sets; drawn while learning, the mean at test.
 
     The raw draw is kept for the probability ratio of PPO and clamped only to cut, so the ratio belongs to
@@ -138,8 +139,6 @@ class RecurrentGaussianPolicy(Policy):
             differ.
     """
 
-    learns = True
-
     def __init__(
         self,
         glance_channels: int,
@@ -157,8 +156,8 @@ class RecurrentGaussianPolicy(Policy):
         std: tuple[float, float] = (0.25, 0.1),
     ):
         super().__init__(scope)
-        if actor not in ('attention', 'linear'):
-            raise ValueError(f"actor={actor!r} is unknown; choose 'attention' or 'linear'")
+        one_of(actor, 'actor', ('attention', 'linear'))
+        one_of(reader, 'reader', ('convolution', 'flat'))
         if actor == 'attention' and max(glance_map) < 2:
             raise ValueError(
                 f'the glance map that the policy reads has {glance_map} cells, so its attention cannot move;'
@@ -166,8 +165,6 @@ class RecurrentGaussianPolicy(Policy):
             )
         if min(std) <= 0:
             raise ValueError(f'std={std} must be positive at both ends')
-        if reader not in ('convolution', 'flat'):
-            raise ValueError(f"reader={reader!r} is unknown; choose 'convolution' or 'flat'")
         if critic_layers not in (1, 2):
             raise ValueError(f'critic_layers={critic_layers} must be 1 or 2')
         glance_form, focus_form = (glance_channels, tuple(glance_map)), (focus_channels, tuple(focus_map))
@@ -203,46 +200,59 @@ class RecurrentGaussianPolicy(Policy):
         start, end = self.std_range
         self.std.fill_(start + (end - start) * min(max(fraction, 0.0), 1.0))
 
-    def entropy(self) -> Tensor:
-        """Differential entropy of one draw in nats; it depends on the schedule of ``std`` alone, so it has no
-        gradient."""
-        return 1 + math.log(2 * math.pi) + 2 * self.std.log()
-
     def _pool(self, x: Tensor) -> Tensor:
+        """What frames ``(B, T, ...)`` give, as the choices ``(B, A, ...)`` read it."""
         return x.mean(1, keepdim=True) if self.scope == 'clip' else x
 
-    def _remember(self, observation: Observation, memory: GaussianMemory | None) -> GaussianMemory:
-        B, T = observation.feature_map.shape[:2]
-        images = observation.feature_map.detach().flatten(0, 1)  # (B*T, D, h, w)
+    def _remember(self, observation: Observation) -> GaussianMemory:
+        T, memory = observation.feature_map.shape[1], observation.memory
+        images = rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w')
         reader = self.glance_reader if observation.step == 0 or self.share_reader else self.focus_reader
-        seen = self._pool(reader(images).unflatten(0, (B, T)))  # (B, A, hidden)
-        hidden = self.gru(seen.flatten(0, 1), None if memory is None else memory.hidden.flatten(0, 1))
-        hidden = hidden.unflatten(0, seen.shape[:2])  # (B, A, hidden)
+        seen = self._pool(rearrange(reader(images), '(b t) f -> b t f', t=T))  # (B, A, hidden)
+        before = None if memory is None else rearrange(memory.hidden, 'b a f -> (b a) f')
+        hidden = self.gru(rearrange(seen, 'b a f -> (b a) f'), before)
+        hidden = rearrange(hidden, '(b a) f -> b a f', a=seen.shape[1])
         if memory is not None:
             return GaussianMemory(hidden, memory.keys)
+        if self.keys is None:
+            return GaussianMemory(hidden, None)
         return GaussianMemory(
-            hidden, None if self.keys is None else self._pool(self.keys(images).unflatten(0, (B, T)))
+            hidden, self._pool(rearrange(self.keys(images), '(b t) k h w -> b t k h w', t=T))
         )
 
-    def forward(
-        self,
-        observation: Observation,
-        memory: GaussianMemory | None,
-        geometry: Geometry,
-        sample: bool = False,
-        action: Tensor | None = None,
-    ) -> Choice:
-        B, T = observation.feature_map.shape[:2]
-        memory = self._remember(observation, memory)
+    def _mean(self, observation: Observation) -> tuple[Tensor, GaussianMemory]:
+        """Mean of the Gaussian ``(B, A, 2)``, not clamped, and what is remembered."""
+        memory = self._remember(observation)
         before = None if observation.centres is None else observation.centres[:, : memory.hidden.shape[1]]
-        mean = self.actor(memory.hidden, memory.keys, before, geometry).float()  # (B, A, 2)
-        if action is None and not sample:  # a test needs no more
-            return Choice(mean.clamp(0, 1).expand(B, T, 2), memory, mean)
-        if action is None:
-            action = mean + self.std * torch.randn_like(mean)
-        # (B, A)
-        log_prob = (
-            -(((action - mean) / self.std) ** 2) / 2 - self.std.log() - math.log(2 * math.pi) / 2
-        ).sum(-1)
-        value = self.critic(memory.hidden).squeeze(-1).float()  # (B, A)
-        return Choice(action.clamp(0, 1).expand(B, T, 2), memory, action, log_prob, value)
+        return self.actor(memory.hidden, memory.keys, before, observation.geometry).float(), memory
+
+    def forward(self, observation: Observation) -> Choice:
+        """The mean."""
+        mean, memory = self._mean(observation)
+        return Choice(self.for_frames(mean.clamp(0, 1), observation), memory)
+
+    def draw(self, observation: Observation) -> Choice:
+        mean, memory = self._mean(observation)
+        return self._drawn(observation, mean, memory, mean + self.std * torch.randn_like(mean))
+
+    def evaluate(self, observation: Observation, action: Tensor) -> Choice:
+        """See :class:`StochasticPolicy`; the entropy depends on the schedule of ``std`` alone, so it has no
+        gradient."""
+        return self._drawn(observation, *self._mean(observation), action)
+
+    def _drawn(
+        self, observation: Observation, mean: Tensor, memory: GaussianMemory, action: Tensor
+    ) -> Choice:
+        log_std, log_turn = self.std.log(), math.log(2 * math.pi)
+        # two coordinates, each a Gaussian of its own
+        log_prob = reduce(
+            -(((action - mean) / self.std) ** 2) / 2 - log_std - log_turn / 2, 'b a yx -> b a', 'sum'
+        )
+        return Choice(
+            self.for_frames(action.clamp(0, 1), observation),
+            memory,
+            action=action,
+            log_prob=log_prob,
+            value=self.critic(memory.hidden).squeeze(-1).float(),  # (B, A)
+            entropy=(1 + log_turn + 2 * log_std).expand(log_prob.shape),
+        )
