@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from .backbones.base import Backbone
 from .pretrained import load_pretrained
 from .temporal import Cache, Shift, TemporalContext, insert_shift, temporal_context
 
@@ -60,7 +61,13 @@ class Encoder(nn.Module):
             raise ValueError(f"shift={shift!r} is unknown; choose 'bidirectional', 'causal' or None")
         backbone = dict(backbone)
         self.pretrained = self._pretrained_source(backbone.pop('init_cfg', None))
-        self.backbone = MODELS.build(backbone).to(memory_format=torch.channels_last)
+        built = MODELS.build(backbone)
+        if not isinstance(built, Backbone):
+            raise TypeError(
+                f'backbone is a {type(built).__name__}, which is no Backbone; derive it from'
+                ' gfvideo.models.backbones.Backbone, which says what an encoder needs'
+            )
+        self.backbone: Backbone = built.to(memory_format=torch.channels_last)
         self.shift, self.fold_div = shift, fold_div
         if shift is not None:
             insert_shift(self.backbone, self.backbone.shift_points())
@@ -71,9 +78,7 @@ class Encoder(nn.Module):
             raise ValueError(
                 f'map_stride={map_stride} is none of the strides of {type(self.backbone).__name__}: {strides}'
             )
-        self.channels: int = getattr(
-            self.backbone, 'vector_channels', self.backbone.channels[self.last_stride]
-        )
+        self.channels: int = self.backbone.vector_channels or self.backbone.channels[self.last_stride]
         self.map_channels: int = self.backbone.channels[self.map_stride]
         self.frozen = self.backbone.layers_up_to(frozen_stride) if frozen_stride else []
         for layer in self.frozen:
@@ -103,11 +108,8 @@ class Encoder(nn.Module):
         return self
 
     def map_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W): every halving rounds up, or as
-        the backbone says."""
-        if hasattr(self.backbone, 'map_size'):
-            return self.backbone.map_size(size, self.map_stride)
-        return tuple(-(-side // self.map_stride) for side in size)
+        """(h, w) of the map at ``map_stride`` for frames of ``size`` (H, W)."""
+        return self.backbone.map_size(size, self.map_stride)
 
     def forward(self, frames: Tensor, cache: Cache | None = None) -> Features:
         """Read frames ``(B, T, 3, H, W)``; ``cache`` continues a causal stream from its earlier frames.
@@ -131,10 +133,6 @@ class Encoder(nn.Module):
             cache=cache_out,
         )
 
-    def _vector(self, maps: dict) -> Tensor:
-        if 'vector' in maps:
-            return maps['vector']  # it comes from elsewhere than the map, e.g. a class token
-        deepest = maps[self.last_stride]
-        return (
-            self.backbone.to_vector(deepest) if hasattr(self.backbone, 'to_vector') else deepest.mean((2, 3))
-        )
+    def _vector(self, maps: dict[int | str, Tensor]) -> Tensor:
+        """``(B*T, F)``."""
+        return maps['vector'] if 'vector' in maps else self.backbone.to_vector(maps[self.last_stride])

@@ -1,5 +1,6 @@
 """Image backbones: feature maps by stride, and where the temporal shift belongs in each."""
 
+from .base import Backbone
 from .densenet import DenseNet
 from .efficientnet import EfficientNet
 from .mobilenetv2 import MobileNetV2
@@ -10,6 +11,7 @@ from .timm_backbone import TimmBackbone
 from .tiny_cnn import TinyCNN
 
 __all__ = [
+    'Backbone',
     'DenseNet',
     'EfficientNet',
     'MobileNetV2',

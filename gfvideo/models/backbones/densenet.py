@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .base import Backbone
 from .batch_norm import BatchNorm2d
 from .mobile_blocks import init_convolutions
 
@@ -46,7 +47,7 @@ class Transition(nn.Sequential):
 
 
 @MODELS.register_module()
-class DenseNet(nn.Module):
+class DenseNet(Backbone):
     """DenseNet feature extractor, without the classifier.
 
     Args:

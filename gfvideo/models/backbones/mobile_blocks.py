@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from .base import Backbone
 from .batch_norm import BatchNorm2d
 
 __all__ = [
@@ -48,7 +49,7 @@ def conv_norm(
     return nn.Sequential(*layers, *([] if activation is None else [activation(inplace=True)]))
 
 
-class SequentialBackbone(nn.Module):
+class SequentialBackbone(Backbone):
     """Base of backbones whose ``features`` run one after another; some of them end with the map of a stride.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .base import Backbone
 from .batch_norm import BatchNorm2d
 from .mobile_blocks import SqueezeExcitation, init_convolutions
 
@@ -59,7 +60,7 @@ class YBlock(nn.Module):
 
 
 @MODELS.register_module()
-class RegNetY(nn.Module):
+class RegNetY(Backbone):
     """RegNetY feature extractor, without the classifier.
 
     Args:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .base import Backbone
 from .batch_norm import BatchNorm2d
 
 __all__ = ['ResNet']
@@ -66,7 +67,7 @@ class Bottleneck(nn.Module):
 
 
 @MODELS.register_module()
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """ResNet feature extractor, without the classifier.
 
     Args:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..temporal import TemporalContext, temporal_context
+from .base import Backbone
 
 __all__ = ['TimmBackbone']
 
@@ -52,7 +53,7 @@ class _Trace(NamedTuple):
 
 
 @MODELS.register_module()
-class TimmBackbone(nn.Module):
+class TimmBackbone(Backbone):
     """A network of timm (``pip install "gfvideo[timm]"``) without its classifier; its parameters keep timm's
     names behind ``model.``
 

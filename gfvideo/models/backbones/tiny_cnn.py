@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .base import Backbone
 from .batch_norm import BatchNorm2d
 from .resnet import BasicBlock
 
@@ -12,7 +13,7 @@ __all__ = ['TinyCNN']
 
 
 @MODELS.register_module()
-class TinyCNN(nn.Module):
+class TinyCNN(Backbone):
     """A residual CNN of about ``0.31 * (width / 32) ** 2`` million parameters for inputs of 32 to 112 pixels.
 
     Args:

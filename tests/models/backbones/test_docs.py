@@ -44,7 +44,7 @@ def test_the_example_is_a_backbone(example, tmp_path):
 
 def test_the_table_names_every_backbone():
     rows = re.findall(r'^\| `([A-Z]\w+)` \|', PAGE.partition('## Cost')[0], re.MULTILINE)
-    assert sorted(rows) == backbones.__all__
+    assert sorted(rows) == sorted(set(backbones.__all__) - {'Backbone'})
 
 
 CONFIGS = [
