@@ -17,6 +17,7 @@ from .policies import (
     RandomPolicy,
     RecurrentGaussianPolicy,
     StochasticPolicy,
+    cell_centres,
 )
 from .ppo import REWARDS, Rollout, register_reward
 from .stream import Stream, StreamAnswer, StreamState
@@ -47,6 +48,7 @@ __all__ = [
     'StreamAnswer',
     'StreamState',
     'TemporalContext',
+    'cell_centres',
     'insert_shift',
     'register_reward',
     'temporal_context',

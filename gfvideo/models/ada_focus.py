@@ -120,7 +120,11 @@ class AdaFocusRecognizer(Recognizer):
 
     def described(self) -> dict[str, Any]:
         return super().described() | dict(
-            glance_size=list(self.glance_size), patch_size=list(self.patch_size)
+            glance_size=list(self.glance_size),
+            patch_size=list(self.patch_size),
+            glance_frames=self.glance_frames,
+            focus_frames=self.focus_frames,
+            policy=[type(self.policy).__name__, self.policy.scope],
         )
 
     # ---- frames

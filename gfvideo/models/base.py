@@ -127,11 +127,13 @@ class Recognizer(BaseModel):
         dict(patch_size=[P, P])``. Pictures read ``glance_size`` and ``patch_size``, (height, width) in
         pixels, where there are any.
         """
+        encoders = self._encoders().values()
         return dict(
             type=type(self).__name__,
             num_classes=self.num_classes,
             steps=self.steps,
-            shift=sorted({str(encoder.shift) for encoder in self._encoders().values()}),
+            shift=sorted({str(encoder.shift) for encoder in encoders}),
+            fold_div=sorted({encoder.fold_div for encoder in encoders}),
             preprocessor={
                 name: value.flatten().tolist() for name, value in self.data_preprocessor.named_buffers()
             },

@@ -173,6 +173,7 @@ class GlanceFocusRecognizer(Recognizer):
             patch_size=list(self.patch_size),
             glance_resize=self.glance_resize,
             test_centres=self.test_centres,
+            policy=[type(self.policy).__name__, self.policy.scope],
         )
 
     @property

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gfvideo.models.policies import CentrePolicy, Geometry, Observation, RandomPolicy, RecurrentGaussianPolicy
+from gfvideo.models.policies.base import cell_centres
 from gfvideo.models.policies.recurrent_gaussian import AttentionActor
 
 GEOMETRY = Geometry((40, 60), (12, 12))
@@ -93,7 +94,7 @@ def test_one_step_policy_has_no_unused_reader():
 
 
 def test_cell_centres_put_the_patch_over_the_cell():
-    ys, xs = AttentionActor.cell_centres((4, 6), GEOMETRY, torch.zeros(1))
+    ys, xs = cell_centres((4, 6), GEOMETRY)
     for axis, (cells, frame, patch) in zip((ys, xs), ((4, 40, 12), (6, 60, 12))):
         for i, centre in enumerate(axis.tolist()):
             middle_of_patch = centre * (frame - patch) + patch / 2
@@ -110,7 +111,7 @@ def test_attention_aims_at_what_the_query_likes():
     keys = torch.zeros(1, 1, 2, 4, 6)
     keys[0, 0, 0, 2, 4] = 1.0
     mean = actor(torch.zeros(1, 1, 8), keys, None, GEOMETRY)[0, 0]
-    ys, xs = actor.cell_centres((4, 6), GEOMETRY, mean)
+    ys, xs = cell_centres((4, 6), GEOMETRY)
     assert torch.allclose(mean, torch.stack([ys[2], xs[4]]), atol=1e-4)
     uniform = actor(torch.zeros(1, 1, 8), torch.zeros_like(keys), None, GEOMETRY)[0, 0]
     assert torch.allclose(uniform, torch.tensor([0.5, 0.5]), atol=1e-4)

@@ -1,7 +1,16 @@
 """Policies: what chooses the centres."""
 
 from .ada_focus import DeformablePolicy, FramePolicy, StackedMapPolicy, frames_at_quantiles
-from .base import Choice, DifferentiablePolicy, Geometry, Observation, Policy, Scope, StochasticPolicy
+from .base import (
+    Choice,
+    DifferentiablePolicy,
+    Geometry,
+    Observation,
+    Policy,
+    Scope,
+    StochasticPolicy,
+    cell_centres,
+)
 from .fixed import CentrePolicy, RandomPolicy
 from .recurrent_gaussian import RecurrentGaussianPolicy
 
@@ -19,5 +28,6 @@ __all__ = [
     'Scope',
     'StackedMapPolicy',
     'StochasticPolicy',
+    'cell_centres',
     'frames_at_quantiles',
 ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ...structures import map_tensors
@@ -29,6 +30,7 @@ __all__ = [
     'Policy',
     'Scope',
     'StochasticPolicy',
+    'cell_centres',
     'has_trainable',
 ]
 
@@ -151,6 +153,26 @@ class DifferentiablePolicy(Policy):
     parameters. While it learns, patches are cut by bilinear sampling
     (:func:`~gfvideo.ops.crop_patches_bilinear`); at test exactly, as for every policy.
     """
+
+
+def cell_centres(
+    size: tuple[int, int], geometry: Geometry, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Where to cut so that the middle of the patch is the middle of a cell of a map of the frame.
+
+    Args:
+        size: (h, w) of the map, in cells.
+        geometry: of the frames and patches.
+
+    Returns:
+        y of the centres ``(h,)`` and x ``(w,)``, in [0, 1]; of cells at the edge the patch stays inside the
+        frame.
+    """
+    axes = []
+    for cells, frame, patch in zip(size, *geometry):
+        middles = (torch.arange(cells, device=device) + 0.5) * (frame / cells)
+        axes.append(((middles - patch / 2) / max(frame - patch, 1)).clamp(0, 1))
+    return axes[0], axes[1]
 
 
 def has_trainable(module: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..arguments import one_of
-from .base import Choice, Geometry, Observation, Scope, StochasticPolicy
+from .base import Choice, Geometry, Observation, Scope, StochasticPolicy, cell_centres
 
 __all__ = ['GaussianMemory', 'RecurrentGaussianPolicy']
 
@@ -81,22 +81,12 @@ class AttentionActor(nn.Module):
         self.return_weight = nn.Linear(hidden, 1)
         self.scale = key_channels**-0.5
 
-    @staticmethod
-    def cell_centres(size: tuple[int, int], geometry: Geometry, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres ``(h,)`` and ``(w,)``, in [0, 1], of the patches whose middles are the middles of the map's
-        cells."""
-        axes = []
-        for cells, frame, patch in zip(size, *geometry):
-            middles = (torch.arange(cells, device=like.device) + 0.5) * (frame / cells)
-            axes.append(((middles - patch / 2) / max(frame - patch, 1)).clamp(0, 1))
-        return axes[0], axes[1]
-
     def forward(self, hidden: Tensor, keys: Tensor, centres: Tensor | None, geometry: Geometry) -> Tensor:
         """hidden ``(B, A, hidden)``, keys ``(B, A, K, h, w)``, centres ``(B, A, 2)`` of the previous look, to
         means ``(B, A, 2)``."""
         # (B, A, h, w)
         scores = einsum(self.query(hidden), keys, 'b a k, b a k h w -> b a h w').float() * self.scale
-        ys, xs = self.cell_centres(keys.shape[-2:], geometry, scores)
+        ys, xs = cell_centres(keys.shape[-2:], geometry, scores.device)
         if centres is not None:
             width = [patch / (2 * max(frame - patch, 1)) for frame, patch in zip(*geometry)]
             near = torch.exp(
