@@ -45,6 +45,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.common.interrupts import ended_by_signals, held_from_children
+from gfvideo.files import unfinished_name, write_atomically
 
 VERSION = 1  # of the pictures: raise it when the same seed draws other pixels
 FRAMES_PER_SECOND = 12
@@ -245,17 +246,6 @@ def encode(frames: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write under a temporary name beside ``file``, then rename: a file of the final name is always
-    complete."""
-    temporary = file.with_name(f'{file.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_videos(folder: Path, settings: Settings, clips: list[tuple[str, int]]) -> int:
     """Draw, encode and write ``clips``, (split, number) each, one after the other. Returns how many."""
     cv2.setNumThreads(1)  # one process a core
@@ -390,8 +380,8 @@ def claim(folder: Path, settings: Settings, wanted: set[str]) -> set[str]:
     for file in videos.iterdir():
         if earlier == asdict(settings) and file.name in wanted:
             present.add(file.name)
-        elif re.fullmatch(r'\d{6}\.webm(\.\d+\.tmp)?', file.name):
-            file.unlink()
+        elif re.fullmatch(r'\d{6}\.webm(\.\d+\.tmp)?', unfinished_name(file.name) or file.name):
+            file.unlink()  # the number before .tmp: what a killed run of earlier versions left
     write_atomically(folder / MARKER, json.dumps({'settings': asdict(settings)}, indent=1).encode())
     return present
 

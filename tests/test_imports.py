@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gfvideo'
 LINE = (
+    'files',
     'registry',
     'structures',
     'weights',
@@ -32,7 +33,8 @@ LINE = (
     'apis',
     'deployment',
 )
-TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out and use without mmengine
+PYTHON_ALONE = ('files',)  # they import nothing but the standard library
+TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out, with those of PYTHON_ALONE
 OUTSIDE = ('tools', 'data_prep', 'configs', 'tests')  # they import gfvideo, never the other way round
 # the core of setup.cfg
 THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib'}
@@ -94,10 +96,14 @@ def wrong_arrow(module: str, target: str) -> str | None:
             return (
                 f'{room} or {into} has no place on the line of imports; give it one in {Path(__file__).name}'
             )
-        if room in TORCH_ALONE:
+        if room in TORCH_ALONE and into not in PYTHON_ALONE:
             return f'{room}/ imports torch alone'
         return f'points right: {room} -> {into}' if LINE.index(into) > LINE.index(room) else None
-    if room in TORCH_ALONE and top != 'torch' and top not in sys.stdlib_module_names:
+    if top in sys.stdlib_module_names:
+        return None
+    if room in PYTHON_ALONE:
+        return f'{room} imports the standard library alone'
+    if room in TORCH_ALONE and top != 'torch':
         return f'{room}/ imports torch alone'
     return None
 
@@ -197,6 +203,8 @@ def test_room_loads_without_mmengine(room):
         ('gfvideo.ops.shift', 'import numpy', 'torch alone'),
         ('gfvideo.ops.shift', 'from ..registry import MODELS', 'torch alone'),
         ('gfvideo.exits.replay', 'from mmengine import Config', 'torch alone'),
+        ('gfvideo.files', 'import numpy', 'standard library alone'),
+        ('gfvideo.files', 'from .registry import MODELS', 'points right: files -> registry'),
         ('gfvideo.apis', 'from tools.train import main', 'outside'),
         ('gfvideo.data', 'import data_prep.common', 'outside'),
         ('gfvideo.attic', 'from .ops import shift', 'no place'),
@@ -233,6 +241,8 @@ def test_checker_catches_a_planted_arrow(module, source, why):
             'gfvideo.engine.stages',
             'from mmengine import Config\nfrom gfvideo import models\nimport gfvideo.evaluation',
         ),
+        ('gfvideo.exits.file', 'import json\nfrom ..files import write_atomically'),
+        ('gfvideo.files', 'import os'),
         ('gfvideo.apis', 'from . import __version__\nfrom .engine.stages import expand_stages'),
     ],
 )

@@ -380,11 +380,11 @@ def table(rows: list[dict]) -> str:
 
 def write_rows(path: Path, rows: list[dict]) -> None:
     """Rows of this seed join those of other seeds in the file."""
+    from gfvideo.files import write_atomically
+
     others = json.loads(path.read_text()) if path.is_file() else []
     rows = [row for row in others if row['seed'] not in {new['seed'] for new in rows}] + rows
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(sorted(rows, key=lambda row: row['seed']), indent=1))
-    os.replace(temporary, path)
+    write_atomically(path, json.dumps(sorted(rows, key=lambda row: row['seed']), indent=1).encode())
 
 
 def draw(folder: Path, rows: list[dict], env: dict[str, str]) -> None:

@@ -225,7 +225,8 @@ def finish(
     """Write and print what was tested on what, and the metrics."""
     from mmengine.dist import is_main_process
 
-    from gfvideo.engine.checkpoint import plain, write_atomically
+    from gfvideo.engine.checkpoint import plain
+    from gfvideo.files import write_atomically
 
     dataset = getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}
     results = plain(

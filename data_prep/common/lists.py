@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gfvideo.data.manifest import ClipRow, Manifest, write_atomically
+from gfvideo.data.manifest import ClipRow, Manifest
+from gfvideo.files import write_atomically
 
 __all__ = ['json_line', 'write_all']
 

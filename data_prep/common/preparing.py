@@ -46,14 +46,15 @@ from data_prep.common.scanning import (
 )
 from data_prep.common.spreading import Spread, run_all
 from data_prep.common.steps import AGAIN, Clip, EncodeJob, VerifyJob, output_of
-from gfvideo.data.manifest import ClipRow, Manifest, write_atomically, write_manifest
+from gfvideo.data.manifest import ClipRow, Manifest, write_manifest
+from gfvideo.files import unfinished_name, write_atomically
 
 __all__ = ['STEPS', 'Preparation', 'PreparationError', 'prepare']
 
 logger = logging.getLogger('data_prep')
 STEPS = ('unpack', 'index', 'verify', 'encode', 'lists', 'stats')
-# what write_atomically leaves behind when it is killed
-UNFINISHED = re.compile(r'\..+\.(jsonl?|txt|html)\.\w{8}')
+WRITTEN = re.compile(r'.+\.(jsonl?|txt|html)', re.DOTALL)  # what a run writes at once
+UNFINISHED = re.compile(r'\..+\.(jsonl?|txt|html)\.\w{8}')  # left by killed runs of earlier versions
 FIELDS = tuple(field for field in Verdict.__dataclass_fields__)
 
 
@@ -218,13 +219,19 @@ def _remove_unfinished(plan: Preparation) -> None:
             for folder in folders
             if folder.is_dir()
             for path in folder.iterdir()
-            if UNFINISHED.fullmatch(path.name)
+            if is_unfinished(path.name)
         ]
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def is_unfinished(name: str) -> bool:
+    return (
+        WRITTEN.fullmatch(unfinished_name(name) or '') is not None or UNFINISHED.fullmatch(name) is not None
+    )
 
 
 # ---- unpack

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gfvideo.data.manifest import write_atomically
+from gfvideo.files import write_atomically
 
 __all__ = ['Record', 'Recorder', 'iter_records', 'merge_records', 'read_lines', 'source_key', 'write_lines']
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.common.records import Record, read_lines
-from gfvideo.data.manifest import Manifest, read_manifest, read_rows, write_atomically
+from gfvideo.data.manifest import Manifest, read_manifest, read_rows
+from gfvideo.files import write_atomically
 
 __all__ = ['collect', 'write']
 

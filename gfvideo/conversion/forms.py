@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pprint
 import re
@@ -16,8 +15,9 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from .. import __version__
-from ..engine.checkpoint import WEIGHTS_HASH, plain, write_atomically
+from ..engine.checkpoint import WEIGHTS_HASH, plain
 from ..engine.identity import weights_hash
+from ..files import file_hash, write_atomically
 from ..models import ClipRecognizer, Recognizer
 from ..registry import MODELS
 from .adafocus import convert_adafocus
@@ -353,11 +353,10 @@ def save_converted(converted: Converted, source: str | Path, output: str | Path)
     source, output = Path(source), Path(output)
     if output.exists() and output.samefile(source):
         raise ConversionError(f'{output} is the file to convert; name another output')
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
     meta = {
         'cfg': converted_config(converted).pretty_text,
         'gfvideo_version': __version__,
-        'converted': dict(form=converted.form, source=source.name, sha256=digest),
+        'converted': dict(form=converted.form, source=source.name, sha256=file_hash(source)),
         WEIGHTS_HASH: weights_hash(converted.weights),
     }
     if converted.classes:

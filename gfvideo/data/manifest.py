@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from ..files import write_atomically
 
 __all__ = [
     'LIST_FORMS',
@@ -31,7 +31,6 @@ __all__ = [
     'read_rows',
     'rows_hash',
     'validate',
-    'write_atomically',
     'write_manifest',
 ]
 
@@ -228,23 +227,6 @@ def _check_classes(place: str, classes: Sequence[Any]) -> tuple[str, ...]:
 
 
 # ------------------------------------------------------------------------------------------------------ write
-
-
-def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write beside ``path`` and rename, so that the final name always means a complete file."""
-    handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def write_manifest(

@@ -27,10 +27,11 @@ from ..apis import build_pipeline, frame_names, prepare_video
 from ..data.preprocessor import ClipPreprocessor
 from ..engine.checkpoint import plain
 from ..engine.identity import describe_model
+from ..files import file_hash
 from ..models.base import Recognizer
 from ..structures import LookState
 from .optional import needed
-from .record import RECORD, ExportRecord, GraphRecord, file_hash, write_export
+from .record import RECORD, ExportRecord, GraphRecord, write_export
 from .states import BEFORE, fill, named_tensors
 
 __all__ = ['ExportError', 'clip_shape', 'export_recognizer']

@@ -17,9 +17,9 @@ from ..engine.checkpoint import (
     CheckpointError,
     load_checkpoint,
     plain,
-    write_atomically,
 )
 from ..engine.identity import weights_hash
+from ..files import write_atomically
 
 __all__ = ['publish_checkpoint']
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ['RECORD', 'ExportRecord', 'GraphRecord', 'file_hash', 'read_export', 'write_export']
+from ..files import file_hash
+
+__all__ = ['RECORD', 'ExportRecord', 'GraphRecord', 'read_export', 'write_export']
 
 RECORD = 'export.json'
 FORMAT = 1
@@ -72,12 +73,6 @@ class ExportRecord:
     def classes(self) -> list[str] | None:
         """Names of the classes, None if the checkpoint did not say."""
         return self.dataset_meta.get('classes')
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def write_export(folder: Path, record: ExportRecord) -> None:

@@ -8,7 +8,6 @@ they become tensors and plain values on the way out and history buffers again on
 from __future__ import annotations
 
 import inspect
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
+from ..files import write_atomically
 from ..registry import HOOKS
 from ..weights import (
     DamagedFile,
@@ -43,7 +43,6 @@ __all__ = [
     'load_checkpoint',
     'load_weights',
     'plain',
-    'write_atomically',
 ]
 
 _BUFFER = 'history_buffer'
@@ -55,21 +54,6 @@ class CheckpointError(RuntimeError):
 
 
 # ------------------------------------------------------------------------------------------------------ write
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write beside ``path`` and rename, so that the final name always means a complete file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        with open(part, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @register_backend('atomic_local', force=True)

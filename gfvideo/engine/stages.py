@@ -23,8 +23,9 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from ..data.manifest import read_manifest
+from ..files import write_atomically
 from ..weights import UnreachableFile, fetch, is_address
-from .checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, write_atomically
+from .checkpoint import CheckpointError, latest_checkpoint, load_checkpoint
 from .config_check import KNOWN_KEYS, ConfigError, check_keys, check_stage, explain_unknown
 
 __all__ = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
+from ..files import write_atomically
 from .calibration import Calibration, Setting
 from .confidence import CRITERIA
 from .rules import StepExits, StreamExits, from_plain, to_plain
@@ -59,12 +60,8 @@ def write_exits(path: str | Path, calibration: Calibration) -> None:
             f'{path}: the calibration holds a value that cannot be written ({error}); {_ANEW}'
         ) from error
     _check(content, path)
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        part.write_text(json.dumps(content | dict(hash=_hash(content)), indent=1) + '\n')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    text = json.dumps(content | dict(hash=_hash(content)), indent=1) + '\n'
+    write_atomically(path, text.encode())
 
 
 def read_exits(path: str | Path) -> Calibration:

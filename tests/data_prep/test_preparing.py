@@ -685,6 +685,11 @@ def test_what_a_killed_run_left_is_removed(here, videos, tmp_path, content):
         'work/tmp/all/123-abc.mp4',
         'work/tmp/all/9-x/00001.jpg',
         'work/tmp/0-of-2/1.mp4',
+        '.dataset.json.abcd1234.tmp',
+        'lists/.category.txt.01234567.tmp',
+        'work/.index.jsonl.89abcdef.tmp',
+        'work/verify/.all.jsonl.00000000.tmp',
+        # of earlier versions
         '.dataset.json.abcd1234',
         'lists/.category.txt.a_b0c1d2',
         'work/.index.jsonl.12345678',

@@ -22,7 +22,7 @@ from gfvideo.engine import (
     load_weights,
     weights_hash,
 )
-from gfvideo.engine.checkpoint import plain, write_atomically
+from gfvideo.engine.checkpoint import plain
 from gfvideo.engine.random_state import random_state, restore_random_state, seed_everything
 
 
@@ -102,19 +102,6 @@ def test_the_hook_refuses_weights_of_another_model():
         SafeCheckpointHook().after_load_checkpoint(
             fake_runner(nn.Linear(1, 1)), dict(state_dict={'conv.weight': torch.ones(1)})
         )
-
-
-def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / 'sub' / 'x.pth'
-    write_atomically(file, b'old')
-
-    def power_cut(_):
-        raise OSError('power cut')
-
-    monkeypatch.setattr(os, 'fsync', power_cut)
-    with pytest.raises(OSError, match='power cut'):
-        write_atomically(file, b'new')
-    assert file.read_bytes() == b'old' and list(file.parent.iterdir()) == [file]
 
 
 # ------------------------------------------------------------------------------------------------------- read

@@ -20,7 +20,6 @@ from gfvideo.data.video_index import VideoError
 from gfvideo.engine import (
     CheckpointError,
     ConfigError,
-    checkpoint,
     latest_checkpoint,
     load_checkpoint,
     tell_faults,
@@ -181,10 +180,10 @@ def test_a_full_disk_is_told_with_the_way_on(train, tmp_path, monkeypatch):
     def full(number):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(checkpoint.os, 'fsync', full)
+    monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(SystemExit, match=r'the disk is full.*: make room; go on with\n  .*--resume'):
         train(tmp_path, '--stage', 'random')
-    assert not list(tmp_path.rglob('*.pth')) and not list(tmp_path.rglob('*.part'))
+    assert not list(tmp_path.rglob('*.pth')) and not list(tmp_path.rglob('*.tmp'))
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_checkpoint_is_tensors_and_plain_values(uncut):
     kl = content['message_hub']['log_scalars']['train/approx_kl']['history_buffer']
     # the policy moved away from the one that drew
     assert kl['values'].shape == (8,) and kl['values'].max() > 0
-    assert not list(uncut.rglob('*.part'))
+    assert not list(uncut.rglob('*.tmp'))
 
 
 def test_the_policy_stage_logs_its_diagnostics(uncut):
