@@ -30,13 +30,11 @@ import multiprocessing
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
 import av
 import cv2
@@ -46,6 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.common.interrupts import ended_by_signals, held_from_children
 from gfvideo.files import unfinished_name, write_atomically
+from gfvideo.progress import Progress
 
 VERSION = 1  # of the pictures: raise it when the same seed draws other pixels
 FRAMES_PER_SECOND = 12
@@ -349,9 +348,9 @@ def generate(
     clips = [(split, number) for split, count in counts.items() for number in range(count)]
     present = claim(folder, settings, {f'{clip_id(*clip)}.webm' for clip in clips})
     missing = [clip for clip in clips if f'{clip_id(*clip)}.webm' not in present]
-    progress = Progress(len(clips), len(present))
-    for count in write_all(folder / 'videos', settings, missing, workers):
-        progress.add(count)
+    with Progress('drawing', len(clips), done=len(present)) as progress:
+        for count in write_all(folder / 'videos', settings, missing, workers):
+            progress.add(count)
     for name, text in lists(settings, counts).items():
         write_atomically(folder / name, text.encode())
     return folder
@@ -419,34 +418,6 @@ def write_all(folder: Path, settings: Settings, clips: list[tuple[str, int]], wo
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-class Progress:
-    """Shows how many of ``total`` clips are written: a bar on a terminal, elsewhere a line every tenth."""
-
-    def __init__(self, total: int, done: int, stream: TextIO | None = None) -> None:
-        self.total, self.before, self.done = total, done, done
-        self.stream = sys.stderr if stream is None else stream
-        self.start, self.shown = time.monotonic(), -1
-        self.add(0)
-
-    def add(self, count: int) -> None:
-        self.done += count
-        tenths = 10 * self.done // self.total if self.total else 10
-        if self.stream.isatty():
-            end = '\n' if self.done == self.total else ''
-            self.stream.write(f'\r\033[K[{"#" * 2 * tenths:<20}] {self.text()}{end}')
-        elif tenths > self.shown:
-            self.stream.write(f'{self.text()}\n')
-        self.shown = tenths
-        self.stream.flush()
-
-    def text(self) -> str:
-        seconds, written = time.monotonic() - self.start, self.done - self.before
-        text = f'{self.done} of {self.total} clips, {seconds:.0f} s'
-        if written and self.done < self.total:
-            text += f', about {seconds / written * (self.total - self.done):.0f} s left'
-        return text
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -234,38 +234,40 @@ def finish(task: Task) -> None:
 
 
 def train_all(tasks: list[Task], jobs: int, env: dict[str, str]) -> None:
-    """Train the tasks, ``jobs`` at a time; a line of progress on a terminal, a line now and then
-    elsewhere."""
-    began, shown, terminal = time.monotonic(), 0.0, sys.stdout.isatty()
+    """Train the tasks, ``jobs`` at a time, and tell how far they are."""
+    from gfvideo.progress import StatusLine
+
+    began = time.monotonic()
     for task in tasks:
         task.status = 'done' if task.done() else 'waiting'
     try:
-        while any(task.status != 'done' for task in tasks):
-            for task in tasks:
-                ready = task.after is None or next(t for t in tasks if t.name == task.after).status == 'done'
-                if task.status == 'waiting' and ready and sum(t.status == 'running' for t in tasks) < jobs:
-                    start(task, env)
-                    task.status = 'running'
-                elif task.status == 'running' and task.process.poll() is not None:
-                    finish(task)
-                    task.status = 'done'
-                    line = f'[{time.monotonic() - began:4.0f} s] {task.name}: trained, {task.read_status()}'
-                    say('\r' + line.ljust(shutil.get_terminal_size().columns - 1) if terminal else line)
-            if time.monotonic() - shown > (1 if terminal else 15):
-                shown = time.monotonic()
-                line = ' | '.join(f'{t.name}: {t.read_status()}' for t in tasks if t.status == 'running')
-                line = f'[{shown - began:4.0f} s] {line}'
-                if terminal:
-                    width = shutil.get_terminal_size().columns - 1
-                    print('\r' + line[:width].ljust(width), end='', flush=True)
-                else:
-                    say(line)
-            time.sleep(0.2)
+        with StatusLine() as line:
+            while any(task.status != 'done' for task in tasks):
+                for task in tasks:
+                    if task.status == 'waiting' and may_start(task, tasks, jobs):
+                        start(task, env)
+                        task.status = 'running'
+                    elif task.status == 'running' and task.process.poll() is not None:
+                        finish(task)
+                        task.status = 'done'
+                        passed = time.monotonic() - began
+                        line.say(f'[{passed:4.0f} s] {task.name}: trained, {task.read_status()}')
+                running = ' | '.join(f'{t.name}: {t.read_status()}' for t in tasks if t.status == 'running')
+                if running:
+                    line.show(f'[{time.monotonic() - began:4.0f} s] {running}')
+                    time.sleep(0.5)
     finally:
         for task in tasks:
             if task.process is not None and task.process.poll() is None:
                 task.process.terminate()
                 task.process.wait(20)
+
+
+def may_start(task: Task, tasks: list[Task], jobs: int) -> bool:
+    """Whether a place is free for the task, and the one that it starts from is trained."""
+    before = [other for other in tasks if other.name == task.after]
+    running = sum(other.status == 'running' for other in tasks)
+    return running < jobs and all(other.status == 'done' for other in before)
 
 
 def folder_of_last_stage(task: Task) -> Path:

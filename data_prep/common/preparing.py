@@ -32,7 +32,7 @@ from data_prep.common.checking import Verdict
 from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
 from data_prep.common.listing import Found, Indexed, Listing, MisplacedError, extra
 from data_prep.common.records import Record, iter_records, merge_records, read_lines, write_lines
-from data_prep.common.reporting import Progress, report_failures
+from data_prep.common.reporting import report_failures
 from data_prep.common.scanning import (
     IMAGES,
     VIDEOS,
@@ -48,6 +48,7 @@ from data_prep.common.spreading import Spread, run_all
 from data_prep.common.steps import AGAIN, Clip, EncodeJob, VerifyJob, output_of
 from gfvideo.data.manifest import ClipRow, Manifest, write_manifest
 from gfvideo.files import unfinished_name, write_atomically
+from gfvideo.progress import Progress
 
 __all__ = ['STEPS', 'Preparation', 'PreparationError', 'prepare']
 
@@ -566,10 +567,11 @@ def _run(
     todo = len(done) - sum(done)
     chunk = max(1, min(8 * chunk if plan.spread.dask else chunk, todo // (4 * plan.spread.workers)))
     if done:
-        with Progress(step, len(done), len(done) - todo) as progress:
+        tell = partial(logger.info, '%s')
+        with Progress(step, len(done), done=len(done) - todo, failed=0, tell=tell) as progress:
             items = (clip for clip, is_it in zip(clips(), done) if not is_it)
             for reasons in run_all(plan.spread, job, items, chunk, job.dead) if todo else ():
-                progress.add(reasons)
+                progress.add(reasons.total(), failed=reasons.total() - reasons[''])
     if not plan.is_sharded:
         merge_records(plan.work / step, 'all', (clip.path for clip in clips()))
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips, run_stream
 from ..models.base import Recognizer
+from ..progress import progress
 from .config_check import ConfigError
 from .exiting import costs_of
-from .progress import progress
 
 __all__ = ['SplitPredictions', 'loader_config']
 

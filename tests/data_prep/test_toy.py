@@ -247,28 +247,6 @@ def test_a_signal_in_the_middle(tmp_path: Path, number: int) -> None:
     )
 
 
-class Terminal(list):
-    """A stream that says it is a terminal, and keeps what is written."""
-
-    write = list.append
-
-    def isatty(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        pass
-
-
-def test_progress_on_a_terminal_is_one_line() -> None:
-    stream = Terminal()
-    progress = toy.Progress(40, 10, stream)
-    progress.add(10)
-    progress.add(20)
-    assert [text.startswith('\r\033[K[') for text in stream] == [True] * 3
-    assert '##########          ] 20 of 40 clips' in stream[1] and 'left' in stream[1]
-    assert '40 of 40 clips' in stream[2] and stream[2].endswith('s\n')
-
-
 # ---------------------------------------------------------------- what, how, where
 
 

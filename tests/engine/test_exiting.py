@@ -1,4 +1,3 @@
-import io
 import math
 from dataclasses import replace
 
@@ -10,7 +9,6 @@ from gfvideo.complexity import recognizer_cost
 from gfvideo.engine import exiting
 from gfvideo.engine.exiting import ExitingRecognizer, costs_of, micro_batch_for
 from gfvideo.engine.identity import check_exits, describe_model, same_clips, weights_hash
-from gfvideo.engine.progress import progress
 from gfvideo.exits import (
     Calibration,
     ExitsFileError,
@@ -344,37 +342,3 @@ def test_folds_of_the_same_split(fitted, tested, same):
     assert not same_clips(exits, data(tested, split='test')) and not same_clips(
         exits, data(tested, manifest_hash='abd')
     )
-
-
-# ---- progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_in_a_file_is_plain_lines():
-    file = io.StringIO()
-    assert list(progress([4, 5, 6], 'calibrating', file)) == [4, 5, 6]
-    assert file.getvalue() == 'calibrating: 3/3, 0 s\n'  # one line at the end, as it took no time
-    file = io.StringIO()
-    assert list(progress([4, 5, 6], 'calibrating', file, every=-1)) == [4, 5, 6]
-    assert (
-        file.getvalue().splitlines() == [f'calibrating: {done}/3, 0 s' for done in (1, 2, 3)]
-        and '\r' not in file.getvalue()
-    )
-
-
-def test_progress_on_a_terminal_is_a_bar():
-    file = Terminal()
-    assert list(progress(range(3), 'calibrating', file)) == [0, 1, 2]
-    bars = file.getvalue().split('\r')
-    assert bars[2].startswith('calibrating: [' + '#' * 20 + '.' * 10 + '] 2/3, 0 s left') and bars[
-        3
-    ].endswith('3/3, 0 s left \n')
-
-
-def test_progress_of_nothing_says_nothing():
-    file = io.StringIO()
-    assert list(progress([], 'calibrating', file)) == [] and file.getvalue() == ''
