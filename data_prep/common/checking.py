@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_prep.common.children import KILLED, TRIES, end_group, start_child
+from data_prep.common.image_names import template_of
 
 __all__ = ['Checker', 'Verdict', 'check_frames', 'check_video']
 
@@ -174,7 +175,7 @@ def check_frames(folder: str) -> Verdict:
             'missing_frames',
             f'{len(lost)} of {order[-1]} images are missing, e.g. {", ".join(map(str, lost[:5]))}',
         )
-    template = _template(numbered[order[0]])
+    template = template_of(numbered[order[0]])
     odd = next((numbered[n] for n in order if numbered[n] != template.format(n)), None)
     if odd is not None or len(names) != len(numbered):
         stray = odd or sorted(set(names) - set(numbered.values()))[0]
@@ -195,14 +196,6 @@ def check_frames(folder: str) -> Verdict:
             )
         size = picture.shape[:2]
     return Verdict(len(order), *size, template=template, start=order[0])
-
-
-def _template(name: str) -> str:
-    """'img_00001.jpg' -> 'img_{:05d}.jpg'."""
-    head, digits, tail = re.fullmatch(r'(.*?)(\d+)(\.\w+)', name, re.DOTALL).groups()
-    brace = str.maketrans({'{': '{{', '}': '}}'})
-    width = f':0{len(digits)}d' if digits[0] == '0' or len(digits) > 1 else ':d'
-    return f'{head.translate(brace)}{{{width}}}{tail}'
 
 
 def _is_whole(data: bytes) -> bool:

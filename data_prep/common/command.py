@@ -18,10 +18,12 @@ from data_prep.common.archives import ArchiveError
 from data_prep.common.ffmpeg import Encoding, FfmpegError
 from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
-from data_prep.common.preparing import STEPS, Preparation, PreparationError, prepare
+from data_prep.common.preparing import STEPS, Form, Preparation, Source, prepare
 from data_prep.common.scanning import IMAGES, VIDEOS, is_archive
 from data_prep.common.spreading import Spread, StopRun
-from data_prep.common.steps import no_room
+from data_prep.common.steps.index import Annotation
+from data_prep.common.steps.jobs import no_room
+from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
 
 __all__ = ['TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
@@ -255,23 +257,14 @@ def prepare_with(
     if shard[1] > 1:
         logger.info('doing shard %d of %d', *shard)
     plan = Preparation(
-        name=args.name or args.out.resolve().name,
-        version=version,
-        videos=tuple(args.videos),
-        out=args.out,
-        read=read,
-        match=match,
-        to=args.to,
-        encoding=encoding,
-        ffmpeg=args.ffmpeg,
+        annotation=Annotation(args.name or args.out.resolve().name, version, read, match),
+        source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30)),
+        space=Workspace(args.out, shard),
+        form=Form(args.to, encoding, args.ffmpeg),
         steps=args.steps,
         spread=Spread(args.workers, args.dask),
-        shard=shard,
         time_limit=args.time_limit,
         min_frames=args.min_frames,
-        max_failed=args.max_failed,
-        also=args.also,
-        largest_member=int(args.max_member * 2**30),
         arguments=_arguments(args, encoding, deciding),
     )
     failed = prepare(plan)

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
-from data_prep.common import children
 from data_prep.common.children import KEPT_STDERR, TRIES, end_group, run_child, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,39 +85,43 @@ def test_a_grandchild_that_is_left_behind_ends_with_the_child(tmp_path):
     assert wait_until(lambda: not any(map(is_alive, pids_in(file, 1))))
 
 
-@on_linux
-def test_a_child_ends_with_the_process_that_waits_for_it(tmp_path):
-    file = tmp_path / 'pid'
+def setpriv() -> str:
+    """The program that asks for a signal when the parent ends; without it children.py does so itself."""
+    program = shutil.which('setpriv')
+    if program is None or subprocess.run([program, '--pdeathsig', 'KILL', '--', '/bin/true']).returncode:
+        pytest.skip('no setpriv here')
+    return program
+
+
+def waiting_for(script: str, path: str) -> subprocess.Popen:
+    """A process that waits for a child, a shell with this script."""
     program = (
         f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom data_prep.common.children import run_child\n'
-        f"run_child(['/bin/sh', '-c', 'echo $$ > {file}; exec sleep 3000'], 3000)"
+        f"run_child(['/bin/sh', '-c', sys.argv[1]], 3000)"
     )
-    waiting = subprocess.Popen([sys.executable, '-c', program])
-    try:
-        (pid,) = pids_in(file, 1)
-        assert is_alive(pid)
-    finally:
-        waiting.send_signal(signal.SIGKILL)
-        waiting.wait()
-    assert wait_until(lambda: not is_alive(pid))
+    return subprocess.Popen([sys.executable, '-c', program, script], env={**os.environ, 'PATH': path})
 
 
 @on_linux
-def test_a_child_whose_parent_ended_before_it_could_ask(tmp_path, monkeypatch):
+def test_a_child_whose_parent_ended_before_it_could_ask(tmp_path):
     """The parent is killed while setpriv starts: what comes afterwards would live on."""
-    if not children._setpriv():
-        pytest.skip('no setpriv here')
-    late = f'while [ ! -e {tmp_path}/orphan ]; do sleep 0.02; done; exec "$@"'
-    words = '/bin/sh', '-c', late, 'sh', *children._setpriv()
-    monkeypatch.setattr(children, '_setpriv', lambda: words)
-    parent = os.fork()
-    if not parent:
-        child = children.start_child(['/bin/sh', '-c', f'touch {tmp_path}/ran'])
-        (tmp_path / 'pid').write_text(f'{child.pid}\n')
-        time.sleep(3000)
+    slow = tmp_path / 'bin/setpriv'
+    slow.parent.mkdir()
+    slow.write_text(
+        textwrap.dedent(f"""\
+            #!/bin/sh
+            case "$*" in *{tmp_path}/ran*)
+                echo $$ > {tmp_path}/pid
+                while [ ! -e {tmp_path}/orphan ]; do sleep 0.02; done
+            esac
+            exec {setpriv()} "$@"
+        """)
+    )
+    slow.chmod(0o755)
+    parent = waiting_for(f'touch {tmp_path}/ran', f'{slow.parent}:{os.environ["PATH"]}')
     (pid,) = pids_in(tmp_path / 'pid', 1)
-    os.kill(parent, signal.SIGKILL)
-    os.waitpid(parent, 0)
+    parent.kill()
+    parent.wait()
     (tmp_path / 'orphan').touch()
     assert wait_until(lambda: not is_alive(pid))
     assert not (tmp_path / 'ran').exists()
@@ -150,21 +155,15 @@ def test_a_program_that_is_not_there():
 
 
 @on_linux
-@pytest.mark.parametrize('setpriv', [True, False], ids=['setpriv', 'prctl'])
-def test_either_way_of_dying_with_the_parent(setpriv, monkeypatch, tmp_path):
-    if setpriv and not children._setpriv():
-        pytest.skip('no setpriv here')
-    if not setpriv:
-        monkeypatch.setattr(children, '_setpriv', lambda: ())
+@pytest.mark.parametrize('with_setpriv', [True, False], ids=['setpriv', 'prctl'])
+def test_either_way_of_dying_with_the_parent(with_setpriv, tmp_path):
+    path = os.path.dirname(setpriv()) if with_setpriv else str(tmp_path)
     file = tmp_path / 'pid'
-    parent = os.fork()
-    if not parent:
-        children.start_child(['/bin/sh', '-c', f'echo $$ > {file}; exec sleep 3000'])
-        time.sleep(3000)
+    parent = waiting_for(f'echo $$ > {file}; exec /bin/sleep 3000', path)
     try:
         (pid,) = pids_in(file, 1)
         assert is_alive(pid)
     finally:
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
+        parent.kill()
+        parent.wait()
     assert wait_until(lambda: not is_alive(pid)), 'it outlived its parent'

@@ -75,31 +75,27 @@ def test_help_by_the_command_line(name):
 
 def test_defaults(plan, tmp_path):
     made = plan()
-    assert (made.name, made.version, made.to, made.encoding, made.steps, made.shard) == (
-        'out',
-        'folders',
+    assert (made.annotation.name, made.annotation.version) == ('out', 'folders')
+    assert (made.form.to, made.form.encoding, made.steps, made.space.shard) == (
         'video',
         Encoding(),
         preparing.STEPS,
         (0, 1),
     )
     assert made.spread.workers == len(os.sched_getaffinity(0))
-    assert made.work == tmp_path / 'out/work'
-    assert (made.largest_member, made.max_failed, made.min_frames, made.time_limit) == (
-        4 * 2**30,
-        0.05,
-        1,
-        600,
-    )
+    assert made.space.work == tmp_path / 'out/work'
+    assert (made.source.largest_member, made.min_frames, made.time_limit) == (4 * 2**30, 1, 600)
 
 
 def test_scripts_decide_what_is_written(plan, tmp_path):
     annotations = '--annotations', tmp_path
-    assert plan(*annotations, script=something_something).to == 'video'
-    assert plan(*annotations, '--version', 'v1', script=something_something).to == 'original'
-    assert plan(*annotations, '--version', 'v1', '--to', 'video', script=something_something).to == 'video'
-    assert plan(*annotations, script=jester).to == 'original'
-    assert plan(*annotations, '--version', '600', script=kinetics).version == '600'
+    assert plan(*annotations, script=something_something).form.to == 'video'
+    assert plan(*annotations, '--version', 'v1', script=something_something).form.to == 'original'
+    assert (
+        plan(*annotations, '--version', 'v1', '--to', 'video', script=something_something).form.to == 'video'
+    )
+    assert plan(*annotations, script=jester).form.to == 'original'
+    assert plan(*annotations, '--version', '600', script=kinetics).annotation.version == '600'
 
 
 def test_flags(plan):
@@ -116,11 +112,13 @@ def test_flags(plan):
         '--max-member',
         0.5,
     )
-    assert made.encoding == Encoding(short_side=0, gop=1, crf=30)
+    assert made.form.encoding == Encoding(short_side=0, gop=1, crf=30)
     assert made.steps == ('verify', 'encode', 'stats')
-    assert made.shard == (2, 5) and made.shard_name == '2-of-5' and made.largest_member == 2**29
+    assert made.space.shard == (2, 5) and made.space.shard_name == '2-of-5'
+    assert made.source.largest_member == 2**29
     assert plan('--steps', 'frames').steps == ('encode',)
-    assert plan('--also', 'OGV, .gif,none').also == ('', '.gif', '.ogv') and plan().also == ()
+    assert plan('--also', 'OGV, .gif,none').source.also == ('', '.gif', '.ogv')
+    assert plan().source.also == ()
 
 
 @pytest.mark.parametrize(
@@ -245,8 +243,8 @@ def test_slurm_array_with_gaps():
 def test_slurm_and_the_flag(plan, monkeypatch):
     for name, value in {'ID': '1', 'COUNT': '4', 'MIN': '0'}.items():
         monkeypatch.setenv(f'SLURM_ARRAY_TASK_{name}', value)
-    assert plan().shard == (1, 4)
-    assert plan('--shard', '0/1').shard == (0, 1)
+    assert plan().space.shard == (1, 4)
+    assert plan('--shard', '0/1').space.shard == (0, 1)
 
 
 # ---- how it ends

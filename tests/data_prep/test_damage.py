@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from data_prep import folder, kinetics
-from data_prep.common import preparing, steps
 from data_prep.common.children import Finished
 from data_prep.common.command import run
-from data_prep.common.records import read_lines
+from data_prep.common.records import Recorder, read_lines
+from data_prep.common.steps import encode, lists
 from gfvideo.data.manifest import read_rows, validate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -322,22 +322,25 @@ def test_a_full_disk(here, four, tmp_path, content, monkeypatch, caplog, when, c
 
         return call
 
+    def of_videos(function, others):
+        return lambda source, target: (function if Path(target).suffix == '.mp4' else others)(source, target)
+
     def said(argv, limit):
         return Finished(228, f'[out#0/mp4 @ 0x5] Error writing trailer: {os.strerror(errno.ENOSPC)}')
 
     with monkeypatch.context() as patch:
         match when:
             case 'record':
-                patch.setattr(steps.Recorder, 'add', limited(steps.Recorder.add))
+                patch.setattr(Recorder, 'add', limited(Recorder.add))
             case 'rename':
-                patch.setattr(steps, '_put', limited(steps._put))
+                patch.setattr(os, 'replace', of_videos(limited(os.replace), os.replace))
             case 'mkdir':
                 patch.setattr(Path, 'mkdir', limited(Path.mkdir))
             case 'lists':
-                patch.setattr(preparing, 'write_manifest', limited(lambda *args, **kwargs: None))
+                patch.setattr(lists, 'write_manifest', limited(lambda *args, **kwargs: None))
                 room[0] = 0
             case 'ffmpeg':
-                patch.setattr(steps, 'run_child', said)
+                patch.setattr(encode, 'run_child', said)
         assert run(folder.main, flags(four, tmp_path / 'out')) == 1
     message = caplog.records[-1].message
     assert message.startswith('error: ') and os.strerror(code) in message

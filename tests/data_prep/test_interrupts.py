@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.common import archives
 from data_prep.common.command import run
 from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.folder import main
@@ -246,17 +245,18 @@ def packed(tmp_path, clip, lay) -> list[str]:
 
 
 def test_an_interruption_between_members(here, packed, tmp_path, monkeypatch, caplog):
-    write, written = archives._write, []
+    """The first has got its name; the second is written, and has not."""
+    replace, written = os.replace, []
 
-    def interrupted(volume, name, *rest):
-        if written:
-            Path(rest[-1]).write_bytes(b'half')
-            raise Interrupted(signal.SIGTERM)
-        written.append(name)
-        write(volume, name, *rest)
+    def interrupted(temporary, target):
+        if 'source' in Path(target).parts:
+            if written:
+                raise Interrupted(signal.SIGTERM)
+            written.append(Path(target).name)
+        replace(temporary, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archives, '_write', interrupted)
+        patch.setattr(os, 'replace', interrupted)
         assert run(main, packed) == 143
     assert caplog.records[-1].message == f'interrupted by SIGTERM; {WORDS}'
     assert [path.name for path in (tmp_path / 'out/source').rglob('*.*')] == written and not (

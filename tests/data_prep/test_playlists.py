@@ -17,7 +17,8 @@ from data_prep import folder
 from data_prep.common.checking import Verdict, check_video
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
 from data_prep.common.records import read_lines
-from data_prep.common.steps import Clip, EncodeJob
+from data_prep.common.steps.encode import EncodeJob
+from data_prep.common.steps.jobs import Clip
 from gfvideo.data.manifest import read_manifest, read_rows
 
 IN_ACCESS, IN_OPEN = 0x1, 0x20  # linux/inotify.h

@@ -8,23 +8,27 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep import folder, jester, something_something
-from data_prep.common import preparing, steps
+from data_prep.common import preparing
+from data_prep.common.checking import Checker
 from data_prep.common.children import Finished
 from data_prep.common.command import run
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
-from data_prep.common.listing import AnnotationError, Found
-from data_prep.common.preparing import PreparationError, _in_shard, _Targets
+from data_prep.common.listing import AnnotationError, Indexed, Listing
+from data_prep.common.preparing import PreparationError
 from data_prep.common.records import read_lines
-from data_prep.common.scanning import Scan
+from data_prep.common.steps import encode, unpack
+from data_prep.common.steps.index import Annotation, index_rows, write_index
+from data_prep.common.workspace import Workspace
 from gfvideo.data.manifest import ClipRow, read_classes, read_list, read_manifest, read_rows, validate
 from gfvideo.data.readers import open_video
 
@@ -184,10 +188,10 @@ def test_transcoded_clips(here, tmp_path, clip, lay, remuxed):
 def test_outputs_whose_last_frame_is_hidden(here, tmp_path, clip, lay, monkeypatch):
     """Every frame is in such a file, and its table counts them all; an edit list that ends early keeps
     readers from showing the last."""
-    encode = steps.run_child
+    run_child = encode.run_child
 
     def cutting(argv, limit):
-        finished = encode(
+        finished = run_child(
             [
                 word.replace('0', '1') if before == '-use_editlist' else word
                 for before, word in zip(['', *argv], argv)
@@ -203,7 +207,7 @@ def test_outputs_whose_last_frame_is_hidden(here, tmp_path, clip, lay, monkeypat
 
     videos = lay(tmp_path / 'v', {'train/a/x.mp4': clip(10)})
     with monkeypatch.context() as patch:
-        patch.setattr(steps, 'run_child', cutting)
+        patch.setattr(encode, 'run_child', cutting)
         with pytest.raises(PreparationError, match='no clip of any split'):
             prepared(videos, tmp_path / 'out')
     (record,) = read_lines(tmp_path / 'out/failed.jsonl')
@@ -569,16 +573,24 @@ def test_sources_that_differ_in_little(here, tmp_path, clip, lay):
     st.lists(
         st.sampled_from(['a', 'a.mp4', 'a.webm', 'a.mp4.mp4', 'a.mp4.webm', 'a.webm.mp4', 'b.mp4', 'b']),
         unique=True,
+        min_size=1,
     )
 )
+@settings(max_examples=40)
 def test_no_two_sources_have_one_target(names):
-    from data_prep.common.listing import Indexed
-
     kinds = {name: 'frames' if name in ('a', 'b') else 'video' for name in names}
-    found = Found(*({name: [name] for name in names if kinds[name] == kind} for kind in ('video', 'frames')))
-    targets = _Targets(Scan(Path(), found))
-    given = [targets(Indexed('train', name, 0, name, kinds[name])) for name in names]
-    assert len(set(given)) == len(given)
+    clips = [Indexed('train', name, 0, name, kinds[name]) for name in names]
+    listing = Listing(('class',), 'sorted', (), {'train': len(names)})
+    annotation = Annotation('x', '1', lambda found: listing, lambda listing, found: iter(clips))
+    with TemporaryDirectory() as root:
+        for name in names:
+            file = Path(root, 'v', name, '1.jpg') if kinds[name] == 'frames' else Path(root, 'v', name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        space = Workspace(Path(root, 'out'))
+        write_index(space, Path(root, 'v'), annotation)
+        given = [row['target'] for row in index_rows(space)]
+    assert len(set(given)) == len(given) == len(names)
     assert all(kinds[name] == 'video' or target == name for name, target in zip(names, given))
 
 
@@ -598,8 +610,8 @@ def test_the_second_run_does_nothing(here, videos, tmp_path, content, monkeypatc
             raise AssertionError(f'{args} was done before')
 
         with monkeypatch.context() as patch:
-            patch.setattr(steps, 'run_child', never)
-            patch.setattr(steps.Checker, '__call__', never)
+            patch.setattr(encode, 'run_child', never)
+            patch.setattr(Checker, '__call__', never)
             prepared(videos, tmp_path / to, '--to', to)
         assert content(tmp_path / to) == before
         assert times(tmp_path / to / ('videos' if to == 'video' else 'frames')) == encoded
@@ -611,7 +623,7 @@ def test_the_second_run_does_nothing(here, videos, tmp_path, content, monkeypatc
 def test_changed_arguments_encode_again(here, videos, tmp_path, content, monkeypatch):
     prepared(videos, tmp_path / 'out')
     before = content(tmp_path / 'out')
-    monkeypatch.setattr(steps.Checker, '__call__', None)  # nothing is verified again
+    monkeypatch.setattr(Checker, '__call__', None)  # nothing is verified again
     prepared(videos, tmp_path / 'out', '--gop', 1)
     changed = content(tmp_path / 'out')
     assert all(changed[name] != before[name] for name in before if name.endswith('.mp4'))
@@ -668,7 +680,7 @@ def test_outputs_of_other_arguments_are_not_taken_for_ones_own(here, videos, tmp
     prepared(videos, tmp_path / 'out', '--to', 'frames')
     before = content(tmp_path / 'out')
     with monkeypatch.context() as patch:
-        patch.setattr(steps.EncodeJob, 'note', None)
+        patch.setattr(encode.EncodeJob, 'note', None)
         with pytest.raises(TypeError):
             prepared(videos, tmp_path / 'out', '--to', 'frames', '--quality', 31)
     assert content(tmp_path / 'out/frames') != {
@@ -705,10 +717,10 @@ def test_what_a_killed_run_left_is_removed(here, videos, tmp_path, content):
 def test_two_runs_at_a_time(here, videos, tmp_path, monkeypatch):
     """The second is refused, and leaves what the first has in the making."""
     seen = []
-    encode = steps.run_child
+    run_child = encode.run_child
 
     def meanwhile(argv, time_limit):
-        finished = encode(argv, time_limit)
+        finished = run_child(argv, time_limit)
         with pytest.raises(PreparationError, match='another run is preparing .*out; wait for it or end it'):
             prepared(videos, tmp_path / 'out')
         with pytest.raises(PreparationError, match='another run'):
@@ -716,7 +728,7 @@ def test_two_runs_at_a_time(here, videos, tmp_path, monkeypatch):
         seen.append(argv)
         return finished
 
-    monkeypatch.setattr(steps, 'run_child', meanwhile)
+    monkeypatch.setattr(encode, 'run_child', meanwhile)
     assert prepared(videos, tmp_path / 'out') == 0
     assert len(seen) == 5 and failed(tmp_path / 'out') == {}
     assert prepared(videos, tmp_path / 'out') == 0  # and afterwards it is free
@@ -724,10 +736,10 @@ def test_two_runs_at_a_time(here, videos, tmp_path, monkeypatch):
 
 def test_two_shards_at_a_time(here, videos, tmp_path, monkeypatch):
     ran = []
-    encode = steps.run_child
+    run_child = encode.run_child
 
     def meanwhile(argv, time_limit):
-        finished = encode(argv, time_limit)
+        finished = run_child(argv, time_limit)
         with pytest.raises(PreparationError, match='another run'):
             prepared(videos, tmp_path / 'out', '--shard', '0/2')  # the same
         with pytest.raises(PreparationError, match='another run'):
@@ -735,13 +747,13 @@ def test_two_shards_at_a_time(here, videos, tmp_path, monkeypatch):
         if not ran:
             ran.append('1/2')
             with monkeypatch.context() as patch:
-                patch.setattr(steps, 'run_child', encode)
+                patch.setattr(encode, 'run_child', run_child)
                 assert prepared(videos, tmp_path / 'out', '--shard', '1/2') == 0
         return finished
 
-    monkeypatch.setattr(steps, 'run_child', meanwhile)
+    monkeypatch.setattr(encode, 'run_child', meanwhile)
     assert prepared(videos, tmp_path / 'out', '--shard', '0/2') == 0
-    monkeypatch.setattr(steps, 'run_child', None)
+    monkeypatch.setattr(encode, 'run_child', None)
     assert ran and prepared(videos, tmp_path / 'out') == 0
 
 
@@ -751,7 +763,7 @@ def test_shards_give_the_same_bytes(here, videos, tmp_path, content, monkeypatch
     for shard in ('0/2', '1/2', '0/2'):
         prepared(videos, tmp_path / 'shards', '--shard', shard)
     assert not (tmp_path / 'shards/dataset.json').exists()
-    monkeypatch.setattr(steps, 'run_child', None)  # nothing is left to do but the lists
+    monkeypatch.setattr(encode, 'run_child', None)  # nothing is left to do but the lists
     prepared(videos, tmp_path / 'shards', '--shard', '0/1')
     assert content(tmp_path / 'shards') == content(tmp_path / 'one')
     assert sorted(path.name for path in (tmp_path / 'shards').rglob('*') if path.is_dir()) == sorted(
@@ -768,11 +780,12 @@ def test_lists_before_all_shards_are_done(here, videos, tmp_path):
 @given(paths=st.lists(st.text(max_size=20), max_size=20), count=st.integers(1, 9))
 def test_every_clip_belongs_to_one_shard(paths, count):
     for path in paths:
-        assert sum(_in_shard(path, (number, count)) for number in range(count)) == 1
+        assert sum(Workspace(Path(), (number, count)).has(path) for number in range(count)) == 1
 
 
 def test_shards_are_of_about_one_size():
-    counts = [sum(_in_shard(f'{clip}.webm', (number, 8)) for clip in range(4000)) for number in range(8)]
+    shards = [Workspace(Path(), (number, 8)) for number in range(8)]
+    counts = [sum(shard.has(f'{clip}.webm') for clip in range(4000)) for shard in shards]
     assert min(counts) > 400 and sum(counts) == 4000
 
 
@@ -843,7 +856,7 @@ def test_a_step_too_early(here, videos, tmp_path, step, message):
 
 def test_a_clip_that_was_given_up_is_tried_again(here, videos, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(steps, 'run_child', lambda argv, limit: Finished(None, 'not done'))
+        patch.setattr(encode, 'run_child', lambda argv, limit: Finished(None, 'not done'))
         with pytest.raises(PreparationError, match='no clip of any split'):
             prepared(videos, tmp_path / 'out')
     assert set(failed(tmp_path / 'out').values()) == {'timeout'}
@@ -856,7 +869,7 @@ def test_an_encoder_that_is_interrupted(here, videos, tmp_path, monkeypatch, sta
     """A cluster sends SIGTERM to all processes of a job: that says nothing about the clips. ffmpeg makes a
     status of 255 of it."""
     with monkeypatch.context() as patch:
-        patch.setattr(steps, 'run_child', lambda argv, limit: Finished(status, ''))
+        patch.setattr(encode, 'run_child', lambda argv, limit: Finished(status, ''))
         with pytest.raises(PreparationError, match='no clip of any split'):
             prepared(videos, tmp_path / 'out')
     assert set(failed(tmp_path / 'out').values()) == {'killed'}
@@ -865,7 +878,7 @@ def test_an_encoder_that_is_interrupted(here, videos, tmp_path, monkeypatch, sta
 
 @pytest.mark.parametrize('status', [1, -11])
 def test_an_encoder_that_fails(here, videos, tmp_path, monkeypatch, status):
-    encode = steps.run_child
+    run_child = encode.run_child
 
     def failing(argv, limit):
         if any(part.endswith('/e.mp4') for part in argv):
@@ -873,9 +886,9 @@ def test_an_encoder_that_fails(here, videos, tmp_path, monkeypatch, status):
                 status,
                 f'[h264 @ 0x55d5c0de{status % 7}] {argv[argv.index("-i") + 1][5:]}: broken, {argv[-1][5:]}',
             )
-        return encode(argv, limit)
+        return run_child(argv, limit)
 
-    monkeypatch.setattr(steps, 'run_child', failing)
+    monkeypatch.setattr(encode, 'run_child', failing)
     prepared(videos, tmp_path / 'out')
     (record,) = read_lines(tmp_path / 'out/failed.jsonl')
     assert (record['id'], record['reason']) == ('val/run/e.mp4', 'decode_error')
@@ -884,27 +897,14 @@ def test_an_encoder_that_fails(here, videos, tmp_path, monkeypatch, status):
 
 
 def test_an_encoder_that_loses_frames(here, videos, tmp_path, monkeypatch):
-    encode = steps.run_child
+    run_child = encode.run_child
     monkeypatch.setattr(
-        steps, 'run_child', lambda argv, limit: encode([*argv[:-1], '-frames:v', '5', argv[-1]], limit)
+        encode, 'run_child', lambda argv, limit: run_child([*argv[:-1], '-frames:v', '5', argv[-1]], limit)
     )
     with pytest.raises(PreparationError):
         prepared(videos, tmp_path / 'out')
     assert 'frames were encoded' in (tmp_path / 'out/failed.jsonl').read_text()
     assert not list((tmp_path / 'out').rglob('*.mp4'))
-
-
-@given(
-    head=st.text(st.characters(exclude_categories=['Nd', 'Cs']), max_size=10),
-    width=st.integers(1, 6),
-    number=st.integers(0, 99),
-)
-def test_names_for_ffmpeg(head, width, number):
-    from data_prep.common.checking import _template
-
-    name = f'{head}{number:0{width}d}.jpg'
-    template = _template(name)
-    assert steps._printf(template) % number == template.format(number) == name
 
 
 # ---- other forms
@@ -1056,7 +1056,7 @@ def test_jester_frames_in_split_archives(here, tmp_path, clip, lay, content, mon
     assert numbers_in(clip, manifest.videos / '20bn-jester-v1/20bn-jester-v1/7') == [1, 2, 3, 4, 5]
     assert not list((tmp_path / 'out').rglob('Thumbs.db'))
     kept = content(tmp_path / 'out')
-    monkeypatch.setattr(preparing, 'unpack', None)  # nothing is unpacked a second time
+    monkeypatch.setattr(unpack, 'unpack', None)  # nothing is unpacked a second time
     assert jester.main(argv) == 0 and jester.main([*argv, '--shard', '0/2']) == 0 and jester.main(argv) == 0
     assert content(tmp_path / 'out') == kept and content(source) == before
     shutil.rmtree(tmp_path / 'out')  # moved elsewhere, it is still whole: what is unpacked lies in it

@@ -44,7 +44,9 @@ from data_prep.common.ffmpeg import Encoding, find_ffmpeg
 from data_prep.common.records import write_lines
 from data_prep.common.scanning import scan
 from data_prep.common.spreading import Spread, run_all
-from data_prep.common.steps import Clip, EncodeJob, VerifyJob
+from data_prep.common.steps.encode import EncodeJob
+from data_prep.common.steps.jobs import Clip
+from data_prep.common.steps.verify import VerifyJob
 from gfvideo.data.readers import open_video
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,124 +1,96 @@
-"""The work on single clips: verify, transcode, frames. Each runs in a worker process and keeps a record of
-every clip it did."""
+"""The step encode: clips as videos with dense key frames or as folders of JPEG frames -> OUT/videos or
+OUT/frames, and work/transcode/*.jsonl or work/frames/*.jsonl."""
 
 from __future__ import annotations
 
-import atexit
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from string import Formatter
-from threading import get_ident
 
-from data_prep.common.checking import Checker, Verdict
+from data_prep.common.checking import Verdict
 from data_prep.common.children import TRIES, run_child
 from data_prep.common.ffmpeg import Encoding, Ffmpeg
-from data_prep.common.records import Record, Recorder, source_key
-from data_prep.common.spreading import StopRun
+from data_prep.common.image_names import printf_of
+from data_prep.common.records import Record, iter_records, source_key
+from data_prep.common.spreading import Spread, StopRun
+from data_prep.common.steps.jobs import AGAIN, Clip, add_record, clips_of, no_room, run_job, verdict_of
+from data_prep.common.steps.verify import verdicts
+from data_prep.common.workspace import PreparationError, Workspace
 
-__all__ = ['AGAIN', 'Clip', 'EncodeJob', 'VerifyJob', 'no_room', 'output_of']
+__all__ = ['FOLDERS', 'EncodeJob', 'encode_clips', 'encode_job', 'encoded_verdicts', 'output_of']
 
-AGAIN = ('timeout', 'killed', 'unreadable', 'missing')
-"""Reasons that may pass: these clips are tried again by the next run even if the file did not change."""
+logger = logging.getLogger('data_prep')
 
+FOLDERS = {'video': 'videos', 'frames': 'frames'}
+"""Where encoded clips stand in the prepared folder, by their form."""
+RECORDS = {'video': 'transcode', 'frames': 'frames'}
 INTERRUPTED = 255  # ffmpeg's status when it ends because of SIGINT or SIGTERM
 NO_ROOM = ('No space left on device', 'Disk quota exceeded', 'File too large')
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One source: its path below the folder of videos, and where its encoded form goes below the folder of
-    those, without suffix."""
-
-    path: str
-    kind: str
-    target: str
-    verdict: Verdict | None = None
-
-
-def no_room(error: OSError) -> StopRun | None:
-    """The error that ends the run, if nothing can be written any more."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-        return StopRun(
-            f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command'
-            ' again: it goes on where it stopped'
-        )
-    return None
+def encode_job(
+    space: Workspace, root: Path, to: str, ffmpeg: Ffmpeg, encoding: Encoding, time_limit: float
+) -> EncodeJob:
+    """The job of a prepared folder; arguments as its attributes."""
+    return EncodeJob(
+        to,
+        root.absolute(),
+        (space.out / FOLDERS[to]).absolute(),
+        space.temporary.absolute(),
+        space.own_records(RECORDS[to]),
+        ffmpeg,
+        encoding,
+        time_limit,
+    )
 
 
-@cache
-def _checker(thread: int) -> Checker:
-    """One for each thread: a cluster's workers may have several."""
-    checker = Checker()
-    atexit.register(checker.close)
-    return checker
+def encode_clips(space: Workspace, job: EncodeJob, min_frames: int, spread: Spread) -> None:
+    """Encode the usable clips of this run's share that are not encoded in this way.
 
-
-@cache
-def _recorder(folder: Path, pid: int, thread: int) -> Recorder:
-    return Recorder(folder)
-
-
-def _record(folder: Path, record: Record) -> None:
-    try:
-        _recorder(folder, os.getpid(), get_ident()).add(record)
-    except OSError as error:
-        raise no_room(error) or error from error
-
-
-@dataclass(frozen=True)
-class VerifyJob:
-    """Decode every clip once.
-
-    Attributes:
-        root: folder of the videos.
-        records: folder of this step's records.
-        time_limit: seconds a clip.
+    Raises:
+        PreparationError: a clip has not been verified.
     """
+    ffmpeg = job.ffmpeg
+    logger.info('encoding with the ffmpeg %s: %s, version %s', ffmpeg.origin, ffmpeg.path, ffmpeg.version)
+    found = verdicts(space)
 
-    root: Path
-    records: Path
-    time_limit: float
+    def clips() -> Iterator[Clip]:
+        for clip in clips_of(space):
+            verdict = found.get(clip.path)
+            if verdict is None:
+                raise PreparationError(f'{clip.path} has not been verified; run the step verify first')
+            if verdict.reason is None and verdict.frames >= min_frames:
+                yield Clip(clip.path, clip.kind, clip.target, verdict)
 
-    def key(self, clip: Clip) -> str:
-        return source_key(str(self.root / clip.path), clip.kind)
+    kept = ('key', 'reason', 'bytes', 'frames')  # what is_done asks for
+    done = {
+        record['path']: {name: record[name] for name in kept}
+        for record in iter_records(space.records(job.step))
+        if record['reason'] not in AGAIN
+    }
 
-    def __call__(self, clips: Sequence[Clip]) -> Counter:
-        return Counter(self._verify(clip) for clip in clips)
+    def is_done(clip: Clip) -> bool:
+        return clip.path in done and job.is_done(clip, done[clip.path])
 
-    def _verify(self, clip: Clip) -> str:
-        try:
-            key = self.key(clip)
-            verdict = _checker(get_ident())(str(self.root / clip.path), clip.kind, self.time_limit)
-        except OSError as error:
-            key, verdict = (
-                '',
-                Verdict.bad(
-                    'missing' if isinstance(error, FileNotFoundError) else 'unreadable', error.strerror
-                ),
-            )
-        return self.note(clip, key, verdict)
+    run_job(job, job.step, space, clips, is_done, chunk=1, spread=spread)
 
-    def note(self, clip: Clip, key: str, verdict: Verdict) -> str:
-        _record(self.records, {'path': clip.path, 'key': key, **asdict(verdict)})
-        return verdict.reason or ''
 
-    def dead(self, clip: Clip) -> Counter:
-        return Counter(
-            [
-                self.note(
-                    clip, '', Verdict.bad('killed', f'the worker that decoded it was killed {TRIES} times')
-                )
-            ]
-        )
+def encoded_verdicts(space: Workspace, job: EncodeJob) -> dict[str, Verdict]:
+    """What came out of each source, by its path; outputs of other arguments do not count."""
+    made_by = job.made_by
+    return {
+        record['path']: verdict_of(record)
+        for record in iter_records(space.records(job.step))
+        if record['reason'] is not None or record['key'].startswith(made_by)
+    }
 
 
 @dataclass(frozen=True)
@@ -144,6 +116,11 @@ class EncodeJob:
     ffmpeg: Ffmpeg
     encoding: Encoding
     time_limit: float
+
+    @property
+    def step(self) -> str:
+        """Of the records."""
+        return RECORDS[self.to]
 
     def key(self, clip: Clip) -> str:
         """Changes with the source, the arguments and the version of ffmpeg."""
@@ -201,7 +178,7 @@ class EncodeJob:
         return self.note(clip, key, verdict, size)
 
     def note(self, clip: Clip, key: str, verdict: Verdict, size: int) -> str:
-        _record(self.records, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
+        add_record(self.records, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
@@ -219,7 +196,7 @@ class EncodeJob:
         if self.to == 'frames':
             temporary.mkdir()
         if clip.kind == 'frames':
-            source = f'{source.replace("%", "%%")}/{_printf(clip.verdict.template)}'
+            source = f'{source.replace("%", "%%")}/{printf_of(clip.verdict.template)}'
         finished = run_child(self._argv(source, str(temporary.absolute())), self.time_limit)
         if finished.status == -signal.SIGXFSZ or any(words in finished.stderr for words in NO_ROOM):
             raise OSError(errno.ENOSPC, 'No space left on device', str(temporary))
@@ -249,14 +226,6 @@ class EncodeJob:
                 0,
             )
         return verdict, size
-
-
-def _printf(template: str) -> str:
-    """'img_{:05d}.jpg' -> 'img_%05d.jpg'."""
-    return ''.join(
-        text.replace('%', '%%') + ('' if form is None else f'%{form}')
-        for text, _, form, _ in Formatter().parse(template)
-    )
 
 
 def output_of(target: str, to: str) -> str:

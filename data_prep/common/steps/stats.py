@@ -1,21 +1,25 @@
-"""A page about a prepared dataset: clips a class, lengths, sizes, rates, and what failed."""
+"""The step stats: a page about a prepared dataset, clips a class, lengths, sizes, rates, and what failed ->
+stats.html and stats.json."""
 
 from __future__ import annotations
 
 import html
 import io
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from data_prep.common.records import Record, read_lines
+from data_prep.common.records import Record, iter_records, read_lines
+from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import Manifest, read_manifest, read_rows
 from gfvideo.files import write_atomically
 
-__all__ = ['collect', 'write']
+__all__ = ['collect', 'write_stats']
+
+logger = logging.getLogger('data_prep')
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
  padding:0 1rem;color:#222}
@@ -75,16 +79,23 @@ def _most_common(counts: Counter) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def write(folder: Path, sources: Callable[[], Iterable[Record]]) -> Path:
-    """Write ``stats.json`` and ``stats.html`` beside the manifest in ``folder``; returns the page."""
-    manifest = read_manifest(folder)
-    failed = folder / 'failed.jsonl'
-    numbers = collect(manifest, read_lines(failed) if failed.is_file() else (), sources())
-    write_atomically(
-        folder / 'stats.json', [json.dumps(numbers, indent=1, ensure_ascii=False).encode(), b'\n']
+def write_stats(space: Workspace) -> None:
+    """Write ``stats.json`` and ``stats.html`` beside the manifest.
+
+    Raises:
+        PreparationError: there is no manifest yet.
+    """
+    if not (space.out / 'dataset.json').is_file():
+        raise PreparationError(f'{space.out / "dataset.json"} is missing; run the step lists first')
+    manifest = read_manifest(space.out)
+    failed = space.out / 'failed.jsonl'
+    numbers = collect(
+        manifest, read_lines(failed) if failed.is_file() else (), iter_records(space.records('verify'))
     )
-    write_atomically(folder / 'stats.html', [_page(manifest, numbers).encode()])
-    return folder / 'stats.html'
+    text = json.dumps(numbers, indent=1, ensure_ascii=False)
+    write_atomically(space.out / 'stats.json', f'{text}\n'.encode())
+    write_atomically(space.out / 'stats.html', _page(manifest, numbers).encode())
+    logger.info('wrote %s', space.out / 'stats.html')
 
 
 def _page(manifest: Manifest, numbers: dict) -> str:

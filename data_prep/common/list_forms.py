@@ -10,7 +10,7 @@ from pathlib import Path
 from gfvideo.data.manifest import ClipRow, Manifest
 from gfvideo.files import write_atomically
 
-__all__ = ['json_line', 'write_all']
+__all__ = ['json_line', 'write_list_forms']
 
 logger = logging.getLogger('data_prep')
 
@@ -35,7 +35,7 @@ def _forms(kind: str) -> dict[str, tuple[Callable[[ClipRow], str], bool]]:
     return {'mmaction2_video': (_path_label, False), 'slowfast_videomae': (_path_label, True), **forms}
 
 
-def write_all(folder: Path, manifest: Manifest, rows: Mapping[str, Sequence[ClipRow]]) -> None:
+def write_list_forms(folder: Path, manifest: Manifest, rows: Mapping[str, Sequence[ClipRow]]) -> None:
     """Write ``<form>_<split>.txt`` for every form that can say these clips, and ``category.txt``, the class
     names in label order.
 

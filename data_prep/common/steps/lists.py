@@ -1,0 +1,223 @@
+"""The step lists: the usable clips -> OUT/dataset.json and <split>.jsonl, the others -> failed.jsonl, and
+OUT/lists/ for other tools."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.common.checking import Verdict
+from data_prep.common.list_forms import json_line, write_list_forms
+from data_prep.common.records import Record
+from data_prep.common.reporting import report_failures
+from data_prep.common.scanning import tell_left_out
+from data_prep.common.steps.encode import FOLDERS, EncodeJob, encoded_verdicts, output_of
+from data_prep.common.steps.index import Annotation, index_rows, read_summary
+from data_prep.common.steps.verify import verdicts
+from data_prep.common.workspace import PreparationError, Workspace
+from gfvideo.data.manifest import ClipRow, Manifest, write_manifest
+from gfvideo.files import write_atomically
+
+__all__ = ['write_lists']
+
+logger = logging.getLogger('data_prep')
+
+
+def write_lists(
+    space: Workspace,
+    root: Path,
+    annotation: Annotation,
+    job: EncodeJob | None,
+    min_frames: int,
+    arguments: Mapping[str, object],
+) -> float:
+    """Write the manifest, ``failed.jsonl`` and other tools' lists.
+
+    Args:
+        root: folder of the sources.
+        job: what encodes the clips; None: they stay as they are.
+        min_frames: clips with fewer cannot be used.
+        arguments: those that the outcome depends on, for ``dataset.json``.
+
+    Returns:
+        The share of the listed clips that cannot be used.
+
+    Raises:
+        PreparationError: a clip has not been verified or encoded, or none can be used.
+    """
+    summary = read_summary(space)
+    outcome = Outcome.of(space, job, min_frames)
+    rows: dict[str, list[ClipRow]] = {split: [] for split in summary['official']}
+    failed: list[Record] = []
+    for row in index_rows(space):
+        reason, detail = outcome.fault(row)
+        if reason is None:
+            rows[row['split']].append(outcome.clip_row(row))
+        else:
+            told = {name: row[name] for name in ('split', 'id', 'path')}
+            failed.append({**told, 'reason': reason, 'detail': detail})
+    share = len(failed) / max(1, sum(summary['official'].values()))
+    failed += _not_unpacked(summary)
+    write_atomically(space.out / 'failed.jsonl', (json_line(_in_utf8(record)) for record in failed))
+    rows = _with_clips(rows, failed, root)
+    manifest = write_manifest(
+        space.out,
+        name=annotation.name,
+        version=annotation.version,
+        classes=summary['classes'],
+        label_order=summary['label_order'],
+        rows=rows,
+        video_root=_relative(root, space.out) if job is None else FOLDERS[job.to],
+        official={split: summary['official'][split] for split in rows},
+        frame_template=outcome.image_names[0],
+        start_index=outcome.image_names[1],
+        preparation={'ffmpeg': job and job.ffmpeg.version, **arguments},
+    )
+    write_list_forms(space.out / 'lists', manifest, rows)
+    _report(manifest, failed, summary)
+    return share
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the sources.
+
+    Attributes:
+        verdicts: by path; None: the source can be used, and is not encoded.
+        image_names: form and first number of the images of folders.
+        job, min_frames: see :func:`write_lists`.
+    """
+
+    verdicts: Mapping[str, Verdict | None]
+    image_names: tuple[str, int]
+    job: EncodeJob | None
+    min_frames: int
+
+    @classmethod
+    def of(cls, space: Workspace, job: EncodeJob | None, min_frames: int) -> Outcome:
+        found: dict[str, Verdict | None] = verdicts(space)
+        if job is not None:
+            written = encoded_verdicts(space, job)
+            found = {
+                path: verdict if verdict.reason or verdict.frames < min_frames else written.get(path)
+                for path, verdict in found.items()
+            }
+        names = _image_names(
+            verdict for verdict in found.values() if verdict is not None and verdict.frames >= min_frames
+        )
+        return cls(found, names, job, min_frames)
+
+    def fault(self, row: Record) -> tuple[str | None, str]:
+        """Why a listed clip cannot be used, and more about it; None if it can."""
+        if row['path'] is None:
+            return row['reason'], row['detail']
+        verdict = self.verdicts.get(row['path'])
+        if verdict is None:
+            step, how = 'verify', ''
+            if row['path'] in self.verdicts:
+                step, how = self.job.step, ' with these arguments'
+            raise PreparationError(
+                f'{row["path"]} has no record of the step {step}{how}; run that step first (all shards of it)'
+            )
+        if verdict.reason is not None:
+            return verdict.reason, verdict.detail
+        if verdict.frames < self.min_frames:
+            return 'too_short', f'{verdict.frames} frames'
+        names = verdict.template, verdict.start
+        if verdict.template and names != self.image_names:
+            others = self.image_names[0].format(self.image_names[1])
+            return (
+                'missing_frames',
+                f'its images are named {names[0].format(names[1])!r}, others {others!r}',
+            )
+        return None, ''
+
+    def clip_row(self, row: Record) -> ClipRow:
+        """The manifest's row of a clip that can be used."""
+        verdict = self.verdicts[row['path']]
+        path, kind = row['path'], row['kind']
+        if self.job is not None:
+            path, kind = output_of(row['target'], self.job.to), self.job.to
+        return ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width)
+
+
+def _image_names(verdicts: Iterable[Verdict]) -> tuple[str, int]:
+    """Form and first number of the images of most folders."""
+    counts = Counter((verdict.template, verdict.start) for verdict in verdicts if verdict.template)
+    return counts.most_common(1)[0][0] if counts else ('{:05d}.jpg', 1)
+
+
+def _not_unpacked(summary: Record) -> list[Record]:
+    return [
+        {
+            'split': '',
+            'id': name,
+            'path': None,
+            'reason': 'unreadable',
+            'detail': f'not unpacked: {why}; rename it in the archive, or prepare on another file system',
+        }
+        for name, why in summary['refused']
+    ]
+
+
+def _in_utf8(record: Record) -> Record:
+    """The record with a name that is no text told in escapes."""
+    return {
+        name: value.encode(errors='backslashreplace').decode() if isinstance(value, str) else value
+        for name, value in record.items()
+    }
+
+
+def _with_clips(
+    rows: dict[str, list[ClipRow]], failed: Sequence[Record], root: Path
+) -> dict[str, list[ClipRow]]:
+    """The splits that have clips: a copy often lacks the test videos."""
+    for split in (split for split, some in rows.items() if not some):
+        first = next(
+            (
+                f'; the first that failed, {clip["id"]!r}: {clip["reason"]} ({clip["detail"]})'
+                for clip in failed
+                if clip['split'] == split
+            ),
+            '',
+        )
+        logger.warning(
+            'no clip of split %r can be used, so the prepared dataset has no such split%s', split, first
+        )
+    if not any(rows.values()):
+        raise PreparationError(
+            f'no clip of any split can be used; is --videos right ({root})? failed.jsonl in --out lists the'
+            ' reasons'
+        )
+    return {split: some for split, some in rows.items() if some}
+
+
+def _relative(videos: Path, out: Path) -> str:
+    """Relative when the videos lie inside the prepared folder, so that it can be moved; absolute
+    otherwise."""
+    videos, out = videos.resolve(), out.resolve()
+    return videos.relative_to(out).as_posix() if videos.is_relative_to(out) else str(videos)
+
+
+def _report(manifest: Manifest, failed: Sequence[Record], summary: Record) -> None:
+    for split, info in manifest.splits.items():
+        share = info.present / info.official
+        logger.log(
+            logging.INFO if share >= 0.99 else logging.WARNING,
+            '%s: %d of %d listed clips can be used (%.1f %%)',
+            split,
+            info.present,
+            info.official,
+            100 * share,
+        )
+    report_failures(
+        Counter(record['reason'] for record in failed),
+        {record['reason']: record['id'] for record in reversed(failed)},
+        manifest.folder / 'failed.jsonl',
+    )
+    if summary['left_out']:
+        logger.log(*tell_left_out(summary['left_out']))
+    logger.info('wrote %s, hash %s', manifest.file, manifest.hash)
