@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
 
 from gfvideo.data.readers import PyAVReader, VideoError, open_video, opening
-from gfvideo.data.readers.base import IndexedReader
 from gfvideo.data.readers.fallback import FallbackReader
 
 COUNT = 20
@@ -19,38 +19,44 @@ def numbers(painted_video, frames: Iterable[np.ndarray]) -> list[int]:
     return [painted_video.read_number(frame) for frame in frames]
 
 
-class Failing(IndexedReader):
+class Failing:
     """PyAV under another name, which fails at every call that asks for frame ``fails`` or a later one."""
 
     name = 'torchcodec'
 
-    def __init__(self, path, exact=False, fails=COUNT):
-        super().__init__(path)
-        self._inner, self.fails, self.closed = PyAVReader(path), fails, False
-        self._count = len(self._inner)
+    def __init__(self, path: str, fails: int):
+        self.path, self.fails, self.closed = path, fails, False
+        self.decoded, self.inner = 0, PyAVReader(path)
 
-    def _decode(self, wanted):
-        if wanted[-1] >= self.fails:
-            raise self._error('no more frames left to decode', 'read it in another way')
-        frames = self._inner._decode(wanted)
-        self._decoded += len(frames)
-        return frames
+    def __len__(self) -> int:
+        return len(self.inner)
 
-    def close(self):
+    def get_frames(self, indices: np.ndarray) -> np.ndarray:
+        if max(indices) >= self.fails:
+            raise VideoError.of(self.path, self.name, 'no more frames left to decode', 'read it in another way')
+        self.decoded += len(indices)
+        return self.inner.get_frames(indices)
+
+    def close(self) -> None:
         self.closed = True
-        self._inner.close()
+        self.inner.close()
 
 
 @pytest.fixture
 def failing(painted_video, monkeypatch):
-    """Opens a video with 'auto' where torchcodec fails from a frame on."""
+    """Opens a video with 'auto' where torchcodec fails from a frame on; ``.made`` are the readers that do."""
     monkeypatch.setattr(opening, 'torchcodec_imports', lambda: True)
     path = painted_video(COUNT, **H264)
 
     def opened(fails: int) -> FallbackReader:
-        monkeypatch.setattr(opening, 'TorchCodecReader', lambda path, exact: Failing(path, exact, fails))
+        def open_failing(path: str, exact: bool) -> Failing:
+            opened.made.append(Failing(path, fails))
+            return opened.made[-1]
+
+        monkeypatch.setattr(opening, 'TorchCodecReader', open_failing)
         return open_video(path)
 
+    opened.made = []
     return opened
 
 
@@ -78,7 +84,17 @@ def test_what_auto_has_decoded_goes_on(painted_video, failing):
         assert counts[3] <= 3 + 3  # PyAV begins there, not at frame 0
         between, *_ = video.iter_at([1]), video.get_frames([4])
         assert painted_video.read_number(next(between)) == 1
-    assert video._first.closed and video._second._kept is None
+    (first,) = failing.made
+    assert first.closed
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='counts open files in /proc')
+def test_auto_closes_both(failing):
+    before = len(os.listdir('/proc/self/fd'))
+    with failing(3) as video:
+        video.get_frames([4])
+        assert len(os.listdir('/proc/self/fd')) == before + 2
+    assert len(os.listdir('/proc/self/fd')) == before
 
 
 def test_walks_of_auto_that_interleave(painted_video, failing):
@@ -93,9 +109,9 @@ def test_auto_tells_what_pyav_says_where_both_fail(failing, monkeypatch):
         with pytest.raises(IndexError, match=f'no frame {COUNT}, it has {COUNT} frames'):
             video.get_frames([COUNT])
 
-        def broken(self, wanted):
-            raise self._error('a packet does not decode', 'drop it from the list')
+        def broken(self, indices):
+            raise VideoError.of(self.path, self.name, 'a packet does not decode', 'drop it from the list')
 
-        monkeypatch.setattr(PyAVReader, '_decode', broken)
+        monkeypatch.setattr(PyAVReader, 'get_frames', broken)
         with pytest.raises(VideoError, match='pyav cannot read this video: a packet does not decode'):
             video.get_frames([3])

@@ -39,8 +39,9 @@ def test_ordinary_files(painted_video, form, size):
 
 
 def test_no_picture_of_an_ordinary_file_is_decoded_to_look_at_it(painted_video, reader, monkeypatch):
-    monkeypatch.setattr(PyAVReader, '_frames_of', lambda *_: pytest.fail('a packet was decoded'))
-    open_video(painted_video(6), reader).close()
+    monkeypatch.setattr(PyAVReader, 'first_as_others_see_it', lambda _: pytest.fail('a picture was decoded'))
+    with open_video(painted_video(6), reader) as video:
+        assert video.decoded == 0
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.mkv'])

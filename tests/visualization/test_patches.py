@@ -5,7 +5,7 @@ import torch
 from gfvideo.structures import ClipSample
 from gfvideo.visualization import LOOK_COLOURS, draw_looks, draw_sample, save_picture, sheet, step_predictions
 from gfvideo.visualization.canvas import Canvas
-from gfvideo.visualization.patches import _windows
+from gfvideo.visualization.patches import GAP
 
 CLASSES = ['pushing a cup', 'pulling a cup']
 
@@ -194,14 +194,25 @@ def test_dollars_and_underscores_are_no_formula():
     assert Canvas(20, 200).width_of('a$_1$b') > Canvas(20, 200).width_of('a_1b')
 
 
-def test_windows_of_other_sizes_and_frames_without_a_look():
+@pytest.mark.parametrize(
+    'window_size, top, left, height, width',
+    [((30.0, 20.0), 15, 80, 30, 20), (None, 22, 84, 16, 16)],  # (0.5, 1) of the room beside it
+)
+def test_windows_of_other_sizes_and_frames_without_a_look(window_size, top, left, height, width):
+    """Drawn at their own size, the second of three frames has an outline where the window was cut."""
     centres = np.full((1, 3, 2), np.nan, dtype=np.float32)
     centres[0, 1] = (0.5, 1.0)
-    sizes = np.full((1, 3, 2), np.nan, dtype=np.float32)
-    sizes[0, 1] = (30.0, 20.0)
-    windows = _windows(centres, (60, 100), (16, 16), sizes)
-    assert windows.tolist() == [[[0, 0, 0, 0], [15, 80, 30, 20], [0, 0, 0, 0]]]
-    assert _windows(centres, (60, 100), (16, 16), None).tolist()[0][1] == [22, 84, 16, 16]
+    sizes = None
+    if window_size is not None:
+        sizes = np.full((1, 3, 2), np.nan, dtype=np.float32)
+        sizes[0, 1] = window_size
+    picture = draw_looks(
+        clip(3, 60, 100), centres, (16, 16), said(0.4, 0.6), cell_width=100, window_sizes=sizes
+    )
+    y, x = np.argwhere((picture == 90).all(-1)).min(0)  # the corner of the first frame
+    ys, xs = np.nonzero(near(picture[y : y + 60, x:], LOOK_COLOURS[0]))
+    expected = np.array([[top, top + height], [left + 100 + GAP, left + 100 + GAP + width]])
+    assert np.abs(np.array([[ys.min(), ys.max()], [xs.min(), xs.max()]]) - expected).max() <= 2
 
 
 def test_only_frames_that_were_focused_on_are_drawn():

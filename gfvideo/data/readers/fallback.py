@@ -46,13 +46,13 @@ class FallbackReader(IndexedReader):
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
         frames = self._by_first(wanted)
-        return self._second._decode(wanted) if frames is None else frames
+        return self._second.get_frames(wanted) if frames is None else frames
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
         for given in range(len(wanted)):
             frames = self._by_first(wanted[given : given + 1])
             if frames is None:
-                yield from self._second._walk(wanted[given:])
+                yield from self._second.iter_at(wanted[given:])
                 return
             yield frames[0]
 
@@ -61,7 +61,7 @@ class FallbackReader(IndexedReader):
         if self._second:
             return None
         try:
-            return self._first._decode(wanted)
+            return self._first.get_frames(wanted)
         except VideoError:
             self._second = PyAVReader(self.path)
             return None

@@ -43,6 +43,7 @@ class PyAVReader(IndexedReader):
         self._unmarking: dict[tuple[int, int, str], av.filter.Graph] = {}
         self._kept: list[av.Packet] | None = None
         self._idle = [self._stream.codec_context]
+        self._packets_decoded = 0
         try:
             self.index = self._read_index()
             if self.index.turns:
@@ -58,6 +59,11 @@ class PyAVReader(IndexedReader):
     def doubt(self) -> str:
         """Why packets cannot be relied on to be frames, or ''."""
         return self.index.doubt
+
+    @property
+    def packets_decoded(self) -> int:
+        """Packets given to decoders so far, those of frames that the decoder skipped too."""
+        return self._packets_decoded
 
     @property
     def codec_name(self) -> str:
@@ -237,6 +243,7 @@ class PyAVReader(IndexedReader):
         return stream.codec_context
 
     def _frames_of(self, context: av.VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
+        self._packets_decoded += packet is not None
         try:
             frames = context.decode(packet)
         except av.error.InvalidDataError as error:
