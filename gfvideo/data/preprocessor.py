@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -67,7 +68,8 @@ class ClipPreprocessor(BaseDataPreprocessor):
         )
         clips = data['inputs']  # (B, T, 3, H, W), or (B, V, T, 3, H, W)
         if self.channels_last:
-            clips = clips.movedim(-3, -1).contiguous().movedim(-1, -3)
+            pixels = rearrange(clips, '... t c h w -> ... t h w c').contiguous()
+            clips = rearrange(pixels, '... t h w c -> ... t c h w')
         return {**data, 'inputs': clips.float().sub_(self.mean).div_(self.std)}
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from einops import rearrange
 from mmengine.logging import print_log
 
 from ..registry import TRANSFORMS
@@ -107,7 +108,7 @@ class SampleFrames:
                 )
         indices = self._indices(results['total_frames'], results['rng'])
         results['num_views'] = indices.shape[0]
-        results['frame_indices'] = indices.reshape(-1)  # (V*T,)
+        results['frame_indices'] = rearrange(indices, 'v t -> (v t)')
         return results
 
 
@@ -612,7 +613,7 @@ class PackClip:
         views, indices = results['num_views'], results['frame_indices'].tolist()
         clip = _channels_first(results['frames'])  # (V*T, 3, H, W)
         if views > 1:
-            clip = clip.unflatten(0, (views, -1))  # (V, T, 3, H, W)
+            clip = rearrange(clip, '(v t) c h w -> v t c h w', v=views)
         sample = ClipSample(
             metainfo={
                 'video_id': results['video_id'],
