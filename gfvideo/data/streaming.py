@@ -162,7 +162,7 @@ class FrameSource:
                 ' one that starts with SampleFrames, DecodeFrames can be run frame by frame'
             )
         sample, decode, *self._after = steps
-        self.num_frames, self._every = sample.frames, every or 1
+        self.num_frames, self._every = sample.num_frames, every or 1
         self._names = dict(frame_template=frame_template, start_index=start_index)
         self._frames, self._reader, self._seen = None, None, 0
         is_video = isinstance(source, (str, PathLike, np.ndarray))

@@ -55,7 +55,7 @@ class SampleFrames:
     """Choose which frames make the clip; see :mod:`gfvideo.data.sampling` for the rules.
 
     Args:
-        frames: T, frames of one view.
+        num_frames: T, frames of one view; 8 if it is not given. ``frames`` is another name for it.
         strategy: ``'segment'``, ``'dense'``, ``'uniform'`` or ``'multi_view'``.
         views: V, clips of one video when testing. ``'segment'`` gives 1, or 2 (the middles and the starts of
             the segments).
@@ -69,14 +69,25 @@ class SampleFrames:
 
     def __init__(
         self,
-        frames: int = 8,
+        num_frames: int | None = None,
         strategy: str = 'segment',
         views: int = 1,
         test_mode: bool = False,
         reader: str = 'auto',
+        *,
+        frames: int | None = None,
         **options: Any,
     ):
-        _check_at_least('frames', frames, 1)
+        if num_frames is not None and frames is not None:
+            raise ValueError(
+                f'num_frames is {num_frames!r} and frames is {frames!r}: two names of one thing; give num_frames'
+                ' alone'
+            )
+        if frames is not None:
+            _check_at_least('frames', frames, 1)
+            num_frames = frames
+        num_frames = 8 if num_frames is None else num_frames
+        _check_at_least('num_frames', num_frames, 1)
         _check_at_least('views', views, 1)
         if views > 1 and not test_mode:
             raise ValueError(
@@ -87,16 +98,16 @@ class SampleFrames:
                 f"views is {views}; the strategy 'segment' has 1 or 2 views, use 'uniform', 'dense' or"
                 " 'multi_view' for more"
             )
-        self.frames, self.strategy, self.views, self.reader = frames, strategy, views, reader
+        self.num_frames, self.strategy, self.views, self.reader = num_frames, strategy, views, reader
         self.options = {'mode': 'test' if test_mode else 'train', **options}
         if strategy == 'segment' and views == 2:
             self.options['mode'] = 'twice'
         elif strategy != 'segment' and test_mode:
             self.options['views'] = views
-        self._indices(frames, np.random.default_rng(0))  # refuses wrong options now, not in a worker process
+        self._indices(num_frames, np.random.default_rng(0))  # refuses wrong options now, not in a worker process
 
     def _indices(self, total_frames: int, rng: np.random.Generator) -> np.ndarray:
-        return sample_indices(self.strategy, total_frames, self.frames, rng=rng, **self.options)  # (V, T)
+        return sample_indices(self.strategy, total_frames, self.num_frames, rng=rng, **self.options)  # (V, T)
 
     def __call__(self, results: Results) -> Results:
         if results['total_frames'] is None:

@@ -84,30 +84,30 @@ def test_every_transform_is_registered():
 @pytest.mark.parametrize(
     ('config', 'strategy', 'options', 'views'),
     [
-        ({'frames': 8}, 'segment', {'mode': 'train'}, 1),
-        ({'frames': 8, 'test_mode': True}, 'segment', {'mode': 'test'}, 1),
+        ({'num_frames': 8}, 'segment', {'mode': 'train'}, 1),
+        ({'num_frames': 8, 'test_mode': True}, 'segment', {'mode': 'test'}, 1),
         (
-            {'frames': 4, 'test_mode': True, 'views': 2, 'rule': 'mmaction2'},
+            {'num_frames': 4, 'test_mode': True, 'views': 2, 'rule': 'mmaction2'},
             'segment',
             {'mode': 'twice', 'rule': 'mmaction2'},
             2,
         ),
-        ({'frames': 8, 'strategy': 'dense', 'span': 16}, 'dense', {'mode': 'train', 'span': 16}, 1),
+        ({'num_frames': 8, 'strategy': 'dense', 'span': 16}, 'dense', {'mode': 'train', 'span': 16}, 1),
         (
-            {'frames': 8, 'strategy': 'dense', 'views': 3, 'test_mode': True},
+            {'num_frames': 8, 'strategy': 'dense', 'views': 3, 'test_mode': True},
             'dense',
             {'mode': 'test', 'views': 3},
             3,
         ),
-        ({'frames': 8, 'strategy': 'uniform'}, 'uniform', {'mode': 'train'}, 1),
+        ({'num_frames': 8, 'strategy': 'uniform'}, 'uniform', {'mode': 'train'}, 1),
         (
-            {'frames': 8, 'strategy': 'uniform', 'views': 5, 'test_mode': True},
+            {'num_frames': 8, 'strategy': 'uniform', 'views': 5, 'test_mode': True},
             'uniform',
             {'mode': 'test', 'views': 5},
             5,
         ),
         (
-            {'frames': 8, 'strategy': 'multi_view', 'views': 4, 'test_mode': True, 'interval': 2},
+            {'num_frames': 8, 'strategy': 'multi_view', 'views': 4, 'test_mode': True, 'interval': 2},
             'multi_view',
             {'mode': 'test', 'views': 4, 'interval': 2},
             4,
@@ -117,7 +117,7 @@ def test_every_transform_is_registered():
 @pytest.mark.parametrize('total', [1, 5, 8, 30, 300])
 def test_sample_frames(config, strategy, options, views, total):
     out = T.SampleFrames(**config)(results(seed=7, total_frames=total))
-    expected = sample_indices(strategy, total, config['frames'], rng=np.random.default_rng(7), **options)
+    expected = sample_indices(strategy, total, config['num_frames'], rng=np.random.default_rng(7), **options)
     assert out['num_views'] == views
     np.testing.assert_array_equal(out['frame_indices'], expected.reshape(-1))
 
@@ -125,8 +125,10 @@ def test_sample_frames(config, strategy, options, views, total):
 @pytest.mark.parametrize(
     ('config', 'message'),
     [
-        ({'frames': 0}, 'frames is 0'),
-        ({'frames': 2.5}, 'frames is 2.5'),
+        ({'num_frames': 0}, 'num_frames is 0'),
+        ({'num_frames': 2.5}, 'num_frames is 2.5'),
+        ({'frames': 0}, '^frames is 0'),
+        ({'num_frames': 8, 'frames': 8}, 'num_frames is 8 and frames is 8: .* give num_frames alone'),
         ({'views': 0}, 'views is 0'),
         ({'views': 2}, 'views are for testing'),
         ({'views': 3, 'test_mode': True}, "'segment' has 1 or 2 views"),
@@ -138,6 +140,13 @@ def test_sample_frames(config, strategy, options, views, total):
 def test_sample_frames_refuses(config, message):
     with pytest.raises(ValueError, match=message):
         T.SampleFrames(**config)
+
+
+@pytest.mark.parametrize('config', [{'num_frames': 3}, {'frames': 3}, {}])
+def test_the_number_of_frames_has_two_names(config):
+    sample = T.SampleFrames(**config, test_mode=True)
+    count = 3 if config else 8
+    assert sample.num_frames == count and len(sample(results(total_frames=30))['frame_indices']) == count
 
 
 def test_sample_frames_refuses_unknown_options():

@@ -65,12 +65,16 @@ def shape_of_views(cfg: Config) -> tuple[int, int, int]:
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     pipeline = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict)]
-    frames = [step.get('frames', 8) for step in pipeline if step['type'] == 'SampleFrames']
+    counts = [
+        step.get('num_frames') or step.get('frames') or 8
+        for step in pipeline
+        if step['type'] == 'SampleFrames'
+    ]
     sizes = [step['size'] for step in pipeline if 'size' in step]
-    if not frames or not sizes:
+    if not counts or not sizes:
         raise ValueError('the test pipeline does not say how large its frames are; give --shape T H W')
     height, width = (sizes[-1], sizes[-1]) if isinstance(sizes[-1], int) else sizes[-1]
-    return frames[-1], height, width
+    return counts[-1], height, width
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
