@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     'content',
     [b'', b'some bytes', bytearray(b'others'), memoryview(b'a view'), [], [b'one ', b'', b'after another']],
-    ids=repr,
+    ids=['nothing', 'bytes', 'bytearray', 'view', 'no pieces', 'pieces'],
 )
 def test_content(tmp_path, content):
     write_atomically(tmp_path / 'x', content)

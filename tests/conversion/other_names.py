@@ -41,11 +41,11 @@ def shapes_of(config: dict) -> nn.Module:
 
 def vector_of(backbone: nn.Module, images: Tensor) -> Tensor:
     deepest = backbone(images)[32]
-    return backbone.to_vector(deepest) if hasattr(backbone, 'to_vector') else deepest.mean((2, 3))
+    return backbone.to_vector(deepest)
 
 
 def vector_channels(backbone: nn.Module) -> int:
-    return getattr(backbone, 'vector_channels', backbone.channels[32])
+    return backbone.vector_channels or backbone.channels[32]
 
 
 def timm_names(backbone: nn.Module, config: dict) -> dict[str, Tensor]:

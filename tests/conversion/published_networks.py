@@ -181,7 +181,7 @@ def gfnet(
 
         def read(x: Tensor) -> tuple[Tensor, Tensor]:
             deepest = model(x)[32]
-            return deepest, model.to_vector(deepest) if hasattr(model, 'to_vector') else deepest.mean((2, 3))
+            return deepest, model.to_vector(deepest)
 
         return read
 

@@ -170,4 +170,4 @@ def test_adafocus(name, patch, candidates, chosen, scales, published, rule, agre
                 agrees(
                     f'{name}, window', states[1].window_sizes[clip, frames[0]], 96 + window[2:] * (224 - 96)
                 )
-                assert states[1].memory[clip].tolist() == frames and frames != list(range(1, 36, 3))
+                assert states[1].frame_indices[clip].tolist() == frames and frames != list(range(1, 36, 3))

@@ -133,7 +133,7 @@ def test_a_sound_config_passes(three_stages):
             ),
         ),
         (dict(model__aux_weight='strong'), "model.aux_weight is 'strong': a number is wanted"),
-        (dict(model__reward='logprob'), "model.reward='logprob' is unknown; did you mean 'log_prob'"),
+        (dict(model__reward='logprob'), "reward='logprob' is unknown; choose 'prob', 'log_prob' or"),
         (
             dict(model__policy__actor='deep'),
             "model.policy.actor='deep' is unknown; choose of 'attention', 'linear'",

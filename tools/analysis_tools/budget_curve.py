@@ -104,7 +104,7 @@ class Method:
         self, name: str, model: Any, kind: str, args: argparse.Namespace, input_size: int | None = None
     ):
         from gfvideo.engine.predictions import SplitPredictions
-        from gfvideo.models.base import as_size
+        from gfvideo.models.arguments import as_size
 
         self.name, self.model, self.kind, self.unit = name, model, kind, args.unit
         self.input_size = None if input_size is None else as_size(input_size, 'input_size')
