@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,20 @@ from .readers import VideoError
 
 __all__ = ['ClipDataset', 'TooManyBadVideos', 'build_pipeline', 'describe_clip']
 
-Pipeline = Callable[[dict[str, Any]], Any]
+@dataclass(frozen=True)
+class Pipeline:
+    """Transforms that run one after another.
+
+    Attributes:
+        steps: each takes the results of the one before; the first takes what :func:`describe_clip` gives.
+    """
+
+    steps: tuple[Callable[[Any], Any], ...]
+
+    def __call__(self, results: dict[str, Any]) -> Any:
+        for step in self.steps:
+            results = step(results)
+        return results
 FRAME_TEMPLATES = {'mmaction2_frames': 'img_{:05d}.jpg'}  # of the other list forms: TSM's, as in manifests
 TRIES = 10  # videos in a row that may be bad before a sample gives up
 
@@ -41,15 +54,7 @@ def build_pipeline(transforms: Sequence[Mapping[str, Any] | Callable]) -> Pipeli
     """
     if not transforms:
         raise ValueError('the pipeline is empty; it needs at least SampleFrames, DecodeFrames and PackClip')
-    steps = [step if callable(step) else TRANSFORMS.build(step) for step in transforms]
-
-    return partial(_apply, steps)
-
-
-def _apply(steps: Sequence[Callable], results: dict[str, Any]) -> Any:
-    for step in steps:
-        results = step(results)
-    return results
+    return Pipeline(tuple(step if callable(step) else TRANSFORMS.build(step) for step in transforms))
 
 
 def describe_clip(

@@ -155,7 +155,7 @@ class FrameSource:
         _check_timeout(timeout)
         if every is not None and every < 1:
             raise ValueError(f'every={every} must be at least 1')
-        (steps,) = pipeline.args
+        steps = pipeline.steps
         if [type(step) for step in steps[:2]] != [SampleFrames, DecodeFrames]:
             raise ValueError(
                 f'the test pipeline starts with {", ".join(type(step).__name__ for step in steps[:2])}; only'
