@@ -6,8 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from .readers import VideoError
 
 __all__ = ['ClipDataset', 'TooManyBadVideos', 'build_pipeline', 'describe_clip']
 
+
 @dataclass(frozen=True)
 class Pipeline:
     """Transforms that run one after another.
@@ -37,6 +37,8 @@ class Pipeline:
         for step in self.steps:
             results = step(results)
         return results
+
+
 FRAME_TEMPLATES = {'mmaction2_frames': 'img_{:05d}.jpg'}  # of the other list forms: TSM's, as in manifests
 TRIES = 10  # videos in a row that may be bad before a sample gives up
 

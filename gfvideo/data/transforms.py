@@ -80,8 +80,8 @@ class SampleFrames:
     ):
         if num_frames is not None and frames is not None:
             raise ValueError(
-                f'num_frames is {num_frames!r} and frames is {frames!r}: two names of one thing; give num_frames'
-                ' alone'
+                f'num_frames is {num_frames!r} and frames is {frames!r}: two names of one thing; give'
+                ' num_frames alone'
             )
         if frames is not None:
             _check_at_least('frames', frames, 1)
@@ -104,7 +104,9 @@ class SampleFrames:
             self.options['mode'] = 'twice'
         elif strategy != 'segment' and test_mode:
             self.options['views'] = views
-        self._indices(num_frames, np.random.default_rng(0))  # refuses wrong options now, not in a worker process
+        self._indices(
+            num_frames, np.random.default_rng(0)
+        )  # refuses wrong options now, not in a worker process
 
     def _indices(self, total_frames: int, rng: np.random.Generator) -> np.ndarray:
         return sample_indices(self.strategy, total_frames, self.num_frames, rng=rng, **self.options)  # (V, T)
@@ -344,9 +346,10 @@ class RandomResizedCrop:
         """Draw (top, left, height, width) of the crop."""
         areas = rng.uniform(*self.area, self.tries) * height * width
         ratios = np.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), self.tries))
-        heights, widths = np.round(np.sqrt(areas / ratios)).astype(int), np.round(
-            np.sqrt(areas * ratios)
-        ).astype(int)
+        heights, widths = (
+            np.round(np.sqrt(areas / ratios)).astype(int),
+            np.round(np.sqrt(areas * ratios)).astype(int),
+        )
         for h, w in zip(heights.tolist(), widths.tolist(), strict=True):
             if 0 < h <= height and 0 < w <= width:
                 return (

@@ -397,9 +397,9 @@ def test_a_bad_video_is_counted_logged_and_replaced_in_training(damaged, root, l
         assert (logger, level) == ('current', logging.WARNING)
     others = [index for index in range(CLIPS) if index not in (4, 7)]
     good = clips(ClipDataset(root, 'train', TRAIN))
-    assert all(
-        same([drawn[index] for index in others], [good[index] for index in others])
-    ), 'a bad clip must not change the others'
+    assert all(same([drawn[index] for index in others], [good[index] for index in others])), (
+        'a bad clip must not change the others'
+    )
 
 
 def test_replacements_are_reproducible(damaged):

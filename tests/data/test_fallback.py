@@ -33,7 +33,9 @@ class Failing:
 
     def get_frames(self, indices: np.ndarray) -> np.ndarray:
         if max(indices) >= self.fails:
-            raise VideoError.of(self.path, self.name, 'no more frames left to decode', 'read it in another way')
+            raise VideoError.of(
+                self.path, self.name, 'no more frames left to decode', 'read it in another way'
+            )
         self.decoded += len(indices)
         return self.inner.get_frames(indices)
 

@@ -24,7 +24,6 @@ from torch.utils.data import DataLoader
 
 from gfvideo.data.orientation import display_matrix
 from gfvideo.data.readers import ArrayReader, FolderReader, PyAVReader, VideoError, open_video, opening
-from gfvideo.data.readers import decord as decord_module
 from gfvideo.data.readers import pyav as pyav_module
 from gfvideo.data.readers import torchcodec as torchcodec_module
 from gfvideo.data.video_index import open_stream
@@ -210,7 +209,7 @@ def test_odd_videos(shared, reader):
         path = shared / 'data' / 'odd_videos' / row['file']
         if row['file'] in REFUSED[reader]:
             with pytest.raises(
-                VideoError, match=f"{row['file']}: {reader}.*{REFUSED[reader][row['file']]}.*pyav"
+                VideoError, match=f'{row["file"]}: {reader}.*{REFUSED[reader][row["file"]]}.*pyav'
             ):
                 open_video(path, reader)
             continue

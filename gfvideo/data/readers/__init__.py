@@ -6,13 +6,13 @@ equal bit for bit, interlaced ones too. The readers upsample the colour of 10-bi
 pictures of one frame differ by up to 5 of 255 on average on a saturated test chart, and less on natural
 pictures.
 
-====================  ==========================================================================================
+====================  ========================================================================================
 ``'pyav'``            reads what is in a container of its own, also with damaged packets or without times
 ``'torchcodec'``      optional, needs FFmpeg's libraries; refuses what its packets, or its first picture, tell
                       that PyAV alone reads
 ``'decord'``          refuses the same and some more
 ``'auto'``            torchcodec where it can be imported; PyAV from the first frame on that it refuses
-====================  ==========================================================================================
+====================  ========================================================================================
 
 =================================================  ==========  ==========  ==========
 a file                                             pyav        torchcodec  decord
