@@ -80,13 +80,14 @@ def init_recognizer(
     """
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
-    loaded = None if checkpoint is None else load_checkpoint(fspath(checkpoint))
+    source = '' if checkpoint is None else fspath(checkpoint)
+    loaded = None if checkpoint is None else load_checkpoint(source)
     meta = {} if loaded is None else loaded['meta']
     import_own(custom_imports)
-    cfg = carried_config(meta.get('cfg'), fspath(checkpoint)) if config is None else _given_config(config)
+    cfg = carried_config(meta.get('cfg'), source) if config is None else _given_config(config)
     cfg = select_stage(expand_stages(cfg, cfg_options), None).cfg
     if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
-        where = fspath(checkpoint) if config is None else 'the config'
+        where = source if config is None else 'the config'
         raise ConfigError(
             f'{where}: model is {cfg.get("model")!r}, not the settings of a recognizer (dict(type=...)); '
             'give the config file it was trained with'
@@ -94,7 +95,7 @@ def init_recognizer(
     with _own_scope():
         model = MODELS.build(_model_config(cfg))
     if loaded is not None:
-        load_weights(model, loaded, fspath(checkpoint))
+        load_weights(model, loaded, source)
     model.cfg = cfg
     model.dataset_meta = dict(meta.get('dataset_meta') or {})
     return model.to(device).eval()
@@ -137,7 +138,7 @@ def _exits_for(model: Recognizer, exits: Exits, kind: str) -> ExitRule:
     """Exits of the wanted kind that belong to the model; of a calibration the chosen setting."""
     name = 'the calibration'
     if isinstance(exits, (str, PathLike)):
-        name, exits = fspath(exits), read_exits(exits)
+        name, exits = fspath(exits), read_exits(fspath(exits))
     if isinstance(exits, Calibration):
         check_exits(exits, model, name)
         exits = exits.pick().exits
@@ -225,7 +226,7 @@ class StreamedFrame(NamedTuple):
         ms: since the video was opened.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody searches in these
     logits: torch.Tensor
     frame_logits: torch.Tensor
     looks: int

@@ -101,7 +101,8 @@ class _Meter(TorchDispatchMode):
 
     def __init__(self, running: Sequence[str]):
         super().__init__()
-        self.running, self.counts = running, Counter()
+        self.running = running
+        self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None

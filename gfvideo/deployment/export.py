@@ -135,7 +135,7 @@ def export_recognizer(
         graphs: list[GraphRecord] = []
         before: LookState | None = None
         for step in range(own.steps + 1):
-            look = LookAsTensors(own, _taker(own, step), before, example)
+            look = LookAsTensors(own, _taker(own), before, example)
             graphs.append(
                 _shared(look, step, graphs, Path(part)) or _exported(look, step, Path(part), example, opset)
             )
@@ -195,8 +195,13 @@ def _check_exportable(model: Recognizer) -> None:
         )
 
 
-def _taker(model: Recognizer, step: int) -> Callable[[Tensor, LookState | None], LookState]:
-    return model.focus if step else lambda frames, before: model.glance(frames)
+def _taker(model: Recognizer) -> Callable[[Tensor, LookState | None], LookState]:
+    """The look of a step, as a function of frames and the state before."""
+
+    def take(frames: Tensor, before: LookState | None) -> LookState:
+        return model.glance(frames) if before is None else model.focus(frames, before)
+
+    return take
 
 
 def _random_frames(batch: int, num_frames: int, frame_size: tuple[int, int], seed: int = 0) -> Tensor:
@@ -218,7 +223,7 @@ def _exported(look: LookAsTensors, step: int, folder: Path, example: Tensor, ops
     path = folder / f'{name}.onnx'
     needed('onnx').save(proto, str(path))
     differences = _differences(look, path, example)
-    worst = max(differences, key=differences.get)
+    worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= TOLERANCE:
         raise ExportError(
             f'{path.name} does not answer as torch does: {worst} differs by {differences[worst]:.1e} of its'
@@ -269,8 +274,8 @@ def _as_inputs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _clip_shape_of(graph: GraphRecord) -> tuple[int, tuple[int, int]]:
-    _, T, _, H, W = graph.inputs['frames']
-    return T, (H, W)
+    _, T, _, H, W = graph.inputs['frames']  # of which the number of clips alone is a word
+    return int(T), (int(H), int(W))
 
 
 def _to_onnx(look: LookAsTensors, inputs: Mapping[str, Tensor], outputs: list[str], opset: int) -> Any:
@@ -299,6 +304,7 @@ def _to_onnx(look: LookAsTensors, inputs: Mapping[str, Tensor], outputs: list[st
             f'torch cannot export step {0 if look.before is None else look.before.step + 1}'
             f' ({type(reason).__name__}: {str(reason).strip().splitlines()[0]})'
         ) from error
+    assert program is not None  # with dynamo=True there is one
     proto = program.model_proto
     found = next(entry.version for entry in proto.opset_import if entry.domain in ('', 'ai.onnx'))
     if found != opset:
@@ -407,7 +413,8 @@ def _differences(look: LookAsTensors, path: Path, example: Tensor) -> dict[str, 
         raise ExportError(f'{path.name} cannot be loaded: {error}') from error
     differences: dict[str, float] = {}
     for batch in CHECKED_BATCHES:
-        frames = _random_frames(batch, example.shape[1], tuple(example.shape[-2:]), seed=batch)
+        _, T, _, H, W = example.shape
+        frames = _random_frames(batch, T, (H, W), seed=batch)
         before = _state_before(look, frames)
         tensors = (
             {'frames': frames} if before is None else {'frames': frames, **_as_inputs(named_tensors(before))}
@@ -454,7 +461,7 @@ def _expected(
     where one lies so near the edge of a pixel that rounding decides, another patch is cut."""
     after = look.take(frames, before)
     centres = answers.get('centres')
-    if centres is None or after.centres is None or after.window_sizes is not None:
+    if before is None or centres is None or after.centres is None or after.window_sizes is not None:
         return after
     if not torch.allclose(centres, after.centres, rtol=0, atol=TOLERANCE):
         return after
@@ -480,7 +487,7 @@ def _record(
         steps=model.steps,
         num_classes=model.num_classes,
         num_frames=num_frames,
-        frame_size=tuple(frame_size),
+        frame_size=frame_size,
         model=describe_model(model),
         preprocessor=preprocessor,
         dataset_meta=_without_tensors(plain(dict(model.dataset_meta))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmengine.model import BaseModel
@@ -48,7 +49,8 @@ def costs_of(model: Recognizer, frames: Tensor, kind: str, repeats: int = 20) ->
         device).
     """
     frames = frames[:, :1] if kind == 'stream' else frames
-    gmacs = [steps / 1e9 for steps in recognizer_cost(model, tuple(frames.shape[1:]))['steps']]
+    T, channels, H, W = frames.shape[1:]
+    gmacs = [steps / 1e9 for steps in recognizer_cost(model, (T, channels, H, W))['steps']]
     ms = latency(model, frames, repeats=repeats, warm_up=3)
     ms = [max(ms[: step + 1]) for step in range(len(ms))]  # medians of so few runs may cross
     if kind == 'stream':
@@ -76,7 +78,7 @@ class ExitingRecognizer(BaseModel):
         recognizer: Recognizer,
         exits: ExitRule,
         replay: bool = True,
-        micro_batch: int | str | None = 'auto',
+        micro_batch: int | Literal['auto'] | None = 'auto',
     ):
         super().__init__(recognizer.data_preprocessor)
         self.recognizer, self.exits, self.micro_batch = recognizer, exits, micro_batch
@@ -116,30 +118,27 @@ class ExitingRecognizer(BaseModel):
             sample.set_data(dict(ms=torch.tensor(ms, dtype=torch.float64)))
         return samples
 
-    @property
-    def _of_clips(self) -> bool:
-        return 'steps' in self.exits.kinds
-
     def _run(self, frames: Tensor) -> dict[str, Tensor]:
-        if self._of_clips:
+        if 'steps' in self.exits.kinds:
             size = micro_batch_for(frames.device) if self.micro_batch == 'auto' else self.micro_batch
-            out = run_clips(self.recognizer, frames, self.exits, size)
-            return dict(logits=out.logits.float(), exit=out.steps, looks=out.steps)
-        out = run_stream(self.recognizer, frames, self.exits)
-        return dict(logits=out.logits.float(), exit=out.num_frames - 1, looks=out.looks)
+            clips = run_clips(self.recognizer, frames, self.exits, size)
+            return dict(logits=clips.logits.float(), exit=clips.steps, looks=clips.steps)
+        videos = run_stream(self.recognizer, frames, self.exits)
+        return dict(logits=videos.logits.float(), exit=videos.num_frames - 1, looks=videos.looks)
 
     @torch.no_grad()
     def _replayed(self, frames: Tensor) -> dict[str, Tensor]:
         """The same from all looks, none skipped, and thresholds applied afterwards."""
         unknown = torch.zeros(len(frames), dtype=torch.long)
-        if self._of_clips:
-            trace = record_clips(self.recognizer, frames, self.exits)
-            predictions = trace.step_logits.float().cpu()  # (B, S+1, C)
+        if isinstance(self.exits, StepExits):
+            clips = record_clips(self.recognizer, frames, self.exits)
+            predictions = clips.step_logits.float().cpu()  # (B, S+1, C)
             steps = list(range(predictions.shape[1]))
-            scores = None if self.exits.reads_logits_alone() else trace.scores.cpu()
+            scores = None if self.exits.reads_logits_alone() else clips.scores.cpu()
             outcome = replay_clips(predictions, unknown, self.exits, steps, scores)
             looks = outcome.positions
         else:
+            assert isinstance(self.exits, StreamExits)  # other rules are not replayed
             trace = run_stream(self.recognizer, frames, self.exits.recording())
             predictions = trace.frame_logits.float().cpu()  # (B, T, C)
             outcome = replay_stream(trace, unknown, self.exits, [1.0] * (self.exits.steps + 1))

@@ -70,4 +70,6 @@ def same_clips(calibration: Calibration, dataset: Mapping[str, Any]) -> bool:
     ):
         return False
     one, other = fitted.get('fold'), dataset.get('fold')
-    return None in (one, other) or one == other or one.split('/')[1] != other.split('/')[1]
+    if one is None or other is None:
+        return True
+    return one == other or one.split('/')[1] != other.split('/')[1]

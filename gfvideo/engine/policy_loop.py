@@ -11,6 +11,7 @@ from mmengine.dist import all_reduce
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from ..models.base import Recognizer
 from ..registry import LOOPS
 from .loops import ResumableEpochLoop
 
@@ -113,7 +114,7 @@ class PolicyLoop(ResumableEpochLoop):
         rows = torch.randperm(len(clips)).to(clips.device)  # (B,)
         return list(rows.tensor_split(min(self.minibatches, len(clips))))
 
-    def _update(self, model: nn.Module, recognizer: nn.Module, part: Any) -> dict[str, Tensor]:
+    def _update(self, model: nn.Module, recognizer: Recognizer, part: Any) -> dict[str, Tensor]:
         optim_wrapper = self.runner.optim_wrapper
         with optim_wrapper.optim_context(model):
             losses = model(part, None, mode='policy_loss')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -67,8 +68,8 @@ class SplitPredictions:
         self.labels: Tensor | None = None
         self._clip: Tensor | None = None
 
-    def _batches(self, what: str):
-        labels = []
+    def _batches(self, what: str) -> Iterator[Tensor]:
+        labels: list[int] = []
         for data in progress(self._loader, what):
             if any('gt_label' not in sample for sample in data['data_samples']):
                 raise ConfigError(
@@ -128,4 +129,5 @@ class SplitPredictions:
 
     def costs(self, kind: str) -> dict[str, list[float]]:
         """:func:`~gfvideo.engine.exiting.costs_of` on the first clip; after the first pass."""
+        assert self._clip is not None  # kept by the first pass
         return costs_of(self.model, self._clip, kind)

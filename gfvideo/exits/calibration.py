@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -216,8 +217,12 @@ def calibrate_stream(
         tables = {name: stream_table(trace, labels, values, scores=scores) for name, values in costs.items()}
         if levels == 'step':  # the last frame is the only exit
             tables = {name: ExitTable(*(part[:, -1:] for part in table)) for name, table in tables.items()}
-        settings += _settings(tables, unit, lambda stop, one=one: replace(one, stop=stop))
+        settings += _settings(tables, unit, partial(_with_stop, one))
     return _calibration('stream', unit, settings, costs, source)
+
+
+def _with_stop(rule: StreamExits, stop: tuple[float, ...]) -> StreamExits:
+    return replace(rule, stop=stop)
 
 
 def _calibration(
@@ -231,6 +236,10 @@ def _scores(trace: StreamExit, rule: StreamExits) -> Tensor:
     """``(N, T)`` after the last look at each frame."""
     if rule.reads_logits_alone():
         return confidence(trace.frame_logits.cpu(), rule.criterion, rule.temperature)
+    if trace.scores is None:
+        raise ValueError(
+            f'the trace holds no scores of {type(rule).__name__}; record it with its recording()'
+        )
     return trace.scores.cpu()
 
 

@@ -78,12 +78,18 @@ class ExitRule(ABC):
 
 
 UNREACHED = 2.0  # above every score, and still asked for
-_RULES: dict[str, type[Thresholds]] = {}
+_RULES: dict[str, Any] = {}
 
 
-@dataclass(frozen=True)
 class Thresholds(ExitRule):
-    """A score, and thresholds that it is held against; a dataclass whose fields JSON can hold."""
+    """A score, and thresholds that it is held against; subclasses are dataclasses whose fields JSON can hold.
+
+    Attributes:
+        criterion, temperature: see :func:`~gfvideo.exits.confidence`.
+    """
+
+    criterion: str
+    temperature: float
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -207,7 +213,7 @@ class StreamExits(Thresholds):
 BUILT_IN = (StepExits, StreamExits)
 
 
-def rule_class(name: str) -> type[Thresholds]:
+def rule_class(name: str) -> type[StepExits | StreamExits]:
     """The class of that name, of this package or of one's own that has been imported.
 
     Raises:
@@ -221,7 +227,7 @@ def rule_class(name: str) -> type[Thresholds]:
     return _RULES[name]
 
 
-def to_plain(exits: Thresholds) -> dict[str, Any]:
+def to_plain(exits: StepExits | StreamExits) -> dict[str, Any]:
     """As JSON can hold it: null for a threshold that lets nobody out; a class of one's own says its name as
     ``rule``."""
     named = {} if type(exits) in BUILT_IN else dict(rule=type(exits).__name__)
@@ -232,17 +238,15 @@ def _without_inf(value: Any) -> Any:
     return [None if item == math.inf else item for item in value] if isinstance(value, tuple) else value
 
 
-def from_plain(values: Mapping[str, Any]) -> Thresholds:
+def from_plain(values: Mapping[str, Any]) -> StepExits | StreamExits:
     """Back from :func:`to_plain`'s form.
 
     Raises:
         ValueError: if a name is unknown or a value is none of such exits.
     """
     fields = {name: _with_inf(value) for name, value in values.items() if name != 'rule'}
-    if 'rule' in values:
-        kind = rule_class(values['rule'])
-    else:
-        kind = StepExits if 'thresholds' in values else StreamExits
+    built_in = StepExits if 'thresholds' in values else StreamExits
+    kind = rule_class(values['rule']) if 'rule' in values else built_in
     try:
         return kind(**fields)
     except TypeError as error:

@@ -52,7 +52,11 @@ def run_clips(model: Any, frames: Tensor, exits: ExitRule | None, micro_batch: i
         )
     if micro_batch is not None and micro_batch < len(frames):
         parts = [_run_clips(model, part, exits) for part in frames.split(micro_batch)]
-        return ClipExit(*(None if values[0] is None else torch.cat(values) for values in zip(*parts)))
+        return ClipExit(
+            torch.cat([part.logits for part in parts]),
+            torch.cat([part.steps for part in parts]),
+            torch.cat([part.centres for part in parts if part.centres is not None]) if model.steps else None,
+        )
     return _run_clips(model, frames, exits)
 
 
@@ -75,7 +79,7 @@ def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None) -> ClipExit:
         state = model.focus(frames, state)
         now = state.logits.mean(1)
         logits[rows], steps[rows] = now, step + 1
-        if state.centres is not None:
+        if centres is not None and state.centres is not None:
             centres[rows, step] = state.centres.to(centres.dtype)
     return ClipExit(logits, steps, centres)
 
@@ -85,7 +89,7 @@ class ClipTrace(NamedTuple):
     rule."""
 
     step_logits: Tensor
-    scores: Tensor | None = None
+    scores: Tensor
 
 
 @torch.no_grad()
@@ -136,10 +140,9 @@ def run_stream(model: Any, frames: Tensor, exits: ExitRule | None) -> StreamExit
     stream = model.stream(exits)
     rows = torch.arange(B, device=frames.device)
     looks = torch.full((B, T), -1, device=frames.device)
-    predictions = scores = None
     for t in range(T):
         answer = stream.read(frames[rows, t] if len(rows) < B else frames[:, t])
-        if predictions is None:
+        if t == 0:
             predictions = answer.logits.new_full((B, T, answer.logits.shape[-1]), torch.nan)
             scores = answer.score.new_full((B, T), torch.nan)
         predictions[rows, t], looks[rows, t], scores[rows, t] = answer.logits, answer.looks, answer.score

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, rearrange, repeat
+from einops import einsum, rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from ..ops import crop_patches_bilinear, crop_windows, resize_frames
@@ -26,6 +26,12 @@ from .temporal import Cache
 __all__ = ['AdaFocusRecognizer']
 
 Frames = Tensor | Mapping[str, Tensor]
+
+
+def seen(features: Tensor | None) -> Tensor:
+    """What a look left; looks of this recognizer leave all of it."""
+    assert features is not None
+    return features
 
 
 @MODELS.register_module()
@@ -146,11 +152,12 @@ class AdaFocusRecognizer(Recognizer):
             )
         return frames['glance'], frames['focus']
 
-    def _pick(self, candidates: Tensor, vectors: Tensor) -> Tensor | None:
+    def _pick(self, candidates: Tensor, glance: LookState) -> Tensor | None:
         """Indices ``(B, K)`` of the focus frames, None for all the candidates; in training at random
         quantiles of equal parts."""
         if self.frame_policy is None:
             return None
+        vectors = seen(glance.vector)
         T = candidates.shape[1]
         chosen = max(1, T // 3) if self.focus_frames is None else self.focus_frames
         quantiles = None
@@ -169,7 +176,8 @@ class AdaFocusRecognizer(Recognizer):
     # ---- looks
 
     def geometry(self, frames: Frames) -> Geometry:
-        return Geometry(tuple(self._frames(frames)[1].shape[-2:]), self.patch_size)
+        height, width = self._frames(frames)[1].shape[-2:]
+        return Geometry((height, width), self.patch_size)
 
     def glance(self, frames: Frames, cache: tuple[Cache, ...] = ()) -> LookState:
         """Step 0: the glance frames; logits are ``(B, Tg, C)``."""
@@ -192,7 +200,7 @@ class AdaFocusRecognizer(Recognizer):
             and ``window_sizes`` ``(B, T, 2)`` are the clip's one window, nan at frames not focused on.
         """
         candidates = self._frames(frames)[1]
-        indices = self._pick(candidates, state.vector)
+        indices = self._pick(candidates, state)
         choice = self.choose(frames, state) if centres is None else Choice(centres)
         features = self.focus_encoder(self._cut(self._take(candidates, indices), choice))
         from_glance = state.logits.mean(1, keepdim=True)  # (B, 1, C)
@@ -210,7 +218,7 @@ class AdaFocusRecognizer(Recognizer):
 
     def choose(self, frames: Frames, state: LookState) -> Choice:
         """The window of the clip, from the glance map without gradient to the encoder."""
-        return self.policy(Observation(0, state.feature_map.detach(), None, self.geometry(frames)))
+        return self.policy(Observation(0, seen(state.feature_map).detach(), None, self.geometry(frames)))
 
     def _cut(self, frames: Tensor, choice: Choice) -> Tensor:
         """The window, one for all frames ``(B, K, 3, H, W)``, as patches ``(B, K, 3, *P)``."""
@@ -237,7 +245,7 @@ class AdaFocusRecognizer(Recognizer):
         if isinstance(inputs, Tensor):
             return super().forward(inputs, data_samples, mode)
         if mode == 'tensor':
-            return self.predict_steps(inputs).step_logits[:, -1]
+            return self.looks(inputs)[-1].logits.mean(1)
         if mode == 'loss':
             return self.losses(
                 inputs, labels_of(data_samples, self.num_classes, self._frames(inputs)[1].device)
@@ -256,9 +264,9 @@ class AdaFocusRecognizer(Recognizer):
         chosen = self.choose(frames, glance)
         random = Choice(torch.rand(B, 1, 2, device=device))
         if self.policy.sizes:  # it learns on the glance map, below; the patch is cut without gradient
-            at, sizes = chosen.centres.detach(), chosen.window_sizes.detach()
+            at, sizes = chosen.centres.detach(), seen(chosen.window_sizes).detach()
             chosen = chosen._replace(centres=at, window_sizes=sizes)
-        indices = self._pick(candidates, glance.vector)
+        indices = self._pick(candidates, glance)
         total: dict[str, Tensor] = dict(
             loss_glance_head=F.cross_entropy(self.glance_head(self.dropout(glance.vector)).mean(1), labels)
         )
@@ -273,10 +281,10 @@ class AdaFocusRecognizer(Recognizer):
                 total['acc_step1'] = top1(answer, labels)
         if self.window_head is not None:
             total['loss_window_policy'] = F.cross_entropy(
-                self._window_logits(glance.feature_map.detach(), frames, glance), labels
+                self._window_logits(seen(glance.feature_map).detach(), frames, glance), labels
             )
         if self.frame_policy is not None:
-            weights = self.frame_policy(glance.vector.detach())
+            weights = self.frame_policy(seen(glance.vector).detach())
             logits = self.glance_head(glance.vector).detach()
             total['loss_frame_policy'] = F.cross_entropy(
                 expected_draws(logits, weights, max(1, self.glance_frames // 3)), labels
@@ -286,13 +294,13 @@ class AdaFocusRecognizer(Recognizer):
 
     def _window_logits(self, feature_map: Tensor, frames: Frames, glance: LookState) -> Tensor:
         """Logits ``(B, C)`` of the mean of the glance map ``(B, Tg, D, h, w)`` inside the policy's window."""
+        assert self.window_head is not None  # asked for only where the policy chooses sizes
         choice, (height, width) = self.choose(frames, glance), self.geometry(frames).frame_size
         # map cells a pixel
         cells = feature_map.new_tensor([feature_map.shape[-2] / height, feature_map.shape[-1] / width])
-        patch = tuple(max(1, side // self.glance_encoder.map_stride) for side in self.patch_size)
-        # (B, Tg, D, p, p)
-        inside = crop_windows(feature_map, choice.centres, choice.window_sizes * cells, patch)
-        return self.window_head(inside.mean((1, 3, 4)))
+        p, q = (max(1, side // self.glance_encoder.map_stride) for side in self.patch_size)
+        inside = crop_windows(feature_map, choice.centres, seen(choice.window_sizes) * cells, (p, q))
+        return self.window_head(reduce(inside, 'b t d p q -> b d', 'mean'))
 
 
 def expected_draws(logits: Tensor, weights: Tensor, draws: int, samples: int = 128) -> Tensor:
@@ -310,7 +318,9 @@ def expected_draws(logits: Tensor, weights: Tensor, draws: int, samples: int = 1
         ``(B, C)``.
     """
     rows = repeat(weights, 'b t -> (b samples) t', samples=samples)
-    picked = torch.multinomial(rows.detach(), draws - 1) if draws > 1 else None
+    picked = rows.new_zeros(rows.shape[0], 0, dtype=torch.long)  # (B*samples, draws - 1)
+    if draws > 1:
+        picked = torch.multinomial(rows.detach(), draws - 1)
     total = logits.new_zeros(logits.shape[0], logits.shape[2])
     for draw in range(draws):
         left = rows if draw == 0 else rows.scatter(1, picked[:, :draw], 0.0)

@@ -61,6 +61,7 @@ class Recognizer(BaseModel):
     """
 
     steps: int = 0
+    _is_init: bool
 
     def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
@@ -161,13 +162,13 @@ class Recognizer(BaseModel):
 
     def init_weights(self) -> None:
         """Initialise the parts that know how, once; without mmengine's line a parameter in the log."""
-        if not self._is_init:
+        if not self._is_init:  # of mmengine
             for part in self.children():
                 if hasattr(part, 'init_weights'):
                     part.init_weights()
             self._is_init = True
 
-    def looks(self, frames: Tensor) -> list[LookState]:
+    def looks(self, frames: Any) -> list[LookState]:
         """The states after steps 0..S of frames ``(B, T, 3, H, W)``."""
         states = [self.glance(frames)]
         for _ in range(self.steps):
@@ -238,4 +239,5 @@ class Recognizer(BaseModel):
 
 def _stacked(values: Sequence[Tensor | None]) -> Tensor | None:
     """Of S looks ``(B, T, 2)`` each ``(B, S, T, 2)``; None without looks, or where they do not say."""
-    return None if not values or any(value is None for value in values) else torch.stack(list(values), 1)
+    told = [value for value in values if value is not None]
+    return torch.stack(told, 1) if told and len(told) == len(values) else None

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .backbones.base import Backbone
+from .backbones.base import Backbone, Maps
 from .pretrained import load_pretrained
 from .temporal import Cache, Shift, TemporalContext, insert_shift, temporal_context
 
@@ -67,7 +67,7 @@ class Encoder(nn.Module):
                 f'backbone is a {type(built).__name__}, which is no Backbone; derive it from'
                 ' gfvideo.models.backbones.Backbone, which says what an encoder needs'
             )
-        self.backbone: Backbone = built.to(memory_format=torch.channels_last)
+        self.backbone: Backbone = built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a stub's gap
         self.shift, self.fold_div = shift, fold_div
         if shift is not None:
             insert_shift(self.backbone, self.backbone.shift_points())
@@ -133,6 +133,6 @@ class Encoder(nn.Module):
             cache=cache_out,
         )
 
-    def _vector(self, maps: dict[int | str, Tensor]) -> Tensor:
+    def _vector(self, maps: Maps) -> Tensor:
         """``(B*T, F)``."""
         return maps['vector'] if 'vector' in maps else self.backbone.to_vector(maps[self.last_stride])

@@ -249,17 +249,18 @@ class GlanceFocusRecognizer(Recognizer):
 
     def observe(self, frames: Tensor, state: LookState) -> Observation:
         """What the policy may read after a look; no gradient reaches the encoders through it."""
-        geometry = Geometry(tuple(frames.shape[-2:]), self.patch_size)
+        assert state.feature_map is not None  # every look of this recognizer leaves its map
+        geometry = Geometry((frames.shape[-2], frames.shape[-1]), self.patch_size)
         centres = None if state.centres is None else state.centres.detach()
         return Observation(state.step, state.feature_map.detach(), centres, geometry, state.memory)
 
     def choose(self, frames: Tensor, state: LookState, centres: CentreMode | None = None) -> Choice:
         """Centres of the next look, by ``centres`` or as this mode (training, test) has them."""
-        centres = centres or (self.train_centres if self.training else self.test_centres)
+        mode = centres or (self.train_centres if self.training else self.test_centres)
         observation = self.observe(frames, state)
-        if centres in self.controls:
-            return self.controls[centres](observation)._replace(memory=state.memory)
-        if centres == 'sample':
+        if mode in self.controls:
+            return self.controls[mode](observation)._replace(memory=state.memory)
+        if mode == 'sample' and isinstance(self.policy, StochasticPolicy):
             with torch.no_grad():
                 return self.policy.draw(observation)
         learns = self.training and isinstance(self.policy, DifferentiablePolicy)
@@ -312,10 +313,14 @@ class GlanceFocusRecognizer(Recognizer):
     ):
         """mmengine's entry; beside the modes of :class:`Recognizer`, 'rollout' draws centres for frames,
         'policy_loss' learns from them."""
+        if isinstance(inputs, Rollout):
+            if mode != 'policy_loss':
+                raise ValueError(
+                    f"mode={mode!r} takes frames, and a rollout was given; use mode='policy_loss'"
+                )
+            return self.policy_losses(inputs)
         if mode == 'rollout':
             return self.rollout(inputs, labels_of(data_samples, self.num_classes, inputs.device))
-        if mode == 'policy_loss':
-            return self.policy_losses(inputs)
         return super().forward(inputs, data_samples, mode)
 
     def _label_log_probs(self, state: LookState, labels: Tensor) -> Tensor:
@@ -333,12 +338,12 @@ class GlanceFocusRecognizer(Recognizer):
             TypeError: if the policy does not draw.
             ValueError: if it is frozen, or there are no focus steps to choose for.
         """
-        self._check_policy_draws()
+        policy = self._policy_that_draws()
         state = self.glance(frames)
         log_probs, elsewhere, observed, choices = [self._label_log_probs(state, labels)], [], [], []
         for _ in range(self.steps):
             observed.append(self.observe(frames, state)._replace(memory=None))
-            choice = self.choose(frames, state, 'sample')
+            choice = policy.draw(self.observe(frames, state))
             choices.append(choice)
             if self.reward in COMPARED:
                 at_random = self._look(frames, state, self.choose(frames, state, 'random'))
@@ -356,10 +361,12 @@ class GlanceFocusRecognizer(Recognizer):
             for x in (old_log_probs, values, rewards, normalise(advantages), returns)
         ]
         centres = torch.stack([choice.centres for choice in choices], 1)  # (B, S, T, 2)
-        actions = torch.stack([choice.action for choice in choices], 1)  # (B, S, A, ...)
-        return Rollout(tuple(observed), centres, actions, *by_clip)
+        actions = [choice.action for choice in choices if choice.action is not None]
+        if len(actions) < len(choices):
+            raise TypeError(f'a draw of {type(policy).__name__} has no action; PPO needs what was drawn')
+        return Rollout(tuple(observed), centres, torch.stack(actions, 1), *by_clip)
 
-    def _check_policy_draws(self) -> None:
+    def _policy_that_draws(self) -> StochasticPolicy:
         policy = type(self.policy).__name__
         if not isinstance(self.policy, StochasticPolicy):
             raise TypeError(
@@ -372,6 +379,7 @@ class GlanceFocusRecognizer(Recognizer):
                 + ('it is frozen' if self.steps else 'the recognizer has steps=0 and never asks it')
                 + '; correct model.frozen or model.steps, or leave the stage out'
             )
+        return self.policy
 
     def _told(self, choices: Sequence[Choice], name: str, shape: torch.Size) -> Tensor:
         """A field of S choices, ``(S, B, A)``.
@@ -391,9 +399,9 @@ class GlanceFocusRecognizer(Recognizer):
 
     def policy_losses(self, rollout: Rollout) -> dict[str, Tensor]:
         """PPO's losses of the policy as it is now on what an earlier one did, and diagnostics."""
-        memory, choices = None, []
+        policy, memory, choices = self._policy_that_draws(), None, []
         for observation, action in zip(rollout.observations, rollout.actions.unbind(1), strict=True):
-            choices.append(self.policy.evaluate(observation._replace(memory=memory), action))
+            choices.append(policy.evaluate(observation._replace(memory=memory), action))
             memory = choices[-1].memory
         log_probs, values, entropy = (
             rearrange(self._told(choices, name, rollout.log_probs[:, 0].shape), 's b a -> b s a')

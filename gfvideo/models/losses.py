@@ -18,13 +18,14 @@ __all__ = ['Supervision', 'known_supervision', 'labels_of', 'running_mean', 'sup
 Supervision = Literal['clip', 'frames']
 
 
-def known_supervision(supervision: str) -> str:
+def known_supervision(supervision: str) -> Supervision:
     """``supervision`` if it is one.
 
     Raises:
         ValueError: if it is not.
     """
-    return one_of(supervision, 'supervision', dict(clip='after the last frame', frames='after every frame'))
+    one_of(supervision, 'supervision', dict(clip='after the last frame', frames='after every frame'))
+    return 'clip' if supervision == 'clip' else 'frames'
 
 
 def labels_of(data_samples: Sequence[ClipSample] | None, num_classes: int, device: torch.device) -> Tensor:

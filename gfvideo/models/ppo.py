@@ -80,6 +80,7 @@ def _log_prob(log_probs: Tensor, random_log_probs: Tensor | None) -> Tensor:
 
 @register_reward('contrast', compared=True)
 def _contrast(log_probs: Tensor, random_log_probs: Tensor | None) -> Tensor:
+    assert random_log_probs is not None  # asked for by compared=True
     return log_probs[1:].exp() - random_log_probs.exp()
 
 

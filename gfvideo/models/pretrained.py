@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..weights import DamagedFile, UnsafeFile, read_weights_file
+from .backbones.base import Backbone
 
 __all__ = ['load_pretrained', 'read_state_dict']
 
@@ -81,7 +82,7 @@ def _backbone_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, T
     return weights
 
 
-def load_pretrained(backbone: nn.Module, source: str) -> None:
+def load_pretrained(backbone: Backbone, source: str) -> None:
     """Load weights into a backbone, all of them.
 
     The file may hold an image model, in a layout that the backbone's ``rename_pretrained`` knows, a

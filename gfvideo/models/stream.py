@@ -18,9 +18,14 @@ __all__ = ['Decides', 'Looks', 'Stream', 'StreamAnswer', 'StreamState']
 class Decided(Protocol):
     """What such exits answer, ``(B,)`` each; :class:`gfvideo.exits.Decision` is one."""
 
-    enough: Tensor
-    stop: Tensor
-    score: Tensor | None
+    @property
+    def enough(self) -> Tensor: ...
+
+    @property
+    def stop(self) -> Tensor: ...
+
+    @property
+    def score(self) -> Tensor | None: ...
 
 
 class Decides(Protocol):
@@ -32,7 +37,9 @@ class Decides(Protocol):
     @property
     def asks(self) -> bool: ...
 
-    def decide(self, logits: Tensor, step: int, frame: int | None, state: LookState) -> Decided: ...
+    def decide(
+        self, logits: Tensor, step: int, frame: int | None = None, state: LookState | None = None
+    ) -> Decided: ...
 
 
 class Looks(Protocol):

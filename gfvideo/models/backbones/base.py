@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-__all__ = ['Backbone']
+__all__ = ['Backbone', 'Maps']
+
+Maps = dict[int | str, Tensor]
+"""Maps by stride, and perhaps a vector under ``'vector'``."""
 
 
 class Backbone(nn.Module, ABC):
@@ -21,7 +24,7 @@ class Backbone(nn.Module, ABC):
     vector_channels: int | None = None
 
     @abstractmethod
-    def forward(self, x: Tensor) -> dict[int | str, Tensor]:
+    def forward(self, x: Tensor) -> Maps:
         """Images ``(N, 3, H, W)`` to the maps ``(N, channels[stride], H/stride, W/stride)`` by stride.
 
         A vector that does not come from the deepest map, as that of a class token, stands beside them as

@@ -23,6 +23,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self._may_overwrite(x):
             return super().forward(x)
+        assert self.running_mean is not None and self.running_var is not None  # statistics are always tracked
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         return torch.addcmul(shift.view(-1, 1, 1), x, scale.view(-1, 1, 1), out=x)  # (N, C, H, W)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .base import Backbone
+from .base import Backbone, Maps
 from .batch_norm import BatchNorm2d
 from .mobile_blocks import init_convolutions
 
@@ -116,10 +116,12 @@ class DenseNet(Backbone):
     def map_size(self, size: tuple[int, int], stride: int) -> tuple[int, int]:
         """(h, w) of the map at ``stride`` for images of ``size`` (H, W): the stem rounds up, the transitions
         round down."""
-        return tuple(-(-side // 4) // (stride // 4) for side in size)
+        height, width = (-(-side // 4) // (stride // 4) for side in size)
+        return height, width
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        maps, stride_of = {}, self._last_of_stride()
+    def forward(self, x: Tensor) -> Maps:
+        maps: Maps = {}
+        stride_of = self._last_of_stride()
         for name, layer in self.features.named_children():
             x = layer(x)
             if name in stride_of:

@@ -94,7 +94,7 @@ class EfficientNet(SequentialBackbone):
         return [
             f'features.{i}.{j}.block.0.0'
             for i, stage in enumerate(self.features)
-            for j, block in enumerate(stage)
+            for j, block in enumerate(stage.children())
             if isinstance(block, InvertedResidual) and block.skip and block.expands
         ]
 

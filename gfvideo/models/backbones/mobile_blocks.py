@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from .base import Backbone
+from .base import Backbone, Maps
 from .batch_norm import BatchNorm2d
 
 __all__ = [
@@ -69,10 +69,11 @@ class SequentialBackbone(Backbone):
                 f'{type(self).__name__} has no map at stride {stride}; choose one of'
                 f' {sorted(self.last_of_stride)}'
             )
-        return list(self.features[: self.last_of_stride[stride] + 1])
+        return list(self.features.children())[: self.last_of_stride[stride] + 1]
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
-        maps, stride_of = {}, {last: stride for stride, last in self.last_of_stride.items()}
+    def forward(self, x: Tensor) -> Maps:
+        maps: Maps = {}
+        stride_of = {last: stride for stride, last in self.last_of_stride.items()}
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i in stride_of:
@@ -122,7 +123,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         self.expands = hidden != in_channels
         self.skip = stride == 1 and in_channels == out_channels
-        layers = [conv_norm(in_channels, hidden, 1, eps=eps, activation=activation)] if self.expands else []
+        layers: list[nn.Module] = []
+        if self.expands:
+            layers.append(conv_norm(in_channels, hidden, 1, eps=eps, activation=activation))
         layers.append(conv_norm(hidden, hidden, kernel, stride, hidden, eps, activation))
         if squeezed:
             layers.append(SqueezeExcitation(hidden, squeezed, squeeze_activation, gate))

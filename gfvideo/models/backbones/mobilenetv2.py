@@ -28,7 +28,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, expand: int):
         super().__init__()
         hidden = in_channels * expand
-        layers = [_conv_bn_relu(in_channels, hidden, 1)] if expand != 1 else []
+        layers: list[nn.Module] = [_conv_bn_relu(in_channels, hidden, 1)] if expand != 1 else []
         layers += [
             _conv_bn_relu(hidden, hidden, 3, stride, hidden),
             nn.Conv2d(hidden, out_channels, 1, bias=False),

@@ -130,8 +130,10 @@ class MobileNetV3(SequentialBackbone):
 
     def init_weights(self) -> None:
         init_convolutions(self)
-        nn.init.normal_(self.classifier[0].weight, std=0.01)
-        nn.init.zeros_(self.classifier[0].bias)
+        for layer in self.classifier:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.bias)
 
     def shift_points(self) -> list[str]:
         """The expansion of every inverted residual that expands and has a skip connection, as in TSM's

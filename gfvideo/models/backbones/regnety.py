@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .base import Backbone
+from .base import Backbone, Maps
 from .batch_norm import BatchNorm2d
 from .mobile_blocks import SqueezeExcitation, init_convolutions
 
@@ -146,11 +146,11 @@ class RegNetY(Backbone):
         """The layers that make the map at ``stride``."""
         if stride not in self.channels:
             raise ValueError(f'RegNetY has no map at stride {stride}; choose one of {sorted(self.channels)}')
-        return [self.stem, *self.trunk_output[: list(self.channels).index(stride) + 1]]
+        return [self.stem, *list(self.trunk_output)[: list(self.channels).index(stride) + 1]]
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
+    def forward(self, x: Tensor) -> Maps:
         x = self.stem(x)  # (N, 32, H/2, W/2)
-        maps = {}
+        maps: Maps = {}
         for stride, stage in zip(self.channels, self.trunk_output):
             maps[stride] = x = stage(x)  # (N, channels[stride], H/stride, W/stride)
         return maps

@@ -6,7 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .base import Backbone
+from .base import Backbone, Maps
 from .batch_norm import BatchNorm2d
 
 __all__ = ['ResNet']
@@ -81,13 +81,18 @@ class ResNet(Backbone):
         ValueError: for another depth.
     """
 
-    settings = {
+    settings: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
         18: (BasicBlock, (2, 2, 2, 2)),
         34: (BasicBlock, (3, 4, 6, 3)),
         50: (Bottleneck, (3, 4, 6, 3)),
         101: (Bottleneck, (3, 4, 23, 3)),
         152: (Bottleneck, (3, 8, 36, 3)),
     }  # block, blocks in layer1..layer4
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, depth: int = 50):
         super().__init__()
@@ -134,9 +139,9 @@ class ResNet(Backbone):
             raise ValueError(f'ResNet has no map at stride {stride}; choose one of {sorted(self.channels)}')
         return [self.conv1, self.bn1, *self._layers()[: list(self.channels).index(stride) + 1]]
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
+    def forward(self, x: Tensor) -> Maps:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, 64, H/4, W/4)
-        maps = {}
+        maps: Maps = {}
         for stride, layer in zip(self.channels, self._layers()):
             maps[stride] = x = layer(x)  # (N, channels[stride], H/stride, W/stride)
         return maps

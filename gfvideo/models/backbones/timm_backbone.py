@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ..temporal import TemporalContext, temporal_context
-from .base import Backbone
+from .base import Backbone, Maps
 
 __all__ = ['TimmBackbone']
 
@@ -251,8 +251,9 @@ class TimmBackbone(Backbone):
             )
         return tokens.transpose(1, 2).unflatten(2, grid)  # (N, C, h, w)
 
-    def forward(self, x: Tensor) -> dict[int | str, Tensor]:
-        size, kept = tuple(x.shape[2:]), {}
+    def forward(self, x: Tensor) -> Maps:
+        kept: dict[int, Tensor] = {}
+        size = x.shape[2], x.shape[3]
         token = _kept.set(kept)
         try:
             out = self.model.forward_features(x)
@@ -264,12 +265,10 @@ class TimmBackbone(Backbone):
         finally:
             _kept.reset(token)
         kept[self.last_stride] = out
-        maps = {stride: self._as_map(stride, kept[stride], size) for stride in self.channels}
-        return (
-            {**maps, 'vector': self.model.forward_head(out, pre_logits=True)}
-            if self._vector_needs_tokens
-            else maps
-        )
+        maps: Maps = {stride: self._as_map(stride, kept[stride], size) for stride in self.channels}
+        if self._vector_needs_tokens:
+            maps['vector'] = self.model.forward_head(out, pre_logits=True)
+        return maps
 
     def to_vector(self, deepest: Tensor) -> Tensor:
         """``(N, C, h, w)``, the deepest map, to ``(N, vector_channels)``, which timm's classifier would

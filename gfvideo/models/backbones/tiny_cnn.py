@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from .base import Backbone
+from .base import Backbone, Maps
 from .batch_norm import BatchNorm2d
 from .resnet import BasicBlock
 
@@ -60,7 +60,12 @@ class TinyCNN(Backbone):
 
     def shift_points(self) -> list[str]:
         """The first convolution of every residual branch (TSM, "blockres")."""
-        return [f'stages.{i}.{j}.conv1' for i, stage in enumerate(self.stages) for j in range(len(stage))]
+        names = (
+            f'stages.{i}.{j}.conv1'
+            for i, stage in enumerate(self.stages)
+            for j, _ in enumerate(stage.children())
+        )
+        return list(names)
 
     def layers_up_to(self, stride: int) -> list[nn.Module]:
         """The layers that make the map at ``stride``."""
@@ -68,9 +73,9 @@ class TinyCNN(Backbone):
             raise ValueError(f'TinyCNN has no map at stride {stride}; choose one of {sorted(self.channels)}')
         return [self.stem, *self.stages[: list(self.channels).index(stride) + 1]]
 
-    def forward(self, x: Tensor) -> dict[int, Tensor]:
+    def forward(self, x: Tensor) -> Maps:
         x = self.stem(x)  # (N, width, H/2, W/2)
-        maps = {}
+        maps: Maps = {}
         for stride, stage in zip(self.channels, self.stages):
             maps[stride] = x = stage(x)  # (N, channels[stride], H/stride, W/stride)
         return maps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -86,7 +87,8 @@ class AttentionActor(nn.Module):
         means ``(B, A, 2)``."""
         # (B, A, h, w)
         scores = einsum(self.query(hidden), keys, 'b a k, b a k h w -> b a h w').float() * self.scale
-        ys, xs = cell_centres(keys.shape[-2:], geometry, scores.device)
+        h, w = keys.shape[-2:]
+        ys, xs = cell_centres((h, w), geometry, scores.device)
         if centres is not None:
             width = [patch / (2 * max(frame - patch, 1)) for frame, patch in zip(*geometry)]
             near = torch.exp(
@@ -129,6 +131,8 @@ class RecurrentGaussianPolicy(StochasticPolicy):
             differ.
     """
 
+    std: Tensor
+
     def __init__(
         self,
         glance_channels: int,
@@ -157,14 +161,15 @@ class RecurrentGaussianPolicy(StochasticPolicy):
             raise ValueError(f'std={std} must be positive at both ends')
         if critic_layers not in (1, 2):
             raise ValueError(f'critic_layers={critic_layers} must be 1 or 2')
-        glance_form, focus_form = (glance_channels, tuple(glance_map)), (focus_channels, tuple(focus_map))
+        glance_form = glance_channels, (glance_map[0], glance_map[1])
+        focus_form = focus_channels, (focus_map[0], focus_map[1])
         if share_reader and glance_form != focus_form:
             raise ValueError(
                 f'share_reader=True needs maps of one form, but the glance has {glance_form} and the focus'
                 f' {focus_form} (channels, size); use the same encoder and G = P, or share_reader=False'
             )
         self.share_reader = share_reader
-        make_reader = (
+        make_reader: Callable[[int, tuple[int, int]], nn.Module] = (
             partial(MapReader, reduced=reduced, hidden=hidden)
             if reader == 'convolution'
             else partial(FlatReader, hidden=hidden)
@@ -197,7 +202,9 @@ class RecurrentGaussianPolicy(StochasticPolicy):
     def _remember(self, observation: Observation) -> GaussianMemory:
         T, memory = observation.feature_map.shape[1], observation.memory
         images = rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w')
-        reader = self.glance_reader if observation.step == 0 or self.share_reader else self.focus_reader
+        reader = self.glance_reader
+        if observation.step > 0 and self.focus_reader is not None:
+            reader = self.focus_reader
         seen = self._pool(rearrange(reader(images), '(b t) f -> b t f', t=T))  # (B, A, hidden)
         before = None if memory is None else rearrange(memory.hidden, 'b a f -> (b a) f')
         hidden = self.gru(rearrange(seen, 'b a f -> (b a) f'), before)
