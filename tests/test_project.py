@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -149,6 +149,162 @@ def test_one_vocabulary():
 def test_vocabulary_checker():
     tree = ast.parse('def f(num_clips):\n    sampler = "segment"\n    return g(num_segs=x.segments)')
     assert {name for _, name in identifiers(tree)} & set(SYNONYMS) == {'num_clips', 'num_segs', 'segments'}
+
+
+COUNTS_ON_DISK = {'ClipRow'}  # classes whose fields are the keys of files
+
+
+def counts_called_frames(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Numbers of frames that are called ``frames``, the word for the frames themselves."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name in COUNTS_ON_DISK:
+            for inner in ast.walk(node):
+                inner.on_disk = True
+    for node in ast.walk(tree):
+        name = getattr(node, 'arg', None) or getattr(getattr(node, 'target', None), 'id', None)
+        annotation = getattr(node, 'annotation', None)
+        if name == 'frames' and annotation is not None and not hasattr(node, 'on_disk'):
+            if {'int'} <= {getattr(part, 'id', None) for part in ast.walk(annotation)}:
+                yield node.lineno, name
+
+
+def test_a_number_of_frames_is_num_frames():
+    allowed = {('gfvideo/data/transforms.py', 'frames')}  # the key of earlier configs, still read
+    found = [
+        f'{path.relative_to(ROOT)}:{line} calls a number of frames {name!r}; here it is num_frames'
+        for path in sorted((ROOT / 'gfvideo').rglob('*.py'))
+        for line, name in counts_called_frames(ast.parse(text_of(path)))
+        if (path.relative_to(ROOT).as_posix(), name) not in allowed
+    ]
+    assert not found, '\n'.join(found)
+
+
+def test_counts_checker():
+    source = (
+        'class ClipRow:\n    frames: int\nclass A:\n    frames: int | None = None\ndef f(frames: Tensor): ...'
+    )
+    assert [line for line, _ in counts_called_frames(ast.parse(source))] == [4]
+
+
+def types_defined(tree: ast.Module) -> Iterator[str]:
+    """Public classes and aliases of types of a module."""
+    for node in tree.body:
+        names = [node.name] if isinstance(node, ast.ClassDef) else []
+        if isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        yield from (name for name in names if re.fullmatch(r'[A-Z]\w*[a-z]\w*', name))
+
+
+def test_no_two_types_have_one_name():
+    homes: dict[str, list[str]] = {}
+    for path in sorted((ROOT / 'gfvideo').rglob('*.py')):
+        for name in types_defined(ast.parse(text_of(path))):
+            homes.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
+    assert not {name: files for name, files in homes.items() if len(files) > 1}
+
+
+# ------------------------------------------------------------------------------------- contracts, not guesses
+
+# they stand on what a Recognizer declares, so one that is written from it alone works in all of them
+ASKING_NOBODY = ['complexity.py', 'engine/exiting.py', 'engine/identity.py', 'engine/predictions.py']
+ASKING_NOBODY += [
+    'engine/policy_loop.py',
+    'models/stream.py',
+    'models/base.py',
+    'exits',
+    'deployment',
+    'conversion',
+]
+MODELS = {
+    'model',
+    'recognizer',
+    'self.model',
+    'self.recognizer',
+    'own',
+    'look.model',
+    'net',
+    'encoder',
+    'backbone',
+}
+
+
+def asked_of_models(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Calls of hasattr and getattr on what is named as models are."""
+    for node in ast.walk(tree):
+        name = getattr(getattr(node, 'func', None), 'id', '')
+        if name in ('hasattr', 'getattr') and ast.unparse(node.args[0]) in MODELS:
+            yield node.lineno, ast.unparse(node)
+
+
+def test_nobody_guesses_what_a_model_has():
+    paths = [ROOT / 'gfvideo' / name for name in ASKING_NOBODY]
+    assert all(path.exists() for path in paths)
+    found = [
+        f'{file.relative_to(ROOT)}:{line}: {call}; let the Recognizer declare it'
+        for path in paths
+        for file in sorted(path.rglob('*.py') if path.is_dir() else [path])
+        for line, call in asked_of_models(ast.parse(text_of(file)))
+    ]
+    assert not found, '\n'.join(found)
+
+
+def test_guess_checker():
+    tree = ast.parse(
+        "hasattr(model, 'focus') or getattr(self.model, name) or hasattr(part, 'x') or model.steps"
+    )
+    assert len(list(asked_of_models(tree))) == 2
+
+
+# ------------------------------------------------------------------------------ tests through public names
+
+
+def private_names(rooms: Sequence[str]) -> set[str]:
+    """Names with one leading underscore that the package and the scripts define."""
+    names: set[str] = set()
+    for room in rooms:
+        for path in (ROOT / room).rglob('*.py'):
+            for node in ast.walk(ast.parse(text_of(path))):
+                name = getattr(node, 'name', None) or getattr(node, 'attr', None)
+                stored = isinstance(getattr(node, 'ctx', None), ast.Store)
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) or stored:
+                    names.add(name or getattr(node, 'id', ''))
+    return {name for name in names if re.fullmatch(r'_[a-z]\w*', name)}
+
+
+def private_uses(tree: ast.AST, private: set[str]) -> Iterator[tuple[int, str]]:
+    """Imports of private names, attributes that are asked of others, and names in patches."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names if alias.name in private)
+        elif isinstance(node, ast.Attribute) and node.attr in private and ast.unparse(node.value) != 'self':
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', '') in (
+            'setattr',
+            'delattr',
+            'object',
+        ):
+            yield from (
+                (node.lineno, arg.value)
+                for arg in node.args
+                if isinstance(arg, ast.Constant) and arg.value in private
+            )
+
+
+def test_tests_use_public_names():
+    private = private_names(['gfvideo', 'data_prep', 'tools'])
+    # of mmengine, which have no public name
+    private -= {'_iter', '_epoch', '_cfg_dict', '_module_dict', '_is_init', '_init_weights'}
+    found = [
+        f'{path.relative_to(ROOT)}:{line} uses {name}'
+        for path in sorted((ROOT / 'tests').rglob('*.py'))
+        for line, name in private_uses(ast.parse(text_of(path)), private)
+    ]
+    assert not found, '\n'.join(found)
+
+
+def test_private_names_checker():
+    tree = ast.parse("from a import _b\nx._c\nself._c\npatch.setattr(x, '_b', 1)\ny._d")
+    assert sorted(private_uses(tree, {'_b', '_c'})) == [(1, '_b'), (2, '_c'), (4, '_b')]
 
 
 # ---------------------------------------------------------------------------------------------- tools, --help

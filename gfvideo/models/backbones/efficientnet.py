@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from .mobile_blocks import (
-    InvertedResidual,
+    MBConv,
     SequentialBackbone,
     conv_norm,
     init_convolutions,
@@ -63,7 +63,7 @@ class EfficientNet(SequentialBackbone):
             for j in range(math.ceil(repeat * depth)):
                 hidden = round_to_8(channels * expansion)
                 blocks.append(
-                    InvertedResidual(
+                    MBConv(
                         channels,
                         hidden,
                         out,
@@ -95,7 +95,7 @@ class EfficientNet(SequentialBackbone):
             f'features.{i}.{j}.block.0.0'
             for i, stage in enumerate(self.features)
             for j, block in enumerate(stage.children())
-            if isinstance(block, InvertedResidual) and block.skip and block.expands
+            if isinstance(block, MBConv) and block.skip and block.expands
         ]
 
     @staticmethod

@@ -12,7 +12,7 @@ from .base import Backbone, Maps
 from .batch_norm import BatchNorm2d
 
 __all__ = [
-    'InvertedResidual',
+    'MBConv',
     'SequentialBackbone',
     'SqueezeExcitation',
     'conv_norm',
@@ -94,7 +94,7 @@ class SqueezeExcitation(nn.Module):
         return x * self.gate(weights)
 
 
-class InvertedResidual(nn.Module):
+class MBConv(nn.Module):
     """Expand, depthwise, squeeze and excite, project; with a skip connection where shape allows.
 
     Args:

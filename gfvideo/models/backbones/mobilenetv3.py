@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from .mobile_blocks import (
-    InvertedResidual,
+    MBConv,
     SequentialBackbone,
     conv_norm,
     init_convolutions,
@@ -104,7 +104,7 @@ class MobileNetV3(SequentialBackbone):
             hidden = round_to_8(channels * expansion if as_timm else expanded * width)
             out, stride_now = round_to_8(out * width), stride_now * stride
             layers.append(
-                InvertedResidual(
+                MBConv(
                     channels,
                     hidden,
                     out,
@@ -141,7 +141,7 @@ class MobileNetV3(SequentialBackbone):
         return [
             f'features.{i}.block.0.0'
             for i, block in enumerate(self.features)
-            if isinstance(block, InvertedResidual) and block.skip and block.expands
+            if isinstance(block, MBConv) and block.skip and block.expands
         ]
 
     def to_vector(self, deepest: Tensor) -> Tensor:
