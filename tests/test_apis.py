@@ -23,7 +23,7 @@ from gfvideo.apis import (
 )
 from gfvideo.data import streaming
 from gfvideo.data.manifest import ClipRow, write_manifest
-from gfvideo.engine.config_check import ConfigError
+from gfvideo.engine.config import ConfigError
 from gfvideo.engine.exiting import describe_model
 from gfvideo.exits import (
     Calibration,

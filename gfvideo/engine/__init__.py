@@ -9,7 +9,7 @@ from .checkpoint import (
     load_weights,
     weights_hash,
 )
-from .config_check import ConfigError
+from .config import ConfigError, load_config
 from .exiting import ExitingRecognizer, check_exits, costs_of, describe_model
 from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
@@ -24,7 +24,6 @@ from .stages import (
     check_pretrained,
     check_stages,
     expand_stages,
-    load_config,
     run_stages,
     select_stage,
 )

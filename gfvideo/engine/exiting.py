@@ -26,7 +26,7 @@ from ..exits import (
 from ..models.base import Recognizer
 from ..structures import ClipSample
 from .checkpoint import weights_hash
-from .config_check import ConfigError
+from .config import ConfigError
 
 __all__ = ['ExitingRecognizer', 'check_exits', 'costs_of', 'describe_model', 'micro_batch_for', 'same_clips']
 

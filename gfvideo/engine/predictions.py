@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..exits import StreamExit, StreamExits, run_stream
 from ..models.base import Recognizer
-from .config_check import ConfigError
+from .config import ConfigError
 from .exiting import costs_of
 from .progress import progress
 

@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 
 from gfvideo.apis import inference_recognizer, init_recognizer
 from gfvideo.engine import ConfigError, expand_stages, load_config
-from gfvideo.engine.carried import carried_config, check_carried, parse_config
+from gfvideo.engine.config import carried_config, check_carried, parse_config
 from gfvideo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from gfvideo.engine import AutocastOptimWrapper, ConfigError, check_stages, expand_stages, load_config
-from gfvideo.engine.config_check import _StageCheck
-from gfvideo.engine.config_keys import accepted, faults_of_keys, mmengines_hooks, read_by
-from gfvideo.engine.stages import _OWN_HOOKS, with_essentials
+from gfvideo.engine.config.check import _StageCheck
+from gfvideo.engine.config.keys import accepted, faults_of_keys, mmengines_hooks, read_by
+from gfvideo.engine.stages import OWN_HOOKS, with_essentials
 
 
 @pytest.fixture
@@ -543,7 +543,7 @@ FREE = ('custom_keys', 'label_map', 'ppo')
 
 def faults(cfg) -> list[str]:
     with DefaultScope.overwrite_default_scope('gfvideo'):
-        return list(faults_of_keys(cfg, _OWN_HOOKS))
+        return list(faults_of_keys(cfg, OWN_HOOKS))
 
 
 @pytest.mark.parametrize('folder', sorted({file.parent for file in RECIPES}), ids=lambda folder: folder.name)
@@ -649,7 +649,7 @@ def test_checking_changes_no_config(three_stages):
 
 
 def test_a_config_object_without_a_file_has_no_helpers():
-    from gfvideo.engine.config_check import check_keys
+    from gfvideo.engine.config import check_keys
 
     with pytest.raises(ConfigError, match="unknown key 'modle' in the config; did you mean 'model'"):
         check_keys(Config(dict(modle=dict())))

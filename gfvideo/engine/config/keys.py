@@ -27,8 +27,8 @@ from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
-from ..data.sampling import STRATEGIES
-from ..data.transforms import SampleFrames
+from ...data.sampling import STRATEGIES
+from ...data.transforms import SampleFrames
 
 __all__ = ['faults_of_keys', 'told_unknown']
 

@@ -17,8 +17,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry, root
 from mmengine.utils import import_modules_from_strings
 
-from .. import registry as own
-from .config_check import ConfigError
+from ... import registry as own
+from .known import ConfigError
 
 __all__ = ['carried_config', 'check_carried', 'import_own', 'parse_config']
 

@@ -1,16 +1,12 @@
-"""Faults of a config that can be told before anything is trained: misspelt keys, parts that do not build,
-classes that do not match."""
+"""The parts of a stage, built before anything is trained: what does not build, what does not match."""
 
 from __future__ import annotations
 
-import ast
 import copy
-import difflib
 import inspect
 import json
 import logging
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine import registry
@@ -21,102 +17,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from .config_keys import faults_of_keys, told_unknown
-from .schedulers import LONG_WARMUP, warmup_share
+from ..schedulers import LONG_WARMUP, warmup_share
+from .keys import faults_of_keys, told_unknown
+from .known import ConfigError
 
-__all__ = ['KNOWN_KEYS', 'ConfigError', 'check_keys', 'check_stage', 'explain_unknown']
-
-# what a Runner takes, what it reads from its config beside, and what stages add
-KNOWN_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
-    'model_wrapper_cfg',
-    'sync_bn',
-    'find_unused_parameters',
-    'compile',
-    'activation_checkpointing',
-    'efficient_conv_bn_eval',
-    'custom_imports',
-    'stages',
-    'stage',
-    'start_from',
-}
-
-
-class ConfigError(ValueError):
-    """A config is at fault; the message names the key, its value and the remedy."""
-
-
-# ----------------------------------------------------------------------------------------------- unknown keys
-
-
-def explain_unknown(key: str, place: str, known: Iterable[str] = KNOWN_KEYS) -> str:
-    """What to tell of an unknown key, with the known one it resembles."""
-    close = difflib.get_close_matches(key, known, 1, 0.75)
-    return f'unknown key {key!r} in {place}' + (f'; did you mean {close[0]!r}?' if close else '')
-
-
-def check_keys(cfg: Config) -> None:
-    """Refuse top-level keys that nothing reads.
-
-    Config files may name helpers (``train_pipeline = [...]``) that other lines of the file, or of a file that
-    inherits it, read; those pass, and so do names that start with an underscore. A helper that is set and not
-    read is refused: in a child config it is the common mistake of redefining ``train_pipeline``, which does
-    not change ``train_dataloader.dataset.pipeline``.
-
-    Raises:
-        ConfigError: naming the key, the file and what was probably meant.
-    """
-    strange = [key for key in cfg if key not in KNOWN_KEYS and not key.startswith('_')]
-    if not strange:
-        return
-    file = Path(cfg.filename) if cfg.filename else None
-    if file is None or file.suffix != '.py' or not file.is_file():
-        raise ConfigError(explain_unknown(strange[0], str(file or 'the config')))
-    unread = dict(_unread_names(file, set()))
-    for key in strange:
-        if key in unread:
-            raise ConfigError(
-                explain_unknown(key, str(unread[key]))
-                + '. Nothing reads it: set the key that should change (redefining '
-                'a helper of an inherited file changes nothing), or start its name with an underscore'
-            )
-
-
-def _unread_names(file: Path, read_below: set[str]) -> Iterator[tuple[str, Path]]:
-    """Names that a config file, or one it inherits, sets and neither it nor a file that inherits it reads;
-    nearest file last."""
-    nodes = list(ast.walk(ast.parse(file.read_text(encoding='utf-8'))))
-    names = [node for node in nodes if isinstance(node, ast.Name)]
-    read = (
-        read_below
-        | {name.id for name in names if isinstance(name.ctx, ast.Load)}
-        | {
-            node.attr
-            for node in nodes
-            if isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == '_base_'
-        }
-    )
-    for base in _inherited_files(nodes, file):
-        yield from _unread_names(base, read)
-    yield from ((name.id, file) for name in names if isinstance(name.ctx, ast.Store) and name.id not in read)
-
-
-def _inherited_files(nodes: list[ast.AST], file: Path) -> list[Path]:
-    """Files of ``_base_ = [...]`` and of ``with read_base(): from .x import *``."""
-    found = []
-    for node in nodes:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == '_base_' for target in node.targets
-        ):
-            bases = ast.literal_eval(node.value)
-            found += [file.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
-        if isinstance(node, ast.ImportFrom) and node.level and node.module:
-            found.append(file.parents[node.level - 1] / (node.module.replace('.', '/') + '.py'))
-    return [base for base in found if base.suffix == '.py' and base.is_file()]
-
-
-# -------------------------------------------------------------------------------------------------- the parts
+__all__ = ['check_stage']
 
 
 def check_stage(
