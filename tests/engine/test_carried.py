@@ -368,6 +368,8 @@ def test_odd_texts_end_with_a_line(text):
         'model = dict()',
         'model = [dict(type="ClipRecognizer")]',
         'stages = 3',
+        'stages = dict(x=3)',
+        'stages = dict(x=dict(model=3))',
         'stages = [3]',
         'model = dict(type="ClipRecognizer")\ntest_dataloader = 3',
         'model = dict(type="ClipRecognizer")\ntest_dataloader = dict(dataset=3)',
@@ -390,6 +392,24 @@ def test_every_recipe_could_be_carried():
 def test_a_harmless_one_comes_back_as_it_was():
     cfg = whole_config()
     assert carried_config(Config(cfg).pretty_text, 'FILE').to_dict() == cfg
+
+
+def test_stages_come_back_whatever_their_names():
+    overrides = dict(
+        train_cfg=dict(type='PolicyLoop'), optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0))
+    )
+    names = ['policy', 'model', 'dataset']
+    cfg = whole_config()
+    cfg['stages'] = [dict(overrides, name=name) for name in names]
+    listed = carried_config(Config(cfg).pretty_text, 'FILE')
+    assert [stage.name for stage in expand_stages(listed)] == names
+    by_name = {**cfg, 'stages': {name: overrides for name in names}}
+    text = '\n'.join(f'{key} = {value!r}' for key, value in by_name.items())
+    assert [stage.name for stage in expand_stages(carried_config(text, 'FILE'))] == names
+    with pytest.raises(
+        ConfigError, match=r'so in which order its stages \(dataset, model, policy\) train is lost'
+    ):
+        carried_config(Config(by_name).pretty_text, 'FILE')
 
 
 def test_scopes_of_others_change_nothing(trap):

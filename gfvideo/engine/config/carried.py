@@ -19,6 +19,7 @@ from mmengine.utils import import_modules_from_strings
 
 from ... import registry as own
 from .known import ConfigError
+from .staged import check_order, stages_by_name
 
 __all__ = ['carried_config', 'check_carried', 'import_own', 'parse_config']
 
@@ -89,10 +90,12 @@ def carried_config(text: object, source: str, kind: str = 'config') -> Config:
 
 def _check_shape(values: Mapping, source: str) -> None:
     """Refuse values where whoever reads a config takes dicts for granted."""
-    stages = values.get('stages') or []
-    if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages):
-        raise ConfigError(f'{source} has stages={stages!r}, not a list of dicts; give its config file')
-    for held in (values, *stages):
+    try:
+        stages = stages_by_name(values.get('stages'), source)
+        check_order(values, source)
+    except ConfigError as error:
+        raise ConfigError(f'{error}; give its config file') from error
+    for held in (values, *stages.values()):
         for key in (*_TOP, *(name for name in held if name.endswith('_dataloader'))):
             value = held.get(key)
             if not isinstance(value, Mapping | None):
@@ -159,7 +162,8 @@ def _dicts(
         # anything
         inside = bool(places) and (places[-1] in _BUILT or places[-1] == 'default_hooks')
         for key, item in value.items():
-            tells = key in _BUILT or key == 'init_cfg' or key in _ENGINE and not inside
+            named = path == ('stages',)  # as their owner likes
+            tells = not named and (key in _BUILT or key == 'init_cfg' or key in _ENGINE and not inside)
             yield from _dicts(item, (*path, key), (*places, key) if tells else places)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for number, item in enumerate(value):

@@ -9,12 +9,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from .known import KNOWN_KEYS, ConfigError, explain_unknown
+from .staged import check_new_stages, check_order, deletions, keep_deletions
 
 __all__ = ['check_keys', 'load_config']
 
 
 def load_config(file: str | Path) -> Config:
-    """Read a config file and refuse top-level keys that nothing reads; see :func:`check_keys`.
+    """Read a config file; refuse top-level keys that nothing reads (:func:`check_keys`) and misspelt names of
+    stages that it inherits.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -22,9 +24,49 @@ def load_config(file: str | Path) -> Config:
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f'no config at {file}')
-    cfg = Config.fromfile(file)
+    try:
+        cfg = Config.fromfile(file)
+    except TypeError as error:  # mmengine's, of a dict that is to be merged into a list
+        if not str(error).startswith('stages='):
+            raise
+        raise ConfigError(
+            f'{file}: stages is a dict here and a list in the file that it inherits, none of which can be'
+            ' changed by name. Write it there as a dict, stages = dict(random=dict(...), ...), which means'
+            ' the same and goes on with the same runs; or give the whole list here'
+        ) from error
     check_keys(cfg)
+    check_order(cfg.to_dict(), str(file))
+    if Path(file).suffix == '.py' and cfg.get('stages'):
+        _inherit_stages(cfg, Path(file))
     return cfg
+
+
+def _inherit_stages(cfg: Config, file: Path) -> None:
+    """What merging does not see to where a file changes stages that it inherits."""
+    for one in (file, *_chain(file)):
+        bases = _inherited_files(_nodes(one), one)
+        check_new_stages(cfg if one == file else Config.fromfile(one), one, bases)
+    keep_deletions(cfg, _deletions(file))
+
+
+def _chain(file: Path) -> Iterator[Path]:
+    """All files that a file inherits, nearest first."""
+    for base in _inherited_files(_nodes(file), file):
+        yield base
+        yield from _chain(base)
+
+
+def _deletions(file: Path) -> set[tuple[str, ...]]:
+    of_bases = {path for base in _inherited_files(_nodes(file), file) for path in _deletions(base)}
+    return deletions(_tree(file), of_bases)
+
+
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding='utf-8'))
+
+
+def _nodes(file: Path) -> list[ast.AST]:
+    return list(ast.walk(_tree(file)))
 
 
 def check_keys(cfg: Config) -> None:
@@ -57,7 +99,7 @@ def check_keys(cfg: Config) -> None:
 def _unread_names(file: Path, read_below: set[str]) -> Iterator[tuple[str, Path]]:
     """Names that a config file, or one it inherits, sets and neither it nor a file that inherits it reads;
     nearest file last."""
-    nodes = list(ast.walk(ast.parse(file.read_text(encoding='utf-8'))))
+    nodes = _nodes(file)
     names = [node for node in nodes if isinstance(node, ast.Name)]
     read = (
         read_below

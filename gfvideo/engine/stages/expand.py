@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from mmengine.config import Config
 
 from ..config.filled import fill
 from ..config.known import KNOWN_KEYS, ConfigError, explain_unknown
+from ..config.staged import stages_by_name
 
 __all__ = ['START_FROM', 'Stage', 'expand_stages', 'like', 'number_of', 'select_stage']
 
@@ -39,7 +39,8 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
     that; the base's ``load_from`` is the first stage's.
 
     Args:
-        cfg: a config, with ``stages = [dict(name=..., <overrides>), ...]`` or without.
+        cfg: a config, with ``stages = dict(NAME=dict(<overrides>), ...)`` or without; a list of dicts that
+            hold their ``name`` means the same.
         options: ``{'model.num_classes': 3}`` as on the command line: set in every stage, over the stage's own
             value. ``stages.1.train_cfg.max_epochs`` or ``stages.policy.train_cfg.max_epochs`` sets one
             stage's, over all else.
@@ -50,17 +51,18 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
     Raises:
         ConfigError: if an option or a stage's key is unknown, or the stages' names are not usable.
     """
-    common, special = _split_options(cfg, options or {})
+    given = stages_by_name(cfg.get('stages'))
+    common, special = _split_options(cfg, list(given), options or {})
     base = {key: value for key, value in cfg.items() if key in KNOWN_KEYS and key != 'stages'}
     base['work_dir'] = common.pop('work_dir', base.get('work_dir'))
-    if not cfg.get('stages'):
+    if not given:
         return [Stage('', _finish(base, cfg, [common]))]
-    _check_overrides(cfg.stages)
     stages = []
-    for number, overrides in enumerate(cfg.stages):
-        name, own = overrides['name'], special.get(number, {})
-        merged = _merge(base, {key: value for key, value in overrides.items() if key != 'name'})
-        starts_elsewhere = number == 0 or 'load_from' in overrides or 'load_from' in own
+    for name, overrides in given.items():
+        own = special.get(name, {})
+        _check_overrides(name, overrides)
+        merged = _merge(base, overrides)
+        starts_elsewhere = not stages or 'load_from' in overrides or 'load_from' in own
         merged.update(
             stage=name,
             start_from=overrides.get('start_from') or ('load_from' if starts_elsewhere else 'last'),
@@ -76,9 +78,10 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
     return stages
 
 
-def _split_options(cfg: Config, options: Mapping[str, Any]) -> tuple[dict, dict[int, dict]]:
-    """Options of all stages, and those of single stages by number."""
-    names = [stage.get('name') for stage in cfg.get('stages') or []]
+def _split_options(
+    cfg: Config, names: Sequence[str], options: Mapping[str, Any]
+) -> tuple[dict, dict[str, dict]]:
+    """Options of all stages, and those of single stages by name."""
     common, special = {}, {}
     for key, value in options.items():
         parts = key.split('.')
@@ -93,8 +96,8 @@ def _split_options(cfg: Config, options: Mapping[str, Any]) -> tuple[dict, dict[
                         else 'the config has no stages'
                     )
                 )
-            number, where = names.index(parts[1]) if parts[1] in names else int(parts[1]), parts[2:]
-            special.setdefault(number, {})['.'.join(where)] = value
+            name, where = parts[1] if parts[1] in names else names[int(parts[1])], parts[2:]
+            special.setdefault(name, {})['.'.join(where)] = value
         else:
             common[key] = value
         if where[0] not in KNOWN_KEYS - {'stages', 'stage'}:
@@ -107,22 +110,11 @@ def _split_options(cfg: Config, options: Mapping[str, Any]) -> tuple[dict, dict[
     return common, special
 
 
-def _check_overrides(stages: Sequence[Mapping]) -> None:
-    allowed = KNOWN_KEYS - {'stages', 'stage', 'work_dir'} | {'name'}
-    names: list[str] = []
-    for number, overrides in enumerate(stages):
-        name = overrides.get('name')
-        if not isinstance(name, str) or not re.fullmatch(r'\w[\w.-]*', name):
-            raise ConfigError(
-                f"stages[{number}].name is {name!r}; give every stage a name that can be a folder's, e.g."
-                " name='random'"
-            )
-        if name in names:
-            raise ConfigError(f'two stages are named {name!r}; name them differently')
-        names.append(name)
-        for key in overrides:
-            if key not in allowed:
-                raise ConfigError(explain_unknown(key, f'stage {name!r}', allowed))
+def _check_overrides(name: str, overrides: Mapping) -> None:
+    allowed = KNOWN_KEYS - {'stages', 'stage', 'work_dir'}
+    for key in overrides:
+        if key not in allowed:
+            raise ConfigError(explain_unknown(key, f'stage {name!r}', allowed))
 
 
 def _merge(base: Any, overrides: Mapping) -> dict:
