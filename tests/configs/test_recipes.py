@@ -98,7 +98,8 @@ def test_frames_classes_and_pipelines_agree(file):
 
 @every_recipe
 def test_mirrored_clips_keep_or_swap_their_class_by_name(file):
-    flips = [step for step in load_config(file).train_dataloader.dataset.pipeline if step.type == 'Flip']
+    cfg = expand_stages(load_config(file))[-1].cfg
+    flips = [step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Flip']
     wanted = {'ssv2': 'something-something-v2', 'jester': 'jester', 'k400': {}, 'minik-arnet': {}}
     dataset = tool.dataset_of(file).key
     assert len(flips) == 1 and (

@@ -7,7 +7,4 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 model = dict(num_classes=27, supervision='frames', encoder=dict(shift='causal'))
-_frames = dict(type='SampleFrames', frames=16, strategy='segment')
-train_dataloader = dict(dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))
-val_dataloader = dict(dataset=dict(pipeline=[dict(_frames, test_mode=True), *_base_.test_pipeline[1:]]))
-test_dataloader = val_dataloader
+num_frames = 16

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 __all__ = ['KNOWN_KEYS', 'ConfigError', 'explain_unknown']
 
-# what a Runner takes, what it reads from its config beside, and what stages add
+# what a Runner takes, what it reads from its config beside, what stages add, and what pipelines leave open
 KNOWN_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'model_wrapper_cfg',
     'sync_bn',
@@ -22,6 +22,8 @@ KNOWN_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self',
     'stages',
     'stage',
     'start_from',
+    'num_frames',
+    'flip',
 }
 
 

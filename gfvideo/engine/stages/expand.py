@@ -134,7 +134,7 @@ def _finish(merged: dict, cfg: Config, options: Sequence[Mapping[str, Any]]) -> 
     stage = like(cfg, merged)
     for some in options:
         stage.merge_from_dict(dict(some))
-    fill(stage)
+    fill(stage, frozenset(key.partition('.')[0] for some in options for key in some))
     return stage
 
 
