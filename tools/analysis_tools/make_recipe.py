@@ -120,6 +120,12 @@ def recipe_text(args: argparse.Namespace, folder: Path) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def seen_from(folder: Path, base: Path) -> str:
+    """A base file as a config in ``folder`` names it; from outside the repository by its whole path."""
+    inside = folder.is_relative_to(ROOT)
+    return Path(os.path.relpath(base, folder)).as_posix() if inside else base.as_posix()
+
+
 def written(value: Any) -> str:
     if isinstance(value, dict):
         return f'dict({", ".join(f"{key}={written(item)}" for key, item in value.items())})'
