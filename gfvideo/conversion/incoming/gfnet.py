@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..registry import MODELS
+from ...registry import MODELS
+from ...weights import under, unwrapped
+from ..errors import ConversionError
 from .backbones import identify_backbone, split_classifier
-from .files import ConversionError, require
+from .files import require
 
 __all__ = ['convert_gfnet']
 
@@ -48,9 +50,7 @@ def convert_gfnet(
             f'model_name={name!r} pads as TensorFlow does, which the backbones here do not; models without'
             ' tf_ convert'
         )
-    parts = {
-        part: {key.removeprefix('module.'): value for key, value in content[part].items()} for part in PARTS
-    }
+    parts = {part: unwrapped(content[part]) for part in PARTS}
     require(parts['policy'], ('state_encoder.0.weight', 'actor.0.weight'), 'the policy')
     encoders = [_encoder(parts[part]) for part in PARTS[:2]]
     (config, glance, glance_fc), (focus_config, focus, focus_fc) = encoders
@@ -85,15 +85,11 @@ def convert_gfnet(
         classifier=classifier,
         train_centres='mean',
     )
-    weights = _under('glance_encoder.backbone', glance) | _under('focus_encoder.backbone', focus)
-    weights |= _under('policy', policy_weights) | _under('classifier', classifier_weights)
+    weights = under('glance_encoder.backbone', glance) | under('focus_encoder.backbone', focus)
+    weights |= under('policy', policy_weights) | under('classifier', classifier_weights)
     for head, (weight, bias) in (('glance_head', glance_fc), ('focus_head', focus_fc)):
-        weights |= {f'{head}.weight': weight, f'{head}.bias': bias}
+        weights |= under(head, dict(weight=weight, bias=bias))
     return model, weights, remarks
-
-
-def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f'{prefix}.{name}': value for name, value in weights.items()}
 
 
 def _encoder(weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor], tuple[Tensor, Tensor]]:

@@ -10,13 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..weights import DamagedFile, UnsafeFile, read_weights_file
+from ...weights import DamagedFile, UnsafeFile, read_weights_file, weights_in
+from ..errors import ConversionError
 
-__all__ = ['ConversionError', 'read_published']
-
-
-class ConversionError(ValueError):
-    """A checkpoint cannot be converted; the message names the file or its keys, the reason and the remedy."""
+__all__ = ['read_published', 'require', 'state_dict_in']
 
 
 def read_published(path: str | Path, trust_pickle: bool = False) -> dict[str, Any]:
@@ -72,19 +69,15 @@ def require(weights: Mapping[str, Any], names: Iterable[str], of: str) -> None:
 
 
 def state_dict_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a file's dict: under ``state_dict``, ``model`` or ``model_state``, or the dict itself;
-    without ``module.`` in front.
+    """The weights in a file's dict; see :func:`~gfvideo.weights.weights_in`.
 
     Raises:
         ConversionError: if there are none.
     """
-    for key in ('state_dict', 'model', 'model_state'):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+    weights = weights_in(content)
+    if weights is None:
         raise ConversionError(
             f'no weights found: the file holds {sorted(map(str, content))[:10]}; its weights are expected'
             ' under state_dict, model or model_state, or at the top'
         )
-    return {name.removeprefix('module.'): value for name, value in content.items()}
+    return weights

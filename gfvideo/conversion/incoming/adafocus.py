@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .files import ConversionError, require
+from ...weights import part_of, under
+from ..errors import ConversionError
+from .files import require
 from .tsm import encoder_from_tsm
 
 __all__ = ['convert_adafocus']
@@ -60,8 +62,8 @@ def convert_adafocus(
 
     glance, glance_weights, glance_heads = _encoder(groups['global_CNN'])
     focus, focus_weights, focus_heads = _encoder(groups['local_CNN'])
-    result = {f'glance_encoder.backbone.{name}': value for name, value in glance_weights.items()}
-    result |= {f'focus_encoder.backbone.{name}': value for name, value in focus_weights.items()}
+    result = under('glance_encoder.backbone', glance_weights)
+    result |= under('focus_encoder.backbone', focus_weights)
     for where, heads in (('glance', glance_heads), ('focus', focus_heads)):
         for leaf in ('weight', 'bias'):
             result[f'classifier.{where}.{leaf}'] = heads[f'new_fc.{leaf}']
@@ -71,12 +73,11 @@ def convert_adafocus(
     if uni:
         policy, policy_weights, frames, cells = _deformable(groups['spatial_policy'])
         frame_policy, frame_weights = _frame_policy(groups['temporal_policy'])
-        result |= {f'frame_policy.{name}': value for name, value in frame_weights.items()}
-        result |= {f'window_head.{leaf}': value for leaf, value in groups['aux_fc'].items()}
+        result |= under('frame_policy', frame_weights) | under('window_head', groups['aux_fc'])
     else:
         policy, policy_weights, frames, cells = _stacked(groups['policy_stn'], channels)
         frame_policy = None
-    result |= {f'policy.{name}': value for name, value in policy_weights.items()}
+    result |= under('policy', policy_weights)
     model = dict(
         type='AdaFocusRecognizer',
         num_classes=len(glance_heads['new_fc.bias']),
@@ -94,11 +95,7 @@ def convert_adafocus(
 
 def _encoder(weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
     """Encoder config, its weights, and the two linear layers behind it."""
-    base = {
-        name.removeprefix('base_model.'): value
-        for name, value in weights.items()
-        if name.startswith('base_model.')
-    }
+    base = part_of(weights, 'base_model')
     heads = {name: value for name, value in weights.items() if not name.startswith('base_model.')}
     wanted = {f'{head}.{leaf}' for head in ('new_fc', 'new_new_fc') for leaf in ('weight', 'bias')}
     if set(heads) != wanted:

@@ -1,9 +1,8 @@
-"""From a file of another code base to a checkpoint of ours, and back."""
+"""From a file of another code base to a checkpoint of ours."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import pprint
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,28 +12,28 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
-from .. import __version__
-from ..engine.checkpoint import WEIGHTS_HASH, plain, weights_hash, write_atomically
-from ..models import ClipRecognizer, Recognizer
-from ..registry import MODELS
+from ... import __version__
+from ...engine.checkpoint import WEIGHTS_HASH, plain, weights_hash
+from ...registry import MODELS
+from ...weights import COUNTER, misfit, part_of, under
+from ..errors import ConversionError
+from ..writing import write
 from .adafocus import convert_adafocus
-from .backbones import identify_backbone, in_torchvision, split_classifier
-from .files import ConversionError, read_published, require, state_dict_in
+from .backbones import identify_backbone, split_classifier
+from .files import read_published, require, state_dict_in
 from .gfnet import convert_gfnet
-from .tsm import encoder_from_tsm, from_mmaction2_names, to_mmaction2_names, to_tsm_names
+from .tsm import encoder_from_tsm, from_mmaction2_names
 
 __all__ = [
     'FORMS',
-    'TARGETS',
     'Converted',
     'Options',
     'convert_file',
-    'export_encoder',
+    'converted_config',
     'recognise_form',
     'save_converted',
-    'save_exported',
     'summary',
 ]
 
@@ -81,8 +80,7 @@ def _clip_recognizer(
     encoder: dict, weights: Mapping[str, Tensor], fc: tuple[Tensor, Tensor]
 ) -> tuple[dict, dict[str, Tensor]]:
     model = dict(type='ClipRecognizer', num_classes=len(fc[1]), encoder=encoder)
-    placed = {f'encoder.backbone.{name}': value for name, value in weights.items()}
-    return model, placed | {'fc.weight': fc[0], 'fc.bias': fc[1]}
+    return model, under('encoder.backbone', weights) | {'fc.weight': fc[0], 'fc.bias': fc[1]}
 
 
 def _from_tsm(
@@ -106,11 +104,7 @@ def _from_tsm_online(content: Mapping[str, Any], options: Options) -> tuple:
 
 def _from_mmaction2(content: Mapping[str, Any], options: Options) -> tuple:
     weights = state_dict_in(content)
-    backbone = {
-        name.removeprefix('backbone.'): value
-        for name, value in weights.items()
-        if name.startswith('backbone.')
-    }
+    backbone = part_of(weights, 'backbone')
     if not backbone:
         raise ConversionError(
             'no name begins with backbone., so this is no file of MMAction2; it looks like'
@@ -293,23 +287,10 @@ def _check_complete(config: dict[str, Any], weights: dict[str, Tensor]) -> None:
     at 0."""
     own = MODELS.build(config).state_dict()
     for name, value in own.items():
-        if name.endswith('num_batches_tracked'):
+        if name.endswith(COUNTER):
             weights.setdefault(name, torch.zeros_like(value))
-    faults = [
-        ('missing', [name for name in own if name not in weights]),
-        ('not placed', [name for name in weights if name not in own]),
-        (
-            'of another shape',
-            [
-                f'{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}'
-                for name in own
-                if name in weights and own[name].shape != weights[name].shape
-            ],
-        ),
-    ]
-    told = [f'{len(names)} {what}: {", ".join(names)}' for what, names in faults if names]
-    if told:
-        raise ConversionError(f'the weights do not fit {config["type"]}: {"; ".join(told)}')
+    if found := misfit(own, weights):
+        raise ConversionError(f'the weights do not fit {config["type"]}: {found.told(None)}')
 
 
 # short side and side of the central square of the images, in pixels
@@ -361,108 +342,7 @@ def save_converted(converted: Converted, source: str | Path, output: str | Path)
     }
     if converted.classes:
         meta['dataset_meta'] = dict(classes=list(converted.classes))
-    _write(dict(state_dict=converted.weights, meta=plain(meta)), output)
-
-
-def _write(content: dict[str, Any], output: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(output, buffer.getvalue())
-
-
-# ------------------------------------------------------------------------------------------------- back again
-
-TARGETS = ('tsm', 'mmaction2', 'torchvision')
-PARTS = dict(glance=('glance_encoder', 'glance_head'), focus=('focus_encoder', 'focus_head'))
-
-
-def export_encoder(model: Recognizer, target: str, part: str | None = None) -> dict[str, Any]:
-    """The content of a file that another code base loads: an encoder with its classifier.
-
-    Args:
-        model: of :func:`gfvideo.apis.init_recognizer`.
-        target: one of :data:`TARGETS`.
-        part: 'glance' or 'focus' of a recognizer with both, which takes the encoder with its own head.
-
-    Raises:
-        ConversionError: if the other code base has no such backbone, or the part must be named.
-    """
-    if target not in TARGETS:
-        raise ConversionError(f'target {target!r} is unknown; choose {", ".join(TARGETS)}')
-    encoder, fc = _part_of(model, part)
-    backbone, shift = encoder.backbone, encoder.shift is not None
-    own = backbone.state_dict()
-    head = {leaf: value.detach().clone() for leaf, value in (('weight', fc.weight), ('bias', fc.bias))}
-    if target == 'tsm':
-        weights = {
-            f'module.base_model.{name}': value for name, value in to_tsm_names(backbone, own, shift).items()
-        }
-        weights |= {f'module.new_fc.{leaf}': value for leaf, value in head.items()}
-        return dict(state_dict=weights)
-    if target == 'mmaction2':
-        weights = {
-            f'backbone.{name}': value for name, value in to_mmaction2_names(backbone, own, shift).items()
-        }
-        weights |= {f'cls_head.fc_cls.{leaf}': value for leaf, value in head.items()}
-        return dict(state_dict=weights, meta=dict(dataset_meta=plain(getattr(model, 'dataset_meta', {}))))
-    place = _torchvision_classifier(backbone)
-    _check_torchvision(backbone)
-    return own | {f'{place}.{leaf}': value for leaf, value in head.items()}
-
-
-def _part_of(model: Recognizer, part: str | None) -> tuple[nn.Module, nn.Linear]:
-    if isinstance(model, ClipRecognizer):
-        if part is not None:
-            raise ConversionError(f'part={part!r}: a ClipRecognizer has one encoder; leave the part away')
-        return model.encoder, model.fc
-    if part not in PARTS:
-        raise ConversionError(f'{type(model).__name__} has two encoders; name the part, glance or focus')
-    encoder, head = PARTS[part]
-    return getattr(model, encoder), getattr(model, head)
-
-
-def _torchvision_classifier(backbone: nn.Module) -> str:
-    kind = type(backbone).__name__
-    places = dict(
-        ResNet='fc',
-        RegNetY='fc',
-        DenseNet='classifier',
-        MobileNetV2='classifier.1',
-        EfficientNet='classifier.1',
-        MobileNetV3='classifier.3',
-    )
-    if kind not in places:
-        raise ConversionError(f'torchvision has no {kind}')
-    return places[kind]
-
-
-TORCHVISION_EPS = dict(MobileNetV3=1e-3)
-
-
-def _check_torchvision(backbone: nn.Module) -> None:
-    """torchvision builds this very network.
-
-    Raises:
-        ConversionError: if its widths differ there, or its normalisation adds another epsilon, so that the
-            answers would change in silence.
-    """
-    kind = type(backbone).__name__
-    if not in_torchvision(backbone):
-        raise ConversionError(
-            f"torchvision's {kind} rounds its widths otherwise than this one, or has no such size; it has no"
-            ' place for these weights'
-        )
-    eps = {module.eps for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)}
-    if eps != {TORCHVISION_EPS.get(kind, 1e-5)}:
-        raise ConversionError(
-            f'the normalisations of this {kind} add {sorted(eps)}, those of torchvision '
-            f'{TORCHVISION_EPS.get(kind, 1e-5)}: the answers there would differ'
-        )
-
-
-def save_exported(content: dict[str, Any], output: str | Path) -> None:
-    """Write :func:`export_encoder`'s answer, whole or not at all."""
-    _write(content, Path(output))
+    write(dict(state_dict=converted.weights, meta=plain(meta)), output)
 
 
 def summary(converted: Converted) -> str:
