@@ -1,5 +1,5 @@
-"""The sizes in which each backbone of this package comes, and whether weights are those of one: built on torch's
-meta device, without memory."""
+"""The sizes in which each backbone of this package comes, and whether weights are those of one; built on the
+meta device of torch, without memory."""
 
 from __future__ import annotations
 
