@@ -16,7 +16,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from gfvideo.engine import AutocastOptimWrapper, ConfigError, check_stages, expand_stages, load_config
-from gfvideo.engine.config.check import _StageCheck
+from gfvideo.engine.config.check import check_patches
 from gfvideo.engine.config.keys import accepted, faults_of_keys, mmengines_hooks, read_by
 from gfvideo.engine.stages import OWN_HOOKS, with_essentials
 
@@ -514,7 +514,7 @@ def test_a_patch_larger_than_the_frames_that_the_pipeline_makes(steps, told):
         ConfigError,
         match=f"stage 'x': model.patch_size=16x32 is larger than the frames of {told} that test_dataloader",
     ):
-        _StageCheck('x', {}).patches(model, cfg)
+        check_patches(model, cfg, "stage 'x': ")
 
 
 @pytest.mark.parametrize(
@@ -528,7 +528,7 @@ def test_a_patch_larger_than_the_frames_that_the_pipeline_makes(steps, told):
     ],
 )
 def test_a_patch_that_fits_or_of_which_the_pipeline_does_not_tell(steps):
-    _StageCheck('x', {}).patches(
+    check_patches(
         SimpleNamespace(patch_size=(16, 32)), Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
     )
 

@@ -21,7 +21,7 @@ from ..schedulers import LONG_WARMUP, warmup_share
 from .keys import faults_of_keys, told_unknown
 from .known import ConfigError
 
-__all__ = ['check_stage']
+__all__ = ['check_patches', 'check_stage']
 
 
 def check_stage(
@@ -53,7 +53,7 @@ def check_stage(
         }
         model = check.build('model', lambda: registry.MODELS.build(_with_preprocessor(cfg)))
         check.classes(model, datasets)
-        check.patches(model, cfg)
+        check_patches(model, cfg, check.place)
         batches = {key: check.batches(key, cfg[key], len(dataset)) for key, dataset in datasets.items()}
         check.loops(cfg)
         check.evaluators(cfg)
@@ -120,21 +120,6 @@ class _StageCheck:
                     f'{_first_difference(classes, first[1])}; prepare both with the same class list'
                 )
             first = first or (key, classes)
-
-    def patches(self, model: nn.Module, cfg: Config) -> None:
-        """Patches fit into the frames, where a pipeline says how large its frames are."""
-        patch = getattr(model, 'patch_size', None)
-        for key in (
-            ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(patch, tuple) else ()
-        ):
-            dataset = (cfg.get(key) or {}).get('dataset')
-            frame = _frame_size(dataset.get('pipeline')) if isinstance(dataset, dict) else None
-            if frame is not None and any(p > f for p, f in zip(patch, frame)):
-                raise ConfigError(
-                    f'{self.place}model.patch_size={_sides(patch)} is larger than the frames of'
-                    f' {_sides(frame)} that {key}.dataset.pipeline makes; choose a smaller patch or larger'
-                    ' frames'
-                )
 
     def loops(self, cfg: Config) -> None:
         for key, default, given in (
@@ -241,6 +226,30 @@ class _StageCheck:
                 raise ConfigError(
                     f'{self.place}{fault} No parameter of {type(model).__name__} has it in its name'
                 )
+
+
+def check_patches(model: nn.Module, cfg: Config, place: str = '') -> None:
+    """Patches fit into the frames, where a pipeline says how large its frames are.
+
+    Args:
+        model: whose ``patch_size`` is meant; one without is fine.
+        cfg: of the stage.
+        place: what the message begins with.
+
+    Raises:
+        ConfigError: naming the pipeline and both sizes.
+    """
+    patch = getattr(model, 'patch_size', None)
+    if not isinstance(patch, tuple):
+        return
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = (cfg.get(key) or {}).get('dataset')
+        frame = _frame_size(dataset.get('pipeline')) if isinstance(dataset, dict) else None
+        if frame is not None and any(p > f for p, f in zip(patch, frame)):
+            raise ConfigError(
+                f'{place}model.patch_size={_sides(patch)} is larger than the frames of {_sides(frame)} that'
+                f' {key}.dataset.pipeline makes; choose a smaller patch or larger frames'
+            )
 
 
 def _frame_size(pipeline: Any) -> tuple[int, int] | None:
