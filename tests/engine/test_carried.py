@@ -242,6 +242,7 @@ def test_a_checkpoint_that_names_a_program_runs_none(tmp_path, trap, path):
     assert not trap()
 
 
+@pytest.mark.slow
 def test_the_tools_run_none_either(tmp_path, trap):
     """In a process of its own, as a user does, from the folder of the hostile file."""
     cfg = whole_config()
@@ -423,6 +424,7 @@ def test_scopes_of_others_change_nothing(trap):
 # ------------------------------------------------------------------------------------- exports, prepared sets
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
     reason='onnx, onnxscript and onnxruntime are not installed',
