@@ -1,7 +1,8 @@
 """Published forms in: files of other code bases to checkpoints of this package."""
 
+from .convert import Converted, convert_file, save_converted, summary
 from .files import read_published
-from .forms import FORMS, Converted, Options, convert_file, recognise_form, save_converted, summary
+from .forms import FORMS, Options, recognise_form
 
 __all__ = [
     'FORMS',
