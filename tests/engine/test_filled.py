@@ -41,6 +41,12 @@ def test_frames_and_flip_fill_what_is_left_open_alone():
     assert test == [dict(type='SampleFrames', frames=4)]  # what a pipeline says itself stays
 
 
+def test_either_name_of_the_frames_may_be_left_open():
+    pipeline = [dict(type='SampleFrames', num_frames=None)]
+    (stage,) = expand_stages(Config(dict(num_frames=6, val_dataloader=dict(dataset=dict(pipeline=pipeline)))))
+    assert stage.cfg.val_dataloader.dataset.pipeline == [dict(type='SampleFrames', num_frames=6)]
+
+
 def test_options_come_first():
     options = {'num_frames': 16, 'flip.prob': 0.3, 'test_dataloader.dataset.pipeline.0.frames': 2}
     train, val, test = pipelines(config(num_frames=6, flip=dict(label_map='jester')), options)

@@ -17,6 +17,8 @@ from .known import ConfigError
 
 __all__ = ['fill']
 
+_FRAMES = ('frames', 'num_frames')  # both name T of a clip
+
 
 def fill(cfg: Config, asked: frozenset[str] = frozenset()) -> None:
     """Fill in a stage's config, in place.
@@ -48,7 +50,7 @@ def fill(cfg: Config, asked: frozenset[str] = frozenset()) -> None:
                 )
             used.add(key)
             if key == 'num_frames':
-                step['frames'] = given[key]
+                step.update({name: given[key] for name in _FRAMES if name in step})
             elif given[key] is None:
                 del pipeline[number]
             else:
@@ -65,7 +67,7 @@ def _asks_for(step: Any) -> str | None:
     """The key at the top of the config that a transform leaves its setting to."""
     if isinstance(step, Mapping) and isinstance(step.get('type'), str):
         kind = step['type'].rpartition('.')[2]
-        if kind == 'SampleFrames' and step.get('frames', 0) is None:
+        if kind == 'SampleFrames' and any(step.get(name, 0) is None for name in _FRAMES):
             return 'num_frames'
         if kind == 'Flip' and step.get('prob', 0) is None:
             return 'flip'
