@@ -16,12 +16,11 @@ from mmengine.registry import DefaultScope
 
 from .data import dataset as datasets
 from .data.streaming import TIMEOUT, FrameSource, Source, Video, describe_video
-from .engine.carried import carried_config, import_own, parse_config
 from .engine.checkpoint import load_checkpoint, load_weights
-from .engine.config_check import ConfigError
+from .engine.config import ConfigError, carried_config, import_own, load_config, parse_config
 from .engine.exiting import micro_batch_for
 from .engine.identity import check_exits
-from .engine.stages import expand_stages, load_config, select_stage
+from .engine.stages import expand_stages, select_stage
 from .exits import Calibration, ExitRule, read_exits, run_clips
 from .models.base import Recognizer
 from .models.stream import Stream

@@ -23,7 +23,7 @@ from gfvideo.apis import (
 )
 from gfvideo.data import streaming
 from gfvideo.data.manifest import ClipRow, write_manifest
-from gfvideo.engine.config_check import ConfigError
+from gfvideo.engine.config import ConfigError
 from gfvideo.engine.identity import describe_model
 from gfvideo.exits import (
     Calibration,
@@ -255,7 +255,7 @@ def test_what_is_missing_is_named(dataset, checkpoint, tmp_path):
         init_recognizer(checkpoint=tmp_path / 'bare.pth')
     assert init_recognizer(config(dataset), tmp_path / 'bare.pth')
     cfg = config(dataset)
-    del cfg._cfg_dict['test_dataloader']
+    cfg.pop('test_dataloader')
     with pytest.raises(ConfigError, match='no test_dataloader'):
         build_pipeline(cfg)
 

@@ -414,14 +414,13 @@ DATASETS = sorted((ROOT / 'configs' / '_base_' / 'datasets').glob('*.py'))
 
 @pytest.mark.parametrize('path', DATASETS, ids=lambda path: path.stem)
 def test_dataset_config_says_where_its_clips_are_and_how_to_prepare_them(path, monkeypatch):
-    from mmengine.config import Config
-
+    from gfvideo.engine import expand_stages, load_config
     from gfvideo.registry import TRANSFORMS
 
     variable = re.search(r'\{\{\$(GFVIDEO_\w+):', text_of(path))[1]
     assert [other.stem for other in DATASETS if f'${variable}:' in text_of(other)] == [path.stem]
     monkeypatch.setenv(variable, 'elsewhere/clips')
-    cfg = Config.fromfile(path)
+    ((_, cfg),) = expand_stages(load_config(path))
     for loader, split in (
         ('train_dataloader', 'train'),
         ('val_dataloader', 'val'),

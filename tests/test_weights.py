@@ -24,7 +24,19 @@ from gfvideo.engine import (
     load_config,
 )
 from gfvideo.models.pretrained import read_state_dict
-from gfvideo.weights import DamagedFile, UnreachableFile, UnsafeFile, fetch, read_weights_file
+from gfvideo.weights import (
+    DamagedFile,
+    UnreachableFile,
+    UnsafeFile,
+    fetch,
+    misfit,
+    not_finite,
+    part_of,
+    read_weights_file,
+    under,
+    unwrapped,
+    weights_in,
+)
 
 NOWHERE = 'http://127.0.0.1:9/weights-0123abcd.pth'  # the port of a service that nobody offers
 
@@ -181,3 +193,56 @@ def test_training_tells_it_before_anything_is_built(config, monkeypatch, tmp_pat
                 'model.encoder.backbone.init_cfg=None',
             ]
         )
+
+
+# ---------------------------------------------------------------------------------------------- names and fit
+
+A, B = torch.zeros(2), torch.ones(1, 3)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        {'a.b': A},
+        {'module.a.b': A},
+        dict(state_dict={'module.a.b': A}, epoch=3),
+        dict(model={'module.module.a.b': A}),
+        dict(model_state={'a.b': A}),
+        dict(state_dict=dict(model={'a.b': A})),
+    ],
+)
+def test_weights_are_found_wherever_they_lie(content):
+    found = weights_in(content)
+    assert list(found) == ['a.b'] and found['a.b'] is A
+
+
+@pytest.mark.parametrize(
+    'content', [{}, dict(state_dict={}), dict(a=3), dict(state_dict=dict(a=A, b=3)), [A], 3]
+)
+def test_what_holds_no_weights_is_none(content):
+    assert weights_in(content) is None
+
+
+def test_prefixes_come_and_go():
+    weights = {'x.a': A, 'xy.a': B, 'x.module.b': B}
+    assert part_of(weights, 'x') == {'a': A, 'module.b': B}
+    assert under('p.q', {'a': A}) == {'p.q.a': A}
+    assert unwrapped({'module.module.a': A, 'module.x.module.b': B}) == {'a': A, 'x.module.b': B}
+
+
+def test_a_misfit_names_what_is_missing_left_over_and_reshaped():
+    own = {'a': A, 'b': B, 'n.num_batches_tracked': A, 'c': A}
+    assert not misfit(own, dict(own)) and misfit(own, dict(own)).told() == ''
+    found = misfit(own, {'a': B, 'b': B, 'd': A, 'e': A})
+    assert (len(found), found.told(1)) == (
+        5,
+        '2 missing in the file (n.num_batches_tracked, ...); 2 unknown to the model (d, ...); '
+        '1 of another shape (a (1, 3) instead of (2,))',
+    )
+    assert '2 unknown to the model (d, e);' in found.told(None)
+    assert misfit(own, {name: own[name] for name in 'abc'}, counters=False).told() == ''
+
+
+def test_numbers_that_are_none():
+    weights = dict(a=A, b=torch.tensor([1.0, torch.nan]), c=torch.tensor([-torch.inf]), d=torch.tensor([3]))
+    assert not_finite(weights) == ['b', 'c']

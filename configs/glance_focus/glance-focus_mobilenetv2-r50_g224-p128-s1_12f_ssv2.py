@@ -6,7 +6,5 @@ _base_ = [
     '../_base_/schedules/three_stages_sgd.py',
     '../_base_/default_runtime.py',
 ]
-_frames = dict(type='SampleFrames', frames=12, strategy='segment')
-train_dataloader = dict(batch_size=8, dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))
-val_dataloader = dict(dataset=dict(pipeline=[dict(_frames, test_mode=True), *_base_.test_pipeline[1:]]))
-test_dataloader = val_dataloader
+num_frames = 12
+train_dataloader = dict(batch_size=8)

@@ -1,19 +1,18 @@
 """Checkpoints that people have already: of TSM, MMAction2, GFNet, AdaFocus, torchvision and timm, to this
 package and back."""
 
-from .files import ConversionError, read_published
-from .forms import (
+from .errors import ConversionError
+from .incoming import (
     FORMS,
-    TARGETS,
     Converted,
     Options,
     convert_file,
-    export_encoder,
+    read_published,
     recognise_form,
     save_converted,
-    save_exported,
     summary,
 )
+from .outgoing import TARGETS, export_encoder, save_exported
 
 __all__ = [
     'FORMS',

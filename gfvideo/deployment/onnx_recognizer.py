@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..engine.carried import carried_config, import_own
+from ..engine.config import carried_config, import_own
 from ..models.base import Recognizer
 from ..models.temporal import Cache
 from ..structures import LookState

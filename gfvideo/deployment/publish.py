@@ -20,6 +20,7 @@ from ..engine.checkpoint import (
 )
 from ..engine.identity import weights_hash
 from ..files import write_atomically
+from ..weights import unwrapped
 
 __all__ = ['publish_checkpoint']
 
@@ -76,7 +77,7 @@ def publish_checkpoint(
 
 def _chosen(loaded: dict[str, Any], ema: str | None, source: str | Path) -> dict[str, Tensor]:
     """The wanted weights; keys without the ``module.`` of wrappers."""
-    weights = {key.removeprefix('module.'): value for key, value in loaded['state_dict'].items()}
+    weights = unwrapped(loaded['state_dict'])
     if ema is None:
         return weights
     other = loaded.get('ema_state_dict')
@@ -86,8 +87,7 @@ def _chosen(loaded: dict[str, Any], ema: str | None, source: str | Path) -> dict
         )
     if ema == 'averaged':
         return weights
-    # of wrapper in wrapper
-    before = {key.removeprefix('module.').removeprefix('module.'): value for key, value in other.items()}
+    before = unwrapped(other)
     missing = sorted(set(weights) - set(before))
     if missing:
         raise CheckpointError(

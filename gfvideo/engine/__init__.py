@@ -8,7 +8,7 @@ from .checkpoint import (
     load_checkpoint,
     load_weights,
 )
-from .config_check import ConfigError
+from .config import ConfigError, load_config
 from .exiting import ExitingRecognizer, costs_of
 from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
@@ -24,7 +24,6 @@ from .stages import (
     check_pretrained,
     check_stages,
     expand_stages,
-    load_config,
     run_stages,
     select_stage,
 )

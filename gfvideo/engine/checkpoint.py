@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,13 @@ from ..weights import (
     UnreachableFile,
     UnsafeFile,
     WeightsFileError,
+    are_weights,
     is_address,
+    listed,
+    misfit,
+    not_finite,
     read_weights_file,
+    unwrapped,
 )
 from .identity import weights_hash
 from .random_state import random_state
@@ -149,7 +154,7 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
             f'{source} holds a {type(content).__name__}, not a dict with weights; is it a checkpoint?'
         )
     if 'state_dict' not in content:
-        if not content or not all(isinstance(value, Tensor) for value in content.values()):
+        if not are_weights(content):
             raise CheckpointError(
                 f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?'
             )
@@ -241,7 +246,7 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], source: str
     """
     model = model.module if is_model_wrapper(model) else model
     check_weights(model, checkpoint['state_dict'], str(source))
-    model.load_state_dict(_unwrapped(checkpoint['state_dict']))
+    model.load_state_dict(unwrapped(checkpoint['state_dict']))
 
 
 def check_weights(model: torch.nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
@@ -250,23 +255,10 @@ def check_weights(model: torch.nn.Module, state_dict: Mapping[str, Tensor], sour
     Raises:
         CheckpointError: naming the keys that are missing, superfluous, of another shape, or not finite.
     """
-    weights, own = _unwrapped(state_dict), model.state_dict()
-    faults = [
-        ('missing in the file', [key for key in own if key not in weights]),
-        ('unknown to the model', [key for key in weights if key not in own]),
-        (
-            'of another shape',
-            [
-                f'{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}'
-                for key in own
-                if key in weights and own[key].shape != weights[key].shape
-            ],
-        ),
-    ]
-    told = [_listed(keys, fault) for fault, keys in faults if keys]
-    if told:
+    weights = unwrapped(state_dict)
+    if found := misfit(model.state_dict(), weights):
         raise CheckpointError(
-            f'{source} does not fit the model of the config: {"; ".join(told)}. Use the config it was trained'
+            f'{source} does not fit the model of the config: {found.told()}. Use the config it was trained'
             ' with'
         )
     check_finite(weights, source)
@@ -278,22 +270,11 @@ def check_finite(state_dict: Mapping[str, Tensor], source: str) -> None:
     Raises:
         CheckpointError: naming them.
     """
-    bad = [
-        key for key, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()
-    ]
-    if bad:
+    if bad := not_finite(state_dict):
         raise CheckpointError(
-            f'{source} holds weights that are nan or infinite: {_listed(bad, "of them")}; its run went wrong '
+            f'{source} holds weights that are nan or infinite: {listed(bad, "of them")}; its run went wrong '
             'before it was saved, use an earlier checkpoint'
         )
-
-
-def _unwrapped(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
-
-
-def _listed(keys: Sequence[str], what: str) -> str:
-    return f'{len(keys)} {what} ({", ".join(keys[:4])}{", ..." if len(keys) > 4 else ""})'
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -374,7 +355,7 @@ class SafeCheckpointHook(CheckpointHook):
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = _restore_buffers(checkpoint['message_hub'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not set(model.state_dict()) & {key.removeprefix('module.') for key in checkpoint['state_dict']}:
+        if not set(model.state_dict()) & set(unwrapped(checkpoint['state_dict'])):
             raise CheckpointError(
                 f'no weight of the checkpoint belongs to {type(model).__name__}: it has e.g. '
                 f'{list(checkpoint["state_dict"])[:3]}, the model {list(model.state_dict())[:3]}; '

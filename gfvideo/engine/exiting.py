@@ -23,7 +23,7 @@ from ..exits import (
 )
 from ..models.base import Recognizer
 from ..structures import ClipSample
-from .config_check import ConfigError
+from .config import ConfigError
 
 __all__ = ['ExitingRecognizer', 'costs_of', 'micro_batch_for']
 

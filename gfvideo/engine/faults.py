@@ -18,7 +18,7 @@ from ..data.manifest import ManifestError
 from ..data.video_index import VideoError
 from ..exits import ExitsFileError
 from .checkpoint import CheckpointError
-from .config_check import ConfigError
+from .config import ConfigError
 from .hooks import NotFiniteError
 
 __all__ = ['tell_faults']

@@ -12,7 +12,7 @@ from mmengine.dist import init_dist, is_distributed
 from mmengine.logging import print_log
 from mmengine.utils.dl_utils import set_multi_processing
 
-from .config_check import ConfigError
+from .config import ConfigError
 
 __all__ = ['LAUNCHERS', 'adapt_to_devices', 'init_distributed']
 

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from ..registry import LOOPS, OPTIM_WRAPPERS
-from .config_check import ConfigError
+from .config import ConfigError
 
 __all__ = ['AutocastOptimWrapper', 'scale_rates']
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips, run_stream
 from ..models.base import Recognizer
 from ..progress import progress
-from .config_check import ConfigError
+from .config import ConfigError
 from .exiting import costs_of
 
 __all__ = ['SplitPredictions', 'loader_config']

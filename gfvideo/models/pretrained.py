@@ -8,7 +8,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..weights import DamagedFile, UnsafeFile, read_weights_file
+from ..weights import (
+    DamagedFile,
+    UnsafeFile,
+    listed,
+    misfit,
+    not_finite,
+    part_of,
+    read_weights_file,
+    weights_in,
+)
 from .backbones.base import Backbone
 
 __all__ = ['load_pretrained', 'read_state_dict']
@@ -22,8 +31,8 @@ _CONVERT = (
 
 
 def read_state_dict(source: str) -> dict[str, Tensor]:
-    """State dict of a checkpoint file or URL, read with ``weights_only=True``; a ``state_dict`` or ``model``
-    inside is opened.
+    """State dict of a checkpoint file or URL, read with ``weights_only=True``, wherever it lies inside; see
+    :func:`~gfvideo.weights.weights_in`.
 
     Raises:
         FileNotFoundError: if a path does not exist.
@@ -44,16 +53,10 @@ def read_state_dict(source: str) -> dict[str, Tensor]:
         ) from error
     except DamagedFile as error:
         raise ValueError(f'{source!r} is damaged, or was not written by torch.save ({error})') from error
-    for key in ('state_dict', 'model'):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(value, Tensor) for value in content.values())
-    ):
+    weights = weights_in(content)
+    if weights is None:
         raise ValueError(f'{source!r} holds no state dict of tensors; {_CONVERT}')
-    return dict(content)
+    return weights
 
 
 def _backbone_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -62,7 +65,6 @@ def _backbone_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, T
     Raises:
         ValueError: if the file holds two encoders.
     """
-    weights = {name.removeprefix('module.'): value for name, value in weights.items()}
     encoders = [name for name in _ENCODERS if any(key.startswith(f'{name}.backbone.') for key in weights)]
     if len(encoders) > 1:
         raise ValueError(
@@ -70,16 +72,13 @@ def _backbone_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, T
             ' with tools/convert_checkpoint.py INPUT OUTPUT --to torchvision --part glance (or focus)'
         )
     if encoders:
-        prefix = f'{encoders[0]}.backbone.'
-        return {
-            name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)
-        }
+        return part_of(weights, f'{encoders[0]}.backbone')
     if any(name.startswith('base_model.') for name in weights):  # TSM marks a shifted convolution by .net
         return {
             re.sub(r'\.net\.(?=\w+$)', '.', name.removeprefix('base_model.')): value
             for name, value in weights.items()
         }
-    return weights
+    return dict(weights)
 
 
 def load_pretrained(backbone: Backbone, source: str) -> None:
@@ -87,8 +86,8 @@ def load_pretrained(backbone: Backbone, source: str) -> None:
 
     The file may hold an image model, in a layout that the backbone's ``rename_pretrained`` knows, a
     recognizer of this package with one encoder (trained or converted), or a model of TSM. Weights of a
-    classifier that the backbone does not have are left out; anything else that is missing, left over or of
-    another shape is an error.
+    classifier that the backbone does not have are left out; anything else that is missing, left over, of
+    another shape or not finite is an error.
 
     Raises:
         ValueError: with the names that could not be placed, or if the file cannot be read.
@@ -100,17 +99,13 @@ def load_pretrained(backbone: Backbone, source: str) -> None:
         for name, value in weights.items()
         if name in own or name.split('.')[0] not in _CLASSIFIER_NAMES
     }
-    missing = [name for name in own if name not in weights and not name.endswith('num_batches_tracked')]
-    left_over = [name for name in weights if name not in own]
-    reshaped = [
-        f'{name}: file {tuple(weights[name].shape)}, model {tuple(own[name].shape)}'
-        for name in weights
-        if name in own and weights[name].shape != own[name].shape
-    ]
-    if missing or left_over or reshaped:
+    if found := misfit(own, weights, counters=False):
         raise ValueError(
-            f'{source!r} does not fit {type(backbone).__name__}: missing {missing[:5]} ({len(missing)} in'
-            f' all), left over {left_over[:5]} ({len(left_over)}), of another shape {reshaped[:5]}'
-            f' ({len(reshaped)}). If it is of another code base: {_CONVERT}'
+            f'{source!r} does not fit {type(backbone).__name__}: {found.told()}. If it is of another code'
+            f' base: {_CONVERT}'
+        )
+    if bad := not_finite(weights):
+        raise ValueError(
+            f'{source!r} holds weights that are nan or infinite: {listed(bad, "of them")}; take another file'
         )
     backbone.load_state_dict(weights, strict=False)

@@ -23,10 +23,8 @@ from gfvideo.registry import MODELS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        'recipe_tables', ROOT / 'tools' / 'analysis_tools' / 'recipe_tables.py'
-    )
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / 'analysis_tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     kept = list(sys.path)
     sys.modules[spec.name] = module  # cached functions look their module up
@@ -35,7 +33,7 @@ def load_tool() -> ModuleType:
     return module
 
 
-tool, load_config = load_tool(), cache(read_config)
+tool, maker, load_config = load_tool('recipe_tables'), load_tool('make_recipe'), cache(read_config)
 FILES = tool.recipe_files()
 every_recipe = pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
 FOLDERS = sorted({file.parent for file in FILES})
@@ -50,73 +48,24 @@ def beside_its_neighbour(monkeypatch):
 # ------------------------------------------------------------------------------------------------- one recipe
 
 
-def name_of(recipe) -> str:
-    """The file name that the content of a recipe asks for."""
-    causal = '_causal' if recipe.shift == 'causal' else ''
-    if recipe.focus:
-        # once where they are the same
-        backbones = '-'.join(dict.fromkeys((recipe.glance.backbone, recipe.focus.backbone)))
-        return (
-            f'glance-focus_{backbones}_g{recipe.glance.size}-p{recipe.focus.size}-s{recipe.steps}_{recipe.frames}f{causal}'
-            f'_{recipe.dataset.key}'
-        )
-    size = f'_{recipe.model["input_size"]}' if recipe.model.get('input_size') else ''
-    return (
-        f'{recipe.method.lower()}_{recipe.glance.backbone}{size}_{recipe.frames}f{causal}'
-        f'_{recipe.epochs[""]}e_{recipe.dataset.key}'
-    )
-
-
 @every_recipe
 def test_the_name_says_what_is_inside(file):
     recipe = tool.read_recipe(file)
-    assert file.stem == name_of(recipe)
+    assert file.stem == tool.name_of(recipe)
     assert file.parent.name == dict(TSN='tsn', TSM='tsm').get(recipe.method, 'glance_focus')
 
 
 @every_recipe
-def test_frames_classes_and_pipelines_agree(file):
+def test_classes_and_frames_agree(file):
     recipe = tool.read_recipe(file)
     for stage in expand_stages(load_config(file)):
         assert stage.cfg.model.num_classes == recipe.dataset.classes
-        for loader, test_mode in (
-            ('train_dataloader', False),
-            ('val_dataloader', True),
-            ('test_dataloader', True),
-        ):
-            pipeline = stage.cfg[loader].dataset.pipeline
-            sampler, *others = pipeline
-            assert sampler.type == 'SampleFrames' and sampler.frames == recipe.frames
-            assert (
-                sampler.get('test_mode', False)
-                == stage.cfg[loader].dataset.get('test_mode', False)
-                == test_mode
-            )
-            assert [step.type for step in others][0] == 'DecodeFrames' and others[-1].type == 'PackClip'
-            assert any(step.type == 'Flip' for step in others) != test_mode
-
-
-@every_recipe
-def test_mirrored_clips_keep_or_swap_their_class_by_name(file):
-    flips = [step for step in load_config(file).train_dataloader.dataset.pipeline if step.type == 'Flip']
-    wanted = {'ssv2': 'something-something-v2', 'jester': 'jester', 'k400': {}, 'minik-arnet': {}}
-    dataset = tool.dataset_of(file).key
-    assert len(flips) == 1 and (
-        len(flips[0].label_map) == 3 if dataset == 'ssv1' else flips[0].label_map == wanted[dataset]
-    )
-
-
-@every_recipe
-def test_rates_are_meant_for_a_known_batch(file):
-    cfg = load_config(file)
-    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=cfg.auto_scale_lr.base_batch_size)
-    kinetics = tool.dataset_of(file).key in ('k400', 'minik-arnet')
-    static = cfg.model.type == 'ClipRecognizer'
-    assert cfg.auto_scale_lr.base_batch_size == (128 if static and kinetics else 64)
-    assert cfg.optim_wrapper.optimizer.weight_decay == (1e-4 if kinetics else 5e-4)
-    assert cfg.optim_wrapper.clip_grad.max_norm == 20
-    if static:
-        assert cfg.optim_wrapper.optimizer.lr == (0.02 if kinetics else 0.01) and cfg.model.dropout == 0.5
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            dataset = stage.cfg[loader].dataset
+            frames = [step.frames for step in dataset.pipeline if step.type == 'SampleFrames']
+            assert frames == [recipe.frames]
+            mirrored = any(step.type == 'Flip' for step in dataset.pipeline)
+            assert mirrored != dataset.get('test_mode', False)
 
 
 @every_recipe
@@ -129,23 +78,6 @@ def test_causal_recipes_can_read_a_stream(file):
     assert 'policy' not in model or model.policy['scope'] == 'frame'
 
 
-@every_recipe
-def test_encoders_start_from_imagenet(file):
-    model = load_config(file).model
-    sources = [model[part].backbone.init_cfg for part in ('glance', 'focus', 'encoder') if part in model]
-    assert all(source['type'] == 'Pretrained' and source['checkpoint'] for source in sources)
-
-
-def depth(file: Path) -> int:
-    return max((1 + depth(base) for base in tool.inherited(file)), default=0)
-
-
-@every_recipe
-def test_inheritance_is_shallow(file):
-    assert 1 <= depth(file) <= 2
-    assert all('_base_' in base.parts for base in tool.inherited(file))
-
-
 # --------------------------------------------------------------------------------------------- rates by stage
 
 
@@ -153,9 +85,7 @@ def test_inheritance_is_shallow(file):
     ('name', 'rates'),
     [
         ('glance-focus_mobilenetv2-r50_g224-p96-s1_8f_ssv2', [(0.01, 0.1), None, (0.01, 0.01)]),
-        ('glance-focus_r50_g96-p96-s2_8f_jester', [(0.01, 0.1), None, (0.01, 0.01)]),
         ('glance-focus_mobilenetv3-large_g128-p128-s2_8f_ssv2', [(0.005, 0.1), None, (0.005, 0.01)]),
-        ('glance-focus_efficientnet-b0_g128-p128-s3_8f_ssv2', [(0.005, 0.1), None, (0.005, 0.01)]),
     ],
 )
 def test_every_layer_learns_at_gfnets_rate(name, rates):
@@ -216,18 +146,151 @@ def test_tensors_without_content_are_counted_as_real_ones():
     assert tool.measure(recipe).parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
+# ------------------------------------------------------------------------------------------ recipes on demand
+
+# as they were shipped once
+CAUSAL = """
+_base_ = [
+    'BASE/models/tsm_r50.py',
+    'BASE/datasets/jester.py',
+    'BASE/schedules/sgd_50e.py',
+    'BASE/default_runtime.py',
+]
+model = dict(num_classes=27, supervision='frames', encoder=dict(shift='causal'))
+_frames = dict(type='SampleFrames', frames=16, strategy='segment')
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))
+val_dataloader = dict(dataset=dict(pipeline=[dict(_frames, test_mode=True), *_base_.test_pipeline[1:]]))
+test_dataloader = val_dataloader
+"""
+FRAMES = """
+_base_ = [
+    'BASE/models/glance_focus_mobilenetv2_r50.py',
+    'BASE/datasets/mini_kinetics_arnet.py',
+    'BASE/schedules/three_stages_sgd.py',
+    'BASE/default_runtime.py',
+]
+model = dict(num_classes=200, patch_size=96)
+optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))
+_frames = dict(type='SampleFrames', frames=12, strategy='segment')
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=[_frames, *_base_.train_pipeline[1:]]))
+val_dataloader = dict(dataset=dict(pipeline=[dict(_frames, test_mode=True), *_base_.test_pipeline[1:]]))
+test_dataloader = val_dataloader
+"""
+EPOCHS = """
+_base_ = [
+    'BASE/models/glance_focus_efficientnet_b0.py',
+    'BASE/datasets/mini_kinetics_arnet.py',
+    'BASE/schedules/three_stages_sgd_mobile.py',
+    'BASE/default_runtime.py',
+]
+model = dict(num_classes=200)
+optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))
+train_cfg = dict(max_epochs=30)
+"""
+
+
+def make(tmp_path: Path, line: str) -> Path:
+    maker.main([*line.split(), '--out', str(tmp_path)])
+    [file] = tmp_path.glob('*.py')
+    return file
+
+
+def resolved(file: Path) -> list[tuple[str, dict]]:
+    return [(stage.name, stage.cfg.to_dict()) for stage in expand_stages(read_config(file))]
+
+
+@pytest.mark.parametrize(
+    ('line', 'name', 'text'),
+    [
+        (
+            'tsm --backbone r50 --dataset jester --frames 16 --shift causal',
+            'tsm_r50_16f_causal_50e_jester',
+            CAUSAL,
+        ),
+        (
+            'glance-focus --backbone mobilenetv2-r50 --dataset minik-arnet --frames 12 --patch 96',
+            'glance-focus_mobilenetv2-r50_g224-p96-s1_12f_minik-arnet',
+            FRAMES,
+        ),
+        (
+            'glance-focus --backbone efficientnet-b0 --dataset minik-arnet --glance 128 --steps 3',
+            'glance-focus_efficientnet-b0_g128-p128-s3_8f_minik-arnet',
+            EPOCHS,
+        ),
+    ],
+)
+def test_a_recipe_that_is_made_is_the_one_that_was_shipped(tmp_path, capsys, line, name, text):
+    (tmp_path / 'made').mkdir()
+    shipped = tmp_path / 'shipped.py'
+    shipped.write_text(text.replace('BASE', (ROOT / 'configs' / '_base_').as_posix()))
+    file = make(tmp_path / 'made', line)
+    assert file.stem == name and resolved(file) == resolved(shipped)
+    assert len(file.read_text().splitlines()) <= 12
+    assert f'[{name}]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'tsn --backbone r50 --dataset k400',
+        'tsm --backbone mobilenetv2 --dataset ssv2',
+        'glance-focus --backbone mobilenetv2-r50 --dataset ssv2 --shift causal',
+        'glance-focus --backbone mobilenetv3-large --dataset k400',
+    ],
+)
+def test_a_shipped_recipe_can_be_made_again_to_the_letter(line, capsys):
+    args = maker.parse_args(line.split())
+    folder = ROOT / 'configs' / maker.FOLDERS[args.method]
+    with pytest.raises(SystemExit, match=r'FileExistsError: .*\.py is there already'):
+        maker.main(line.split())
+    texts = [file.read_text(encoding='utf-8') for file in folder.glob('*.py')]
+    assert texts.count(maker.recipe_text(args, folder)) == 1
+
+
+def test_a_made_recipe_can_be_counted(tmp_path, capsys):
+    file = make(tmp_path, 'tsm --backbone mobilenetv2 --dataset k700 --glance 96 --frames 2')
+    assert file.stem == 'tsm_mobilenetv2_96_2f_50e_k700'
+    load_tool('get_flops').main([str(file)])
+    # the frames of the pipeline are of 224 pixels; the network makes 96 of them
+    assert 'one view of 2 frames of 224x224' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('line', 'told'),
+    [
+        ('tsm --backbone r18 --dataset ssv2', '--backbone r18: tsm has networks of mobilenetv2, r50'),
+        ('glance-focus --backbone r50 --dataset toy', '--dataset toy: choose of ssv1, ssv2, jester'),
+        (
+            'glance-focus --backbone r50 --dataset ssv2 --patch 256',
+            '--patch 256 is larger than the frames of 224',
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_told(tmp_path, line, told):
+    with pytest.raises(SystemExit, match=told):
+        make(tmp_path, line)
+    assert not list(tmp_path.glob('*.py'))
+
+
+@pytest.mark.parametrize(
+    ('line', 'told'),
+    [
+        ('tsm --backbone r50 --dataset ssv2 --steps 2', 'tsm looks at whole frames'),
+        ('tsn --backbone r50 --dataset ssv2 --shift causal', 'tsn reads each frame for itself'),
+        ('tsm --backbone r50 --dataset ssv2 --frames 0', '--frames 0: give a number of 1 or more'),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused(capsys, line, told):
+    with pytest.raises(SystemExit):
+        maker.main(line.split())
+    assert told in capsys.readouterr().err
+
+
 # --------------------------------------------------------------------------------------- tables and metafiles
 
 
 def test_tables_and_metafiles_say_what_is_measured():
     assert not tool.out_of_date(FILES), 'run tools/analysis_tools/recipe_tables.py --write'
-
-
-@cache
-def rows_of(folder: Path) -> dict[str, dict[str, str]]:
-    text = (folder / 'README.md').read_text(encoding='utf-8').partition(tool.BEGIN)[2].partition(tool.END)[0]
-    rows = [[cell.strip() for cell in line.strip('| ').split('|')] for line in text.strip().splitlines()[2:]]
-    return {re.match(r'\[(.+?)\]', row[0])[1]: dict(zip(tool.HEADER, row)) for row in rows}
 
 
 @cache
@@ -243,29 +306,6 @@ def test_every_recipe_is_listed_once():
     listed = [entry['Config'] for entry in entries()]
     assert sorted(listed) == [file.relative_to(ROOT).as_posix() for file in FILES]
     assert len({entry['Name'] for entry in entries()}) == len(FILES)
-
-
-@every_recipe
-def test_the_metafile_agrees_with_config_and_table(file):
-    recipe, row = tool.read_recipe(file), rows_of(file.parent)[file.stem]
-    [entry] = [entry for entry in entries() if entry['Name'] == file.stem]
-    metadata = entry['Metadata']
-    assert metadata['Frames'] == recipe.frames == int(row['frames'])
-    assert metadata['Batch size'] == recipe.batch
-    assert (
-        metadata['Training Data'] == recipe.dataset.title == row['dataset'] == entry['Results'][0]['Dataset']
-    )
-    assert (
-        metadata['FLOPs'] == f'{row["GMACs all looks"]} GMACs'
-        and metadata['Parameters'] == f'{row["params (M)"]} M'
-    )
-    assert sum(map(float, row['GMACs by step'].split('/'))) == pytest.approx(
-        float(row['GMACs all looks']), abs=2e-3
-    )
-    assert row['GMACs by step'].count('/') == recipe.steps
-    assert 'Weights' not in entry and 'Metrics' not in entry['Results'][0]
-    assert ('Published' in entry) == ('published in' in row.get('published reference', ''))
-    assert 'Published' not in entry or entry['Published']['source']
 
 
 @pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
@@ -291,7 +331,7 @@ def test_published_results_are_each_of_a_recipe():
 
 
 def test_check_finds_a_table_out_of_date(monkeypatch, capsys):
-    one = ROOT / 'configs' / 'baselines' / 'tsn' / 'tsn_r50_8f_50e_ssv1.py'
+    one = ROOT / 'configs' / 'baselines' / 'tsn' / 'tsn_r50_8f_50e_ssv2.py'
     tool.main(['--check', str(one)])
     measure = tool.measure
     monkeypatch.setattr(tool, 'measure', lambda recipe: measure(recipe)._replace(parameters=24_900_000))
@@ -302,8 +342,8 @@ def test_check_finds_a_table_out_of_date(monkeypatch, capsys):
 
 
 def test_one_recipe_is_printed(capsys):
-    tool.main([str(ROOT / 'configs' / 'baselines' / 'tsn' / 'tsn_r50_8f_50e_ssv1.py')])
-    assert capsys.readouterr().out.splitlines()[2].startswith('| [tsn_r50_8f_50e_ssv1]')
+    tool.main([str(ROOT / 'configs' / 'baselines' / 'tsn' / 'tsn_r50_8f_50e_ssv2.py')])
+    assert capsys.readouterr().out.splitlines()[2].startswith('| [tsn_r50_8f_50e_ssv2]')
 
 
 def test_a_config_on_another_dataset_is_no_recipe():

@@ -15,7 +15,7 @@ from other_names import gfnet_names, random_backbone
 from torch import Tensor
 
 from gfvideo.conversion import ConversionError, Converted, convert_file, export_encoder, recognise_form
-from gfvideo.conversion.forms import converted_config
+from gfvideo.conversion.incoming.convert import converted_config
 from gfvideo.registry import MODELS
 
 R18 = dict(type='ResNet', depth=18)

@@ -12,8 +12,8 @@ from published_networks import gfnet
 
 from gfvideo.apis import init_recognizer
 from gfvideo.conversion import ConversionError, recognise_form
-from gfvideo.conversion.backbones import identify_backbone
-from gfvideo.conversion.gfnet import convert_gfnet
+from gfvideo.conversion.incoming.backbones import identify_backbone
+from gfvideo.conversion.incoming.gfnet import convert_gfnet
 from gfvideo.models import ClipRecognizer
 from gfvideo.models.backbones import MobileNetV3
 from gfvideo.registry import MODELS

@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 
 from gfvideo.apis import inference_recognizer, init_recognizer
 from gfvideo.engine import ConfigError, expand_stages, load_config
-from gfvideo.engine.carried import carried_config, check_carried, parse_config
+from gfvideo.engine.config import carried_config, check_carried, parse_config
 from gfvideo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -242,6 +242,7 @@ def test_a_checkpoint_that_names_a_program_runs_none(tmp_path, trap, path):
     assert not trap()
 
 
+@pytest.mark.slow
 def test_the_tools_run_none_either(tmp_path, trap):
     """In a process of its own, as a user does, from the folder of the hostile file."""
     cfg = whole_config()
@@ -368,6 +369,8 @@ def test_odd_texts_end_with_a_line(text):
         'model = dict()',
         'model = [dict(type="ClipRecognizer")]',
         'stages = 3',
+        'stages = dict(x=3)',
+        'stages = dict(x=dict(model=3))',
         'stages = [3]',
         'model = dict(type="ClipRecognizer")\ntest_dataloader = 3',
         'model = dict(type="ClipRecognizer")\ntest_dataloader = dict(dataset=3)',
@@ -392,6 +395,24 @@ def test_a_harmless_one_comes_back_as_it_was():
     assert carried_config(Config(cfg).pretty_text, 'FILE').to_dict() == cfg
 
 
+def test_stages_come_back_whatever_their_names():
+    overrides = dict(
+        train_cfg=dict(type='PolicyLoop'), optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0))
+    )
+    names = ['policy', 'model', 'dataset']
+    cfg = whole_config()
+    cfg['stages'] = [dict(overrides, name=name) for name in names]
+    listed = carried_config(Config(cfg).pretty_text, 'FILE')
+    assert [stage.name for stage in expand_stages(listed)] == names
+    by_name = {**cfg, 'stages': {name: overrides for name in names}}
+    text = '\n'.join(f'{key} = {value!r}' for key, value in by_name.items())
+    assert [stage.name for stage in expand_stages(carried_config(text, 'FILE'))] == names
+    with pytest.raises(
+        ConfigError, match=r'so in which order its stages \(dataset, model, policy\) train is lost'
+    ):
+        carried_config(Config(by_name).pretty_text, 'FILE')
+
+
 def test_scopes_of_others_change_nothing(trap):
     cfg = whole_config()
     cfg['default_scope'] = 'scoped_trap'
@@ -403,6 +424,7 @@ def test_scopes_of_others_change_nothing(trap):
 # ------------------------------------------------------------------------------------- exports, prepared sets
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
     reason='onnx, onnxscript and onnxruntime are not installed',

@@ -149,6 +149,21 @@ def test_nothing_is_left_to_do_after_a_finished_run(uncut, train, tmp_path):
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / 'copy').rglob('*.pth')}
 
 
+def test_a_run_of_listed_stages_goes_on_with_stages_by_name(uncut, train, tmp_path, three_stages):
+    """And the other way round: records of finished stages hold the same settings."""
+    listed = tmp_path / 'listed.py'
+    listed.write_text(
+        three_stages.read_text().replace('../../configs', str(three_stages.parents[2] / 'configs'))
+        + 'stages = [dict(name=name, **overrides) for name, overrides in stages.items()]\n'
+    )
+    shutil.copytree(uncut, tmp_path / 'run')
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / 'run').rglob('*.pth')}
+    train(tmp_path / 'run', '--resume', config=listed)
+    assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / 'run').rglob('*.pth')}
+    with pytest.raises(SystemExit, match="stage 'tune' was finished in .* with another optim_wrapper"):
+        train(tmp_path / 'run', '--resume', 'stages.tune.optim_wrapper.optimizer.lr=0.5', config=listed)
+
+
 def test_a_finished_stage_with_other_settings_is_not_resumed(uncut, train):
     with pytest.raises(SystemExit, match="stage 'random' was finished in .* with another model"):
         train(uncut, '--resume', 'model.dropout=0.5')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -24,17 +25,16 @@ def cfg() -> Config:
             work_dir='work',
             load_from='imagenet.pth',
             _helper=3,
-            stages=[
-                dict(name='first'),
-                dict(
-                    name='second',
+            stages=dict(
+                first=dict(),
+                second=dict(
                     model=dict(frozen=[], head=dict(width=8)),
                     param_scheduler=[dict(type='C')],
                     train_cfg=dict(type='PolicyLoop', max_epochs=2),
                     optim_wrapper=dict(optimizer=dict(_delete_=True, type='Adam', lr=1)),
                 ),
-                dict(name='third', load_from='other.pth'),
-            ],
+                third=dict(load_from='other.pth'),
+            ),
         )
     )
 
@@ -77,7 +77,7 @@ def test_options_reach_every_stage_and_those_of_a_stage_win(cfg):
     assert [c.param_scheduler[0].type for c in (first, second, third)] == ['D', 'D', 'D']
     assert second.work_dir == 'there/second'
     # the given config is left alone
-    assert cfg.train_cfg.max_epochs == 5 and cfg.stages[1].train_cfg.max_epochs == 2
+    assert cfg.train_cfg.max_epochs == 5 and cfg.stages.second.train_cfg.max_epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -98,30 +98,153 @@ def test_options_that_would_change_nothing_are_refused(cfg, option, message):
         expand_stages(cfg, {option: 1})
 
 
+# ------------------------------------------------------------------------------------------------- both forms
+
+
+def as_list(stages: dict) -> list[dict]:
+    return [dict(name=name, **overrides) for name, overrides in stages.items()]
+
+
+def test_a_list_means_what_the_dict_means_and_goes_on_with_its_runs(cfg):
+    listed = Config({**cfg.to_dict(), 'stages': as_list(cfg.stages.to_dict())})
+    options = {'stages.second.train_cfg.max_epochs': 4, 'stages.0.train_cfg.max_epochs': 6}
+    for some in ({}, options):
+        both = list(zip(expand_stages(cfg, some), expand_stages(listed, some), strict=True))
+        assert [(one.name, one.cfg.to_dict()) for one, _ in both] == [
+            (other.name, other.cfg.to_dict()) for _, other in both
+        ]
+        assert all(settings_of(one.cfg) == settings_of(other.cfg) for one, other in both)
+
+
+def test_settings_are_recorded_as_they_always_were(three_stages):
+    """Records of finished runs hold these: another number, and a run of an earlier version cannot go on."""
+    recorded = [settings_of(stage.cfg)['optim_wrapper'] for stage in expand_stages(load_config(three_stages))]
+    assert recorded == ['acf1500bcf6f', '0a58ac0a4424', '96761c1cb597']
+
+
 @pytest.mark.parametrize(
-    'stage, message',
+    'stages, message',
     [
-        (dict(model=dict()), r'stages\[0\].name is None; give every stage a name'),
-        (dict(name='a/b'), r"name is 'a/b'"),
+        ([dict(model=dict())], r'stages\[0\].name is None; give every stage a name'),
+        ([dict(name='a/b')], "stages has the name 'a/b'"),
+        ({'a/b': dict()}, "stages has the name 'a/b'"),
+        ([dict(name='x'), dict(name='x')], "two stages are named 'x'"),
+        ([3], r'stages.0=3, not a dict'),
+        (dict(x=3), r'stages.x=3, not a dict'),
+        (3, r'stages=3; write them as a dict by name'),
         (
-            dict(name='x', optim_wraper=dict()),
+            dict(x=dict(optim_wraper=dict())),
             "unknown key 'optim_wraper' in stage 'x'; did you mean 'optim_wrapper'",
         ),
-        (dict(name='x', nonsense=1), "unknown key 'nonsense' in stage 'x'"),
+        (dict(x=dict(nonsense=1)), "unknown key 'nonsense' in stage 'x'"),
+        (dict(x=dict(name='y')), "unknown key 'name' in stage 'x'"),
         (
-            dict(name='x', start_from='middle'),
+            dict(x=dict(start_from='middle')),
             "start_from='middle' is unknown; choose of last, best, load_from",
         ),
     ],
 )
-def test_faults_of_a_stage_are_named(stage, message):
+def test_faults_of_stages_are_named(stages, message):
     with pytest.raises(ConfigError, match=message):
-        expand_stages(Config(dict(stages=[stage])))
+        expand_stages(Config(dict(stages=stages)))
 
 
-def test_two_stages_of_one_name():
-    with pytest.raises(ConfigError, match="two stages are named 'x'"):
-        expand_stages(Config(dict(stages=[dict(name='x'), dict(name='x')])))
+def test_a_stage_that_is_none_is_left_out(cfg):
+    cfg.stages.second = None
+    assert [stage.name for stage in expand_stages(cfg)] == ['first', 'third']
+
+
+# ----------------------------------------------------------------------------------------- files that inherit
+
+
+@pytest.fixture
+def write(tmp_path, cfg):
+    """``write('base', stages=...)``: a config file of the fixture's keys and these stages; ``write('child',
+    '_base_ = ...')``: a file with this text."""
+
+    def call(name: str, text: str = '', **given) -> Path:
+        file = tmp_path / f'{name}.py'
+        lines = [
+            f'{key} = {value!r}' for key, value in ({**cfg.to_dict(), **given} if not text else {}).items()
+        ]
+        file.write_text(text or '\n'.join(lines))
+        return file
+
+    return call
+
+
+def test_a_file_changes_one_value_of_one_stage(write, cfg):
+    write('base')
+    child = write('child', "_base_ = './base.py'\nstages = dict(second=dict(train_cfg=dict(max_epochs=3)))")
+    stages = {name: stage.to_dict() for name, stage in expand_stages(load_config(child))}
+    wanted = {name: stage.to_dict() for name, stage in expand_stages(cfg)}
+    assert list(stages) == list(wanted)
+    assert stages['second']['train_cfg'].pop('max_epochs') == 3
+    assert wanted['second']['train_cfg'].pop('max_epochs') == 2
+    assert stages == wanted
+
+
+def test_a_file_adds_a_stage_leaves_one_out_and_replaces_all(write):
+    write('base')
+    more = write(
+        'more', "_base_ = './base.py'\nstages = dict(last=dict(model=dict(frozen=['x'])), first=None)"
+    )
+    assert [stage.name for stage in expand_stages(load_config(more))] == ['second', 'third', 'last']
+    new = write(
+        'new', "_base_ = './base.py'\nstages = dict(_delete_=True, only=dict(train_cfg=dict(max_epochs=1)))"
+    )
+    assert [stage.name for stage in expand_stages(load_config(new))] == ['only']
+    again = write('again', "_base_ = './base.py'\nstages = [dict(name='only'), dict(name='then')]")
+    assert [stage.name for stage in expand_stages(load_config(again))] == ['only', 'then']
+
+
+def test_a_dict_over_a_list_is_told_how_to(write, cfg):
+    write('base', stages=as_list(cfg.stages.to_dict()))
+    child = write('child', "_base_ = './base.py'\nstages = dict(second=dict(train_cfg=dict(max_epochs=3)))")
+    with pytest.raises(
+        ConfigError, match=r'child.py: stages is a dict here and a list .* as a dict, stages = '
+    ):
+        load_config(child)
+
+
+@pytest.mark.parametrize('between', [False, True])
+def test_a_misspelt_stage_is_not_one_more_stage(write, between):
+    write('base')
+    child = write('child', "_base_ = './base.py'\nstages = dict(secnd=dict(train_cfg=dict(max_epochs=3)))")
+    file = write('last', "_base_ = './child.py'\nmodel = dict(frozen=[])") if between else child
+    with pytest.raises(ConfigError, match="child.py: stage 'secnd' is none .* did you mean 'second'"):
+        load_config(file)
+    write('child', "_base_ = './base.py'\nstages = dict(second_2=dict(train_cfg=dict(max_epochs=3)))")
+    assert [stage.name for stage in expand_stages(load_config(file))][-1] == 'second_2'
+
+
+ADAM = "dict(_delete_=True, type='Adam', lr=3)"
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        f'stages = dict(second=dict(optim_wrapper=dict(optimizer={ADAM})))',
+        f"stages = {{'second': {{'optim_wrapper': dict(optimizer={ADAM})}}}}",
+        f'_adam = {ADAM}\nstages = dict(second=dict(optim_wrapper=dict(optimizer=_adam)))',
+        f'_own = dict(optim_wrapper=dict(optimizer={ADAM}))\nstages = dict(second=dict(**_own))',
+        f'_own = dict(optim_wrapper=dict(optimizer={ADAM}))\nstages = dict(second=dict() | _own)',
+    ],
+)
+@pytest.mark.parametrize('between', [False, True])
+def test_a_deletion_in_a_stage_deletes_from_the_base_stage_and_from_what_all_stages_share(
+    write, text, between
+):
+    write(
+        'base',
+        stages=dict(first=dict(), second=dict(optim_wrapper=dict(optimizer=dict(lr=2, nesterov=True)))),
+    )
+    child = write('child', f"_base_ = './base.py'\n{text}")
+    if between:
+        child = write('last', "_base_ = './child.py'\nstages = dict(second=dict(model=dict(frozen=[])))")
+    first, second = expand_stages(load_config(child))
+    assert first.cfg.optim_wrapper.optimizer.to_dict() == dict(type='SGD', lr=0.1, momentum=0.9)
+    assert second.cfg.optim_wrapper.optimizer.to_dict() == dict(type='Adam', lr=3)
 
 
 def test_select_stage(cfg):
@@ -167,6 +290,16 @@ def test_a_dumped_stage_is_a_config_of_its_own(three_stages, tmp_path):
     stage.dump(tmp_path / 'dumped.py')
     (again,) = expand_stages(load_config(tmp_path / 'dumped.py'))
     assert again.cfg.model.to_dict() == stage.model.to_dict()
+
+
+def test_a_dump_of_all_stages_has_lost_their_order(cfg, tmp_path):
+    cfg.stages = dict(zip('zyx', cfg.stages.values()))
+    cfg.dump(tmp_path / 'dumped.py')
+    with pytest.raises(ConfigError, match=r'its stages \(x, y, z\) train is lost; write .* a list'):
+        load_config(tmp_path / 'dumped.py')
+    cfg.stages = as_list(cfg.stages.to_dict())
+    cfg.dump(tmp_path / 'listed.py')
+    assert [stage.name for stage in expand_stages(load_config(tmp_path / 'listed.py'))] == list('zyx')
 
 
 def test_none_classes_are_those_of_the_prepared_dataset(cfg, tmp_path):

@@ -16,6 +16,7 @@ STAGES = ('random', 'policy', 'tune')
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which('bash') is None, reason='dist_train.sh needs bash')
 def test_two_processes_hold_the_same_weights_after_every_stage(
     three_stages, environment, free_port, tmp_path

@@ -39,17 +39,15 @@ param_scheduler = dict(type='CosineAnnealingLR', T_max=8, by_epoch=False)
 auto_scale_lr = dict(base_batch_size=2)
 default_hooks = dict(logger=dict(interval=2), checkpoint=dict(save_best='top1', rule='greater'))
 
-stages = [
-    dict(name='random', model=dict(train_centres='random', frozen=('policy',))),
-    dict(
-        name='policy',
+stages = dict(
+    random=dict(model=dict(train_centres='random', frozen=('policy',))),
+    policy=dict(
         train_cfg=dict(type='PolicyLoop', update_epochs=2, minibatches=2),
         model=dict(frozen=('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')),
         optim_wrapper=dict(optimizer=dict(_delete_=True, type='Adam', lr=3e-3)),
     ),
-    dict(
-        name='tune',
+    tune=dict(
         model=dict(train_centres='sample', frozen=('policy',)),
         optim_wrapper=dict(optimizer=dict(lr=0.01)),
     ),
-]
+)

@@ -81,3 +81,11 @@ def test_refused_with_the_way_out(content, why, tmp_path):
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(ValueError, match=why):
         loaded(path)
+
+
+def test_numbers_that_are_none_are_refused(tmp_path, recognizer):
+    weights = recognizer.encoder.backbone.state_dict()
+    weights['conv1.weight'][0, 0, 0, 0] = torch.nan
+    torch.save(weights, tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match=r'nan or infinite: 1 of them \(conv1.weight\)'):
+        loaded(tmp_path / 'weights.pth')

@@ -497,6 +497,7 @@ def assert_same_but_for_times(one: dict, two: dict) -> None:
         assert two['metrics'][name] == pytest.approx(one['metrics'][name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which('bash') is None, reason='dist_test.sh needs bash')
 def test_two_processes_find_what_one_does(tested, two_processes):
     out, two = two_processes(*tested.options)
@@ -504,6 +505,7 @@ def test_two_processes_find_what_one_does(tested, two_processes):
     assert_same_but_for_times(tested.found, two)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which('bash') is None, reason='dist_test.sh needs bash')
 def test_two_processes_read_streams_as_one_does(world, here, streamed, two_processes, tmp_path):
     options = ('--exits', str(streamed.path), '--batch-size', '2')

@@ -144,6 +144,7 @@ def test_print_config(run):
     )
 
 
+@pytest.mark.slow
 def test_train_then_test(run, tmp_path):
     status, out, error = run(
         'train.py',

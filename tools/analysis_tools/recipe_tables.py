@@ -61,7 +61,11 @@ DATASETS = {  # by the file in configs/_base_/datasets
     'something_something_v2': Dataset('ssv2', 'Something-Something V2', 174),
     'jester': Dataset('jester', 'Jester', 27),
     'kinetics400': Dataset('k400', 'Kinetics-400', 400),
+    'kinetics600': Dataset('k600', 'Kinetics-600', 600),
+    'kinetics700': Dataset('k700', 'Kinetics-700', 700),
+    'kinetics700_2020': Dataset('k700-2020', 'Kinetics-700-2020', 700),
     'mini_kinetics_arnet': Dataset('minik-arnet', 'Mini-Kinetics (AR-Net)', 200),
+    'mini_kinetics_s3d': Dataset('minik-s3d', 'Mini-Kinetics (S3D)', 200),
 }
 
 COLLECTIONS = {  # by the folder below configs
@@ -193,7 +197,7 @@ def read_recipe(config: Path) -> Recipe:
     focuses = 'focus' in model
     glance = model['glance' if focuses else 'encoder']
     return Recipe(
-        config.relative_to(ROOT).as_posix(),
+        (config.relative_to(ROOT) if config.is_relative_to(ROOT) else config).as_posix(),
         dataset,
         glance.get('shift', 'bidirectional'),
         look_of(glance, model.get('glance_size') or model.get('input_size') or height),
@@ -203,6 +207,21 @@ def read_recipe(config: Path) -> Recipe:
         cfg.auto_scale_lr.base_batch_size,
         model,
         (frames, 3, height, width),
+    )
+
+
+def name_of(recipe: Recipe) -> str:
+    """The file name that the content of a recipe asks for."""
+    causal = '_causal' if recipe.shift == 'causal' else ''
+    if recipe.focus:
+        # once where they are the same
+        backbones = '-'.join(dict.fromkeys((recipe.glance.backbone, recipe.focus.backbone)))
+        looks = f'g{recipe.glance.size}-p{recipe.focus.size}-s{recipe.steps}'
+        return f'glance-focus_{backbones}_{looks}_{recipe.frames}f{causal}_{recipe.dataset.key}'
+    size = f'_{recipe.model["input_size"]}' if recipe.model.get('input_size') else ''
+    return (
+        f'{recipe.method.lower()}_{recipe.glance.backbone}{size}_{recipe.frames}f{causal}'
+        f'_{recipe.epochs[""]}e_{recipe.dataset.key}'
     )
 
 

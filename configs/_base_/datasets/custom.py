@@ -5,15 +5,18 @@ Clips are mirrored unless a class names a direction (left, clockwise): then give
 
 _root = '{{$GFVIDEO_CUSTOM:data/custom}}'
 _prepare = 'python data_prep/folder.py --videos DIR --out ' + _root
+num_frames = 8
+flip = dict(prob=0.5)
+# frames=None and prob=None stand for num_frames and flip, however a config that inherits this one sets them
 train_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment'),
+    dict(type='SampleFrames', frames=None, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='MultiScaleCrop', size=224),
-    dict(type='Flip', prob=0.5),
+    dict(type='Flip', prob=None),
     dict(type='PackClip'),
 ]
 test_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
+    dict(type='SampleFrames', frames=None, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='ResizeShortSide', short=256),
     dict(type='CentreCrop', size=224),

@@ -2,15 +2,18 @@
 
 _root = '{{$GFVIDEO_SSV2:data/something_something_v2}}'
 _prepare = 'python data_prep/something_something.py --videos DIR --annotations DIR --out ' + _root
+num_frames = 8
+flip = dict(label_map='something-something-v2')
+# frames=None and prob=None stand for num_frames and flip, however a config that inherits this one sets them
 train_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment'),
+    dict(type='SampleFrames', frames=None, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='MultiScaleCrop', size=224),
-    dict(type='Flip', label_map='something-something-v2'),
+    dict(type='Flip', prob=None),
     dict(type='PackClip'),
 ]
 test_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
+    dict(type='SampleFrames', frames=None, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='ResizeShortSide', short=256),
     dict(type='CentreCrop', size=224),

@@ -5,15 +5,18 @@ _prepare = (
     'python data_prep/kinetics.py --version custom --to original --videos DIR --annotations DIR --out '
     + _root
 )
+num_frames = 8
+flip = dict(label_map={})
+# frames=None and prob=None stand for num_frames and flip, however a config that inherits this one sets them
 train_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment'),
+    dict(type='SampleFrames', frames=None, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='RandomResizedCrop', size=(240, 320), area=(0.5, 1.0), ratio=(1.2, 1.5)),
-    dict(type='Flip', label_map={}),
+    dict(type='Flip', prob=None),
     dict(type='PackClip'),
 ]
 test_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
+    dict(type='SampleFrames', frames=None, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='ResizeShortSide', short=256),
     dict(type='CentreCrop', size=(240, 320)),

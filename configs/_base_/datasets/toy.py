@@ -3,16 +3,19 @@ directions."""
 
 _root = '{{$GFVIDEO_TOY:work_dirs/demo/prepared}}'
 _prepare = 'make demo'
+num_frames = 8
+flip = dict(label_map={0: 1, 2: 3, 4: 5})
+# frames=None and prob=None stand for num_frames and flip, however a config that inherits this one sets them
 train_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment'),
+    dict(type='SampleFrames', frames=None, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='RandomCrop', size=112),
-    dict(type='Flip', label_map={0: 1, 2: 3, 4: 5}),
+    dict(type='Flip', prob=None),
     dict(type='ColourJitter', brightness=0.2, contrast=0.2),
     dict(type='PackClip'),
 ]
 test_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
+    dict(type='SampleFrames', frames=None, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='CentreCrop', size=112),
     dict(type='PackClip'),

@@ -13,16 +13,19 @@ _root = '{{$GFVIDEO_TURNING_CAMERA:data/turning_camera_ssv2}}'
 _prepare = (
     'python data_prep/something_something.py --to original --videos DIR --annotations DIR --out ' + _root
 )
+num_frames = 8
+flip = dict(label_map=_turned)
+# frames=None and prob=None stand for num_frames and flip, however a config that inherits this one sets them
 train_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment'),
+    dict(type='SampleFrames', frames=None, strategy='segment'),
     dict(type='DecodeFrames'),
     dict(type='RandomResizedCrop', size=(240, 320), area=(0.5, 1.0), ratio=(1.1, 1.6)),
-    dict(type='Flip', label_map=_turned),
+    dict(type='Flip', prob=None),
     dict(type='ColourJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05),
     dict(type='PackClip'),
 ]
 test_pipeline = [
-    dict(type='SampleFrames', frames=8, strategy='segment', test_mode=True),
+    dict(type='SampleFrames', frames=None, strategy='segment', test_mode=True),
     dict(type='DecodeFrames'),
     dict(type='PackClip'),
 ]

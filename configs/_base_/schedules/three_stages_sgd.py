@@ -10,10 +10,9 @@ optim_wrapper = dict(
 )
 train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=5)
 param_scheduler = [dict(type='CosineAnnealingLR', begin=0, by_epoch=True, convert_to_iter_based=True)]
-stages = [
-    dict(name='random', model=dict(train_centres='random', test_centres='random', frozen=('policy',))),
-    dict(
-        name='policy',
+stages = dict(
+    random=dict(model=dict(train_centres='random', test_centres='random', frozen=('policy',))),
+    policy=dict(
         model=dict(frozen=('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')),
         train_cfg=dict(type='PolicyLoop', max_epochs=15, update_epochs=4, minibatches=4),
         optim_wrapper=dict(
@@ -22,10 +21,9 @@ stages = [
             clip_grad=dict(max_norm=1.0),
         ),
     ),
-    dict(
-        name='tune',
+    tune=dict(
         model=dict(train_centres='mean', frozen=('policy',)),
         optim_wrapper=dict(optimizer=dict(lr=0.01), paramwise_cfg=dict(_delete_=True)),
     ),
-]
+)
 auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -9,10 +9,9 @@ optim_wrapper = dict(
 )
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=5)
 param_scheduler = [dict(type='CosineAnnealingLR', begin=0, by_epoch=True, convert_to_iter_based=True)]
-stages = [
-    dict(name='random', model=dict(train_centres='random', test_centres='random', frozen=('policy',))),
-    dict(
-        name='policy',
+stages = dict(
+    random=dict(model=dict(train_centres='random', test_centres='random', frozen=('policy',))),
+    policy=dict(
         model=dict(frozen=('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')),
         train_cfg=dict(type='PolicyLoop', max_epochs=15, update_epochs=4, minibatches=4),
         optim_wrapper=dict(
@@ -21,8 +20,7 @@ stages = [
             clip_grad=dict(max_norm=1.0),
         ),
     ),
-    dict(
-        name='tune',
+    tune=dict(
         model=dict(train_centres='mean', frozen=('policy',)),
         optim_wrapper=dict(
             optimizer=dict(lr=0.01),
@@ -31,5 +29,5 @@ stages = [
             ),
         ),
     ),
-]
+)
 auto_scale_lr = dict(enable=False, base_batch_size=64)

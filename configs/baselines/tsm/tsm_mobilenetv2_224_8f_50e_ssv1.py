@@ -1,6 +1,0 @@
-_base_ = [
-    '../../_base_/models/tsm_mobilenetv2.py',
-    '../../_base_/datasets/something_something_v1.py',
-    '../../_base_/schedules/sgd_50e.py',
-    '../../_base_/default_runtime.py',
-]

@@ -1,7 +1,0 @@
-_base_ = [
-    '../../_base_/models/tsm_r50.py',
-    '../../_base_/datasets/mini_kinetics_arnet.py',
-    '../../_base_/schedules/sgd_50e_kinetics.py',
-    '../../_base_/default_runtime.py',
-]
-model = dict(num_classes=200)

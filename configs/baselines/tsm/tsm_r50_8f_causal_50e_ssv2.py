@@ -1,9 +1,0 @@
-"""Reads a video frame by frame and answers after every frame: causal shift, supervised after every frame."""
-
-_base_ = [
-    '../../_base_/models/tsm_r50.py',
-    '../../_base_/datasets/something_something_v2.py',
-    '../../_base_/schedules/sgd_50e.py',
-    '../../_base_/default_runtime.py',
-]
-model = dict(supervision='frames', encoder=dict(shift='causal'))

@@ -1,7 +1,0 @@
-_base_ = [
-    '../../_base_/models/tsm_r50.py',
-    '../../_base_/datasets/jester.py',
-    '../../_base_/schedules/sgd_50e.py',
-    '../../_base_/default_runtime.py',
-]
-model = dict(num_classes=27, encoder=dict(shift=None))

@@ -1,9 +1,0 @@
-"""Costs about what AdaFocus prints for 8+8 frames with patches of 96."""
-
-_base_ = [
-    '../_base_/models/glance_focus_mobilenetv2_r50.py',
-    '../_base_/datasets/something_something_v1.py',
-    '../_base_/schedules/three_stages_sgd.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(patch_size=96)

@@ -1,8 +1,0 @@
-_base_ = [
-    '../_base_/models/glance_focus_mobilenetv3_large.py',
-    '../_base_/datasets/mini_kinetics_arnet.py',
-    '../_base_/schedules/three_stages_sgd_mobile.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(num_classes=200)
-optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))

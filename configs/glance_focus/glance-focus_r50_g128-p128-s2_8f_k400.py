@@ -1,8 +1,0 @@
-_base_ = [
-    '../_base_/models/glance_focus_r50.py',
-    '../_base_/datasets/kinetics400.py',
-    '../_base_/schedules/three_stages_sgd.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(num_classes=400, glance_size=128, patch_size=128)
-optim_wrapper = dict(optimizer=dict(weight_decay=1e-4))

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/glance_focus_r50.py',
-    '../_base_/datasets/something_something_v1.py',
-    '../_base_/schedules/three_stages_sgd.py',
-    '../_base_/default_runtime.py',
-]

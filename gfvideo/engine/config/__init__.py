@@ -1,0 +1,19 @@
+"""Configs: read, completed, checked before anything is trained, and carried by checkpoints."""
+
+from .carried import carried_config, check_carried, import_own, parse_config
+from .check import check_stage
+from .known import KNOWN_KEYS, ConfigError, explain_unknown
+from .reading import check_keys, load_config
+
+__all__ = [
+    'KNOWN_KEYS',
+    'ConfigError',
+    'carried_config',
+    'check_carried',
+    'check_keys',
+    'check_stage',
+    'explain_unknown',
+    'import_own',
+    'load_config',
+    'parse_config',
+]
