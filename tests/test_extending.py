@@ -3,7 +3,7 @@ calibrated and exported as those of the package are."""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import math
 import re
@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from gfvideo.apis import init_recognizer
 from gfvideo.complexity import recognizer_cost
+from gfvideo.conversion import FORMS
 from gfvideo.deployment import OnnxRecognizer, export_recognizer
 from gfvideo.engine import (
     ExitingRecognizer,
@@ -58,7 +59,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp('user')
     for name, code in FILES.items():
         (folder / f'{name}.py').write_text(code)
-    registries = MODELS.module_dict, DATASETS.module_dict, REWARDS, CRITERIA
+    registries = MODELS.module_dict, DATASETS.module_dict, REWARDS, CRITERIA, FORMS
     before = [set(one) for one in registries]
     sys.path.insert(0, str(folder))
     for name in FILES:
@@ -430,6 +431,33 @@ def test_a_file_of_a_rule_that_is_not_there_says_so(fading, tmp_path):
         pytest.raises(ExitsFileError, match="exit rule 'NoSuchGate' is unknown; import the module"),
     ):
         read_exits(tmp_path / 'exits.json')
+
+
+# ---- a form of checkpoints
+
+
+def test_a_form_is_recognised_and_converted(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location(
+        'convert_tool', Path(__file__).parents[1] / 'tools' / 'convert_checkpoint.py'
+    )
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    torch.manual_seed(0)
+    network, head = MODELS.build(dict(type='ResNet', depth=18)), torch.nn.Linear(512, 3)
+    weights = {f'net.{name}': value for name, value in network.state_dict().items()}
+    weights |= {f'head.{name}': value for name, value in head.state_dict().items()}
+    torch.save(dict(state_dict=weights), tmp_path / 'theirs.pth')
+    arguments = [str(tmp_path / 'theirs.pth'), str(tmp_path / 'ours.pth'), '--custom-imports', 'my_form']
+    tool.main(arguments)
+    ours = init_recognizer(None, tmp_path / 'ours.pth')
+    assert torch.equal(ours.encoder.backbone.conv1.weight, network.conv1.weight)
+    assert torch.equal(ours.fc.bias, head.bias) and ours.encoder.shift == 'bidirectional'
+    del weights['head.bias']
+    torch.save(dict(state_dict=weights), tmp_path / 'theirs.pth')
+    with pytest.raises((SystemExit, KeyError)):
+        tool.main([*arguments, '--overwrite'])
+    with pytest.raises(SystemExit, match="form 'their-lab' is unknown; choose auto, .*my-lab"):
+        tool.main([*arguments, '--overwrite', '--from', 'their-lab'])
 
 
 def build(settings):

@@ -33,9 +33,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--from',
         dest='form',
-        choices=FORMS,
         default='auto',
-        help='code base of the input (default: told by its names)',
+        metavar='FORM',
+        help=(
+            f'code base of the input: {", ".join(FORMS)}, or one that --custom-imports registers (default:'
+            ' told by its names)'
+        ),
     )
     parser.add_argument(
         '--to',
@@ -70,6 +73,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--frames',
+        dest='num_frames',
         type=int,
         metavar='T',
         help="frames of the converted file's test pipeline (default: as published)",
@@ -105,15 +109,15 @@ def told_by_name(path: Path, form: str) -> dict[str, int]:
     if form in ('adafocusv2', 'uni-adafocus'):
         told['patch_size'] = number(r'p(\d{2,3})')
     if form == 'adafocusv2':
-        told['frames'] = number(r'\d+and(\d+)')
+        told['num_frames'] = number(r'\d+and(\d+)')
     if form == 'uni-adafocus':
         told['focus_frames'] = number(r'\d+and(\d+)')
         # the candidates, as published
-        told['frames'] = 3 * told['focus_frames'] if told['focus_frames'] else None
+        told['num_frames'] = 3 * told['focus_frames'] if told['focus_frames'] else None
     if form in ('tsm', 'tsm-online'):
-        told['frames'] = number(r'segment(\d+)')
+        told['num_frames'] = number(r'segment(\d+)')
     if form == 'mmaction2':
-        told['frames'] = number(r'1x1x(\d+)')
+        told['num_frames'] = number(r'1x1x(\d+)')
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -124,6 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo.apis import init_recognizer
     from gfvideo.conversion import ConversionError
     from gfvideo.engine import CheckpointError, ConfigError
+    from gfvideo.engine.config import import_own
 
     source, output = Path(args.input), Path(args.output)
     try:
@@ -136,6 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
             conversion.save_exported(conversion.export_encoder(model, args.to, args.part), output)
             print(f'{output}: for {args.to}')
             return
+        import_own(args.custom_imports)
         form = (
             conversion.recognise_form(conversion.read_published(source, args.trust_pickle))
             if args.form == 'auto'
@@ -144,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
         told = told_by_name(source, form)
         given = {
             name: told.get(name) if getattr(args, name) is None else getattr(args, name)
-            for name in ('steps', 'patch_size', 'focus_frames', 'frames')
+            for name in ('steps', 'patch_size', 'focus_frames', 'num_frames')
         }
         classes = Path(args.classes).read_text(encoding='utf-8').splitlines() if args.classes else None
         converted = conversion.convert_file(

@@ -9,6 +9,7 @@ from .incoming import (
     convert_file,
     read_published,
     recognise_form,
+    register_form,
     save_converted,
     summary,
 )
@@ -24,6 +25,7 @@ __all__ = [
     'export_encoder',
     'read_published',
     'recognise_form',
+    'register_form',
     'save_converted',
     'save_exported',
     'summary',

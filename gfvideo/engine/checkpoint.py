@@ -244,9 +244,10 @@ def load_weights(model: torch.nn.Module, checkpoint: dict[str, Any], source: str
     Raises:
         CheckpointError: naming the keys that are missing, superfluous, of another shape, or not finite.
     """
-    model = model.module if is_model_wrapper(model) else model
-    check_weights(model, checkpoint['state_dict'], str(source))
-    model.load_state_dict(unwrapped(checkpoint['state_dict']))
+    inner = model.module if is_model_wrapper(model) else model
+    assert isinstance(inner, torch.nn.Module)
+    check_weights(inner, checkpoint['state_dict'], str(source))
+    inner.load_state_dict(unwrapped(checkpoint['state_dict']))
 
 
 def check_weights(model: torch.nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
@@ -316,6 +317,8 @@ class SafeCheckpointHook(CheckpointHook):
     Raises:
         TypeError: on any other.
     """
+
+    backend_args: dict | None
 
     def __init__(self, **kwargs: Any):
         unknown = set(kwargs) - set(inspect.signature(CheckpointHook.__init__).parameters)

@@ -73,7 +73,7 @@ def tell_faults(way_on: str = '') -> Iterator[None]:
             if _of_a_loader(error):  # its worker died while it was handing over a batch
                 _forget_workers()
                 sys.exit(_worker_died('was killed', on))
-            if getattr(error, 'errno', None) not in _FULL:
+            if not isinstance(error, OSError) or error.errno not in _FULL:
                 raise
             where = f' ({error.filename})' if error.filename else ''
             sys.exit(f'{_FULL[error.errno]}{where}: make room{on}')

@@ -125,10 +125,11 @@ def weights_are_finite(model: nn.Module) -> bool:
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    model = model.module if is_model_wrapper(model) else model
-    yield from ((name, value.detach()) for name, value in model.named_parameters() if value.requires_grad)
+    inner = model.module if is_model_wrapper(model) else model
+    assert isinstance(inner, nn.Module)
+    yield from ((name, value.detach()) for name, value in inner.named_parameters() if value.requires_grad)
     yield from (
-        (name, value) for name, value in model.named_buffers() if value.is_floating_point() and value.numel()
+        (name, value) for name, value in inner.named_buffers() if value.is_floating_point() and value.numel()
     )
 
 

@@ -72,7 +72,7 @@ def scale_rates(cfg: Config, asked: bool) -> None:
     if not getattr(loop, 'scales_rates', True):
         cfg.merge_from_dict({'auto_scale_lr.enable': False})
         stage = f'stage {cfg.stage!r}' if cfg.get('stage') else 'the run'
-        told = f'{stage} keeps its learning rate: auto_scale_lr leaves out what {loop.__name__} trains'
+        told = f'{stage} keeps its learning rate: auto_scale_lr leaves out what {kind} trains'
         MMLogger.get_instance('gfvideo').info(told)
         return
     size = scaling.get('base_batch_size')

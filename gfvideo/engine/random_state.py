@@ -44,10 +44,10 @@ def epoch_generator(seed: int, epoch: int, rank: int) -> torch.Generator:
 def random_state() -> dict[str, Any]:
     """States of Python's, numpy's, torch's and the current CUDA device's generators, as tensors and plain
     values only."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return dict(
         python=random.getstate(),
-        numpy=(kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        numpy=(kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
         torch=torch.get_rng_state(),
         cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     )

@@ -474,7 +474,7 @@ def test_forms_are_told_by_their_names():
 )
 def test_the_test_pipeline_makes_images_of_the_published_size(form, backbone, sizes):
     model = dict(type='GlanceFocusRecognizer', glance=dict(type='Encoder', backbone=backbone))
-    pipeline = converted_config(Converted(form, model, {}, frames=1)).test_dataloader.dataset.pipeline
+    pipeline = converted_config(Converted(form, model, {}, num_frames=1)).test_dataloader.dataset.pipeline
     steps = {step['type']: step for step in pipeline}
     assert (steps['ResizeShortSide']['short'], steps['CentreCrop']['size']) == sizes
     assert steps['SampleFrames']['frames'] == 1

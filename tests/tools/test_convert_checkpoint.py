@@ -150,14 +150,14 @@ def test_no_such_input(run, tmp_path):
     'name, form, told',
     [
         ('adafocusv2_p128.pth.tar', 'adafocusv2', dict(patch_size=128)),
-        ('uni_p144_8and16.pth', 'uni-adafocus', dict(patch_size=144, focus_frames=16, frames=48)),
-        ('sth_8and12.pth', 'uni-adafocus', dict(focus_frames=12, frames=36)),
+        ('uni_p144_8and16.pth', 'uni-adafocus', dict(patch_size=144, focus_frames=16, num_frames=48)),
+        ('sth_8and12.pth', 'uni-adafocus', dict(focus_frames=12, num_frames=36)),
         ('ap128.pth', 'adafocusv2', {}),
         ('x_p128_8and12.pth', 'gfnet', {}),
         ('best.pth', 'uni-adafocus', {}),
-        ('x_p144_8and12.pth', 'adafocusv2', dict(patch_size=144, frames=12)),
-        ('TSM_somethingv2_RGB_resnet50_shift8_blockres_avg_segment16_e45.pth', 'tsm', dict(frames=16)),
-        ('tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb.pth', 'mmaction2', dict(frames=16)),
+        ('x_p144_8and12.pth', 'adafocusv2', dict(patch_size=144, num_frames=12)),
+        ('TSM_somethingv2_RGB_resnet50_shift8_blockres_avg_segment16_e45.pth', 'tsm', dict(num_frames=16)),
+        ('tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb.pth', 'mmaction2', dict(num_frames=16)),
     ],
 )
 def test_what_the_name_of_a_file_tells(name, form, told, tool):

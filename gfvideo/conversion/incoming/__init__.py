@@ -2,7 +2,7 @@
 
 from .convert import Converted, convert_file, save_converted, summary
 from .files import read_published
-from .forms import FORMS, Options, recognise_form
+from .forms import FORMS, Options, recognise_form, register_form
 
 __all__ = [
     'FORMS',
@@ -11,6 +11,7 @@ __all__ = [
     'convert_file',
     'read_published',
     'recognise_form',
+    'register_form',
     'save_converted',
     'summary',
 ]

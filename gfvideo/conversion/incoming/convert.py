@@ -36,7 +36,7 @@ class Converted:
     form: str
     model: dict[str, Any]
     weights: dict[str, Tensor]
-    frames: int
+    num_frames: int
     remarks: list[str] = field(default_factory=list)
     classes: Sequence[str] | None = None
 
@@ -62,41 +62,41 @@ def convert_file(path: str | Path, form: str = 'auto', options: Options | None =
     _check_options(form, options)
     model, weights, remarks = FORMS[form](content, options)
     _check_complete(model, weights)
-    frames = FRAMES.get(form, 8) if options.frames is None else options.frames
-    if model['type'] == 'AdaFocusRecognizer' and frames < max(
+    num_frames = FRAMES.get(form, 8) if options.num_frames is None else options.num_frames
+    if model['type'] == 'AdaFocusRecognizer' and num_frames < max(
         model['glance_frames'], model['focus_frames'] or 1
     ):
         raise ConversionError(
-            f'{frames} frames are fewer than the {model["glance_frames"]} of the glance or the'
+            f'{num_frames} frames are fewer than the {model["glance_frames"]} of the glance or the'
             f' {model["focus_frames"]} of the focus; set --frames and --focus-frames to numbers that go'
             ' together'
         )
-    if options.frames is None and form not in ('gfnet', 'torchvision', 'timm'):
+    if options.num_frames is None and form not in ('gfnet', 'torchvision', 'timm'):
         remarks = [
             *remarks,
-            f'no weight tells the number of frames of a clip: {frames}; --frames sets another',
+            f'no weight tells the number of frames of a clip: {num_frames}; --frames sets another',
         ]
     classes = options.classes or _classes_in(content)
     if classes is not None and len(classes) != model['num_classes']:
         raise ConversionError(f'{len(classes)} names of classes for a model of {model["num_classes"]}')
-    return Converted(form, model, weights, frames, list(remarks), classes)
+    return Converted(form, model, weights, num_frames, list(remarks), classes)
 
 
 NUMBERS = dict(
     steps=('gfnet',),
     patch_size=('gfnet', 'adafocusv2', 'uni-adafocus'),
     focus_frames=('uni-adafocus',),
-    frames=tuple(FORMS),
-)
+    num_frames=(),
+)  # of which forms; () for all
 
 
 def _check_options(form: str, options: Options) -> None:
     """Numbers are positive, and belong to the form."""
     for name, forms in NUMBERS.items():
-        value, flag = getattr(options, name), '--' + name.replace('_', '-')
+        value, flag = getattr(options, name), '--' + name.removeprefix('num_').replace('_', '-')
         if value is not None and value < 1:
             raise ConversionError(f'{flag} {value} must be at least 1')
-        if value is not None and form not in forms:
+        if value is not None and forms and form not in forms:
             more = (
                 ': AdaFocus V2 focuses on every candidate, give it as many frames'
                 if form == 'adafocusv2'
@@ -143,7 +143,7 @@ def converted_config(converted: Converted) -> Config:
     equal parts of the video."""
     short, side = _image_size(converted)
     pipeline = [
-        dict(type='SampleFrames', frames=converted.frames, strategy='segment', test_mode=True),
+        dict(type='SampleFrames', frames=converted.num_frames, strategy='segment', test_mode=True),
         dict(type='DecodeFrames'),
         dict(type='ResizeShortSide', short=short),
         dict(type='CentreCrop', size=side),
@@ -187,8 +187,8 @@ def summary(converted: Converted) -> str:
         'model: ' + pprint.pformat(converted.model, sort_dicts=False, width=120, compact=True),
         f'placed: {len(converted.weights)} tensors, {parameters / 1e6:.2f} million values, none left over',
         (
-            f'test pipeline: {converted.frames} frame{"s" if converted.frames != 1 else ""} of {side}x{side}'
-            f' from a short side of {short}'
+            f'test pipeline: {converted.num_frames} frame{"s" if converted.num_frames != 1 else ""}'
+            f' of {side}x{side} from a short side of {short}'
         ),
     ]
     return '\n'.join(lines + [f'note: {remark}' for remark in converted.remarks])

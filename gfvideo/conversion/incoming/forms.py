@@ -19,7 +19,7 @@ from .files import require, state_dict_in
 from .gfnet import convert_gfnet
 from .tsm import encoder_from_tsm, from_mmaction2_names
 
-__all__ = ['FORMS', 'Options', 'recognise_form']
+__all__ = ['FORMS', 'Options', 'recognise_form', 'register_form']
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options:
         steps: S of a GFNet model.
         patch_size: P in pixels, of a GFNet or AdaFocus model.
         focus_frames: how many frames Uni-AdaFocus focuses on.
-        frames: T of the clips that the converted checkpoint's test pipeline makes.
+        num_frames: T of the clips that the converted checkpoint's test pipeline makes.
         classes: names of the classes, in the order of the labels.
         trust_pickle: load files that hold more than tensors and plain values.
     """
@@ -40,7 +40,7 @@ class Options:
     steps: int | None = None
     patch_size: int | None = None
     focus_frames: int | None = None
-    frames: int | None = None
+    num_frames: int | None = None
     classes: Sequence[str] | None = None
     trust_pickle: bool = False
 
@@ -59,12 +59,11 @@ def _from_tsm(
     content: Mapping[str, Any], options: Options, shift: str = 'bidirectional', always: bool = False
 ) -> tuple:
     weights = {name.removeprefix('base_model.'): value for name, value in state_dict_in(content).items()}
-    rest, *fc = split_classifier(weights)
+    rest, weight, bias = split_classifier(weights)
     encoder, placed = encoder_from_tsm(rest, shift, always)
     both = 'no weight tells the direction of the shift: both ways; --from tsm-online makes it causal'
-    return *_clip_recognizer(encoder, placed, tuple(fc)), (
-        [both] if encoder['shift'] == 'bidirectional' else []
-    )
+    remarks = [both] if encoder['shift'] == 'bidirectional' else []
+    return *_clip_recognizer(encoder, placed, (weight, bias)), remarks
 
 
 def _from_tsm_online(content: Mapping[str, Any], options: Options) -> tuple:
@@ -110,13 +109,14 @@ def _from_adafocus(content: Mapping[str, Any], options: Options) -> tuple:
 
 
 def _from_image_model(content: Mapping[str, Any], options: Options, timm: bool) -> tuple:
-    rest, *fc = split_classifier(state_dict_in(content))
+    rest, weight, bias = split_classifier(state_dict_in(content))
     if timm and options.arch:
         config: dict[str, Any] = dict(type='TimmBackbone', name=options.arch)
         placed = MODELS.build(config).rename_pretrained(rest)
     else:
         config, placed = identify_backbone(rest, timm)
-    return *_clip_recognizer(dict(type='Encoder', shift=None, backbone=config), placed, tuple(fc)), []
+    encoder = dict(type='Encoder', shift=None, backbone=config)
+    return *_clip_recognizer(encoder, placed, (weight, bias)), []
 
 
 def _from_torchvision(content: Mapping[str, Any], options: Options) -> tuple:
@@ -127,7 +127,9 @@ def _from_timm(content: Mapping[str, Any], options: Options) -> tuple:
     return _from_image_model(content, options, timm=True)
 
 
-Convert = Callable[[Mapping[str, Any], Options], tuple]
+Convert = Callable[[Mapping[str, Any], Options], tuple[dict[str, Any], dict[str, Tensor], list[str]]]
+"""What was read of a file, and options -> config of a model, its weights, remarks for whoever converts."""
+
 FORMS: dict[str, Convert] = {
     'tsm': _from_tsm,
     'tsm-online': _from_tsm_online,
@@ -140,6 +142,34 @@ FORMS: dict[str, Convert] = {
 }
 
 
+_MARKS: dict[str, Callable[[Sequence[str]], bool]] = {}  # of forms that were registered
+
+
+def register_form(
+    name: str, marks: Callable[[Sequence[str]], bool] | None = None
+) -> Callable[[Convert], Convert]:
+    """Make a function a form that ``tools/convert_checkpoint.py`` knows.
+
+    Args:
+        name: for ``--from``; new.
+        marks: whether a file with weights of these names is of the form, for files whose form nobody says;
+            asked before the forms of this package.
+
+    Raises:
+        ValueError: if there is such a form.
+    """
+    if name in FORMS:
+        raise ValueError(f'there is a form {name!r} already; choose another name')
+
+    def register(function: Convert) -> Convert:
+        FORMS[name] = function
+        if marks is not None:
+            _MARKS[name] = marks
+        return function
+
+    return register
+
+
 def recognise_form(content: Mapping[str, Any]) -> str:
     """Which of :data:`FORMS` a file's dict is in, told by the names of its weights.
 
@@ -149,6 +179,9 @@ def recognise_form(content: Mapping[str, Any]) -> str:
     if 'model_prime_state_dict' in content:
         return 'gfnet'
     names = list(state_dict_in(content))
+    for form, marks in _MARKS.items():
+        if marks(names):
+            return form
 
     def some(pattern: str) -> bool:
         return any(re.match(pattern, name) for name in names)

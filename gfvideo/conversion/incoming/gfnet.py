@@ -59,7 +59,8 @@ def convert_gfnet(
             f'the glance encoder is {config}, the focus encoder {focus_config}; the published code has two'
             ' alike'
         )
-    kind, remarks = config['type'], []
+    remarks: list[str] = []
+    kind = config['type']
     looks = _looks(content, kind, remarks) if steps is None else steps + 1
     size = _patch_size(content, parts['policy'], config, patch_size)
     num_classes = len(glance_fc[1])
@@ -174,7 +175,7 @@ def _policy(weights: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tenso
             left.append(name)
     if left:
         raise ConversionError(f'weights of the policy that have no place: {", ".join(left)}')
-    config = dict(
+    config: dict[str, Any] = dict(
         type='RecurrentGaussianPolicy',
         actor='linear',
         share_reader=True,

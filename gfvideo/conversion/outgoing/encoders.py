@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ...engine.checkpoint import plain
-from ...models import ClipRecognizer, Recognizer
+from ...models import ClipRecognizer, Encoder, Recognizer
 from ...weights import under
 from ..errors import ConversionError
 from ..variants import VARIANTS, misfit_of
@@ -43,21 +43,27 @@ def export_encoder(model: Recognizer, target: str, part: str | None = None) -> d
         return dict(state_dict=weights | under('module.new_fc', head))
     if target == 'mmaction2':
         weights = under('backbone', to_mmaction2_names(backbone, own, shift)) | under('cls_head.fc_cls', head)
-        return dict(state_dict=weights, meta=dict(dataset_meta=plain(getattr(model, 'dataset_meta', {}))))
+        return dict(state_dict=weights, meta=dict(dataset_meta=plain(model.dataset_meta)))
     place = _torchvision_classifier(backbone)
     _check_torchvision(backbone)
     return own | under(place, head)
 
 
-def _part_of(model: Recognizer, part: str | None) -> tuple[nn.Module, nn.Linear]:
+def _part_of(model: Recognizer, part: str | None) -> tuple[Encoder, nn.Linear]:
     if isinstance(model, ClipRecognizer):
         if part is not None:
             raise ConversionError(f'part={part!r}: a ClipRecognizer has one encoder; leave the part away')
         return model.encoder, model.fc
     if part not in PARTS:
         raise ConversionError(f'{type(model).__name__} has two encoders; name the part, glance or focus')
-    encoder, head = PARTS[part]
-    return getattr(model, encoder), getattr(model, head)
+    parts, (encoder, head) = model.parts(), PARTS[part]
+    if encoder not in parts or head not in parts:
+        raise ConversionError(
+            f'{type(model).__name__} has the parts {", ".join(parts)}, and no {encoder} with a {head}'
+        )
+    found, fc = parts[encoder], parts[head]
+    assert isinstance(found, Encoder) and isinstance(fc, nn.Linear)
+    return found, fc
 
 
 def _torchvision_classifier(backbone: nn.Module) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from ...models import MobileNetV2, ResNet
+from ...models.backbones import Backbone, MobileNetV2, ResNet
 from ..errors import ConversionError
 from ..mmaction2 import mobilenetv2_blocks
 
@@ -43,9 +43,7 @@ def _expanding(names: Iterable[str]) -> dict[str, bool]:
     return blocks
 
 
-def to_tsm_names(
-    backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], shift: bool = True
-) -> dict[str, Tensor]:
+def to_tsm_names(backbone: Backbone, weights: Mapping[str, Tensor], shift: bool = True) -> dict[str, Tensor]:
     """A backbone's own names to TSM's, shifted convolutions marked by ``.net``.
 
     Raises:
@@ -64,7 +62,7 @@ def to_tsm_names(
 
 
 def to_mmaction2_names(
-    backbone: ResNet | MobileNetV2, weights: Mapping[str, Tensor], shift: bool = True
+    backbone: Backbone, weights: Mapping[str, Tensor], shift: bool = True
 ) -> dict[str, Tensor]:
     """A backbone's own names to MMAction2's (without ``backbone.``), shifted convolutions marked by ``.net``.
 

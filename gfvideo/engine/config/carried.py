@@ -271,7 +271,8 @@ def _plain_value(node: ast.expr) -> Any:
             kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
             return kind(_plain_value(item) for item in elts)
         case ast.Dict(keys, items) if None not in keys:
-            return {_plain_value(key): _plain_value(item) for key, item in zip(keys, items, strict=True)}
+            pairs = zip(keys, items, strict=True)
+            return {_plain_value(key): _plain_value(item) for key, item in pairs if key is not None}
         case ast.Call(func=ast.Name(id='dict'), args=args, keywords=keywords) if all(
             keyword.arg for keyword in keywords
         ):

@@ -75,7 +75,7 @@ def _accepted(classes: tuple[type, ...]) -> Names:
         return None if names is None else names - {'self'}
     if classes[number] in _ENDS:
         ends, given = _ENDS[classes[number]]
-        return names.union(*(_of_signature(end)[0] for end in ends)) - set(given)
+        return _names(names, *(_of_signature(end)[0] for end in ends)) - set(given)
     if not _passes_on(vars(classes[number])['__init__'], kwargs):
         return None
     inner = _accepted(classes[number + 1 :])
@@ -92,6 +92,11 @@ def _of_signature(function: Callable) -> tuple[Names, str | None]:
         one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
     )
     return names, next((one.name for one in parameters if one.kind == one.VAR_KEYWORD), None)
+
+
+def _names(*names: Names) -> frozenset[str]:
+    """All of them; what takes any name adds none that could be told."""
+    return frozenset().union(*(one for one in names if one is not None))
 
 
 def _passes_on(init: Callable, kwargs: str) -> bool:
@@ -126,7 +131,8 @@ def read_by(function: Callable, variable: str) -> frozenset[str]:
 
 
 def _looked_up(node: ast.AST, variable: str) -> Iterator[str]:
-    key = where = None
+    key: ast.AST | None = None
+    where: ast.AST | None = None
     if (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -138,7 +144,9 @@ def _looked_up(node: ast.AST, variable: str) -> Iterator[str]:
         where, key = node.value, node.slice
     elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
         where, key = node.comparators[0], node.left
-    if isinstance(key, ast.Constant) and isinstance(key.value, str) and ast.unparse(where) == variable:
+    if where is None or not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+        return
+    if ast.unparse(where) == variable:
         yield key.value
 
 
@@ -279,7 +287,10 @@ def _inside(
         holder = next((tree for tree, target, _ in found if target is not None), None)
         if holder is not None:
             # what the receiver takes out of the dict before it is built: an encoder its backbone's init_cfg
-            taken = read_by(receiver, key) - _BUILT if inspect.isclass(receiver) else frozenset()
+            taken: frozenset[str] = frozenset()
+            if inspect.isclass(receiver):
+                reads: Callable = receiver
+                taken = read_by(reads, key) - _BUILT
             yield from _registered(
                 place, inner, (holder, *(tree for tree in trees if tree is not holder)), None, taken
             )
@@ -353,7 +364,7 @@ def _choices_of(target: Callable) -> dict[str, tuple[str, ...]]:
 
 def _dataloader(path: str, cfg: Mapping) -> Iterator[str]:
     own = read_by(Runner.build_dataloader, 'dataloader_cfg')
-    yield from _among(path, cfg, accepted(DataLoader) | own)
+    yield from _among(path, cfg, _names(accepted(DataLoader), own))
     yield from _whole_numbers(
         path, cfg, ('batch_size', 'num_workers', 'prefetch_factor', 'num_batch_per_epoch')
     )
@@ -452,7 +463,9 @@ def _optim_wrapper(path: str, cfg: Mapping) -> Iterator[str]:
         if function is None:
             yield f"{path}.clip_grad.type is {_short(clip['type'])}; choose 'norm' or 'value'"
         else:
-            yield from _among(f'{path}.clip_grad', clip, accepted(function) - {'parameters'} | {'type'})
+            yield from _among(
+                f'{path}.clip_grad', clip, _names(accepted(function)) - {'parameters'} | {'type'}
+            )
     if isinstance(cfg.get('paramwise_cfg'), Mapping):
         yield from _paramwise(f'{path}.paramwise_cfg', cfg['paramwise_cfg'], cfg)
 
@@ -484,11 +497,11 @@ def _environment(path: str, cfg: Mapping) -> Iterator[str]:
         dist_utils._init_dist_mpi,
         dist_utils._init_dist_slurm,
     )
-    process_group = frozenset().union(
+    process_group = _names(
         *(_of_signature(one)[0] for one in (*launchers, torch.distributed.init_process_group))
     )
     for key, known in (
-        ('mp_cfg', accepted(set_multi_processing) - {'distributed'}),
+        ('mp_cfg', _names(accepted(set_multi_processing)) - {'distributed'}),
         ('dist_cfg', process_group - {'launcher'}),
     ):
         if isinstance(cfg.get(key), Mapping):
@@ -510,7 +523,7 @@ def _built_by(tree: Registry, default: str | None = None) -> Callable[[str, Mapp
 
 def _taken_by(function: Callable, *given: str) -> Callable[[str, Mapping], Iterator[str]]:
     """Keys of a dict that becomes the arguments of ``function``, but for those that it is given beside."""
-    return lambda path, cfg: _among(path, cfg, accepted(function) - {'self', *given})
+    return lambda path, cfg: _among(path, cfg, _names(accepted(function)) - {'self', *given})
 
 
 _PLACES: dict[str, Callable[[str, Any], Iterator[str]]] = dict(

@@ -156,7 +156,7 @@ def keep_deletions(cfg: Config, deleted: set[tuple[str, ...]]) -> None:
         node = cfg.get('stages')
         for key in path:
             node = node.get(key) if isinstance(node, Mapping) else None
-        if isinstance(node, Mapping):
+        if isinstance(node, dict):
             node[_DELETE] = True
 
 

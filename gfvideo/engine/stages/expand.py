@@ -57,7 +57,7 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
     base['work_dir'] = common.pop('work_dir', base.get('work_dir'))
     if not given:
         return [Stage('', _finish(base, cfg, [common]))]
-    stages = []
+    stages: list[Stage] = []
     for name, overrides in given.items():
         own = special.get(name, {})
         _check_overrides(name, overrides)
@@ -82,7 +82,8 @@ def _split_options(
     cfg: Config, names: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[dict, dict[str, dict]]:
     """Options of all stages, and those of single stages by name."""
-    common, special = {}, {}
+    common: dict[str, Any] = {}
+    special: dict[str, dict[str, Any]] = {}
     for key, value in options.items():
         parts = key.split('.')
         where = parts
