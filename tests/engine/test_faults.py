@@ -223,6 +223,8 @@ def start(work_dir, three_stages, environment, *options):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # in the background of a shell SIGINT is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = []
     for line in process.stdout:
