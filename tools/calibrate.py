@@ -46,9 +46,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--criterion',
-        choices=['max_prob', 'entropy', 'margin'],
         default='max_prob',
-        help='confidence (default: max_prob)',
+        metavar='NAME',
+        help=(
+            'confidence: max_prob (the default), entropy, margin, or one that a module in the custom_imports'
+            ' of CONFIG registers'
+        ),
     )
     parser.add_argument(
         '--stream', action='store_true', help='exits of streams, look by look and frame by frame'
@@ -87,10 +90,11 @@ def calibrate(args: argparse.Namespace) -> Path:
     from gfvideo.apis import init_recognizer
     from gfvideo.engine import describe_model
     from gfvideo.engine.predictions import SplitPredictions
-    from gfvideo.exits import calibrate_steps, calibrate_stream, write_exits
+    from gfvideo.exits import calibrate_steps, calibrate_stream, known_criterion, write_exits
 
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
+    known_criterion(args.criterion)
     if args.stream:
         model.stream()  # says at once why this model cannot
     split = SplitPredictions(model, args.split, args.fold, args.batch_size)
@@ -105,10 +109,10 @@ def calibrate(args: argparse.Namespace) -> Path:
             ' learned from, so exits fitted on them leave too early.',
             file=sys.stderr,
         )
-    if getattr(model, 'test_centres', None) in ('random', 'sample'):
+    if model.draws:
         print(
-            f'WARNING: test_centres={model.test_centres!r} draws other centres every time, so no later run,'
-            ' and no replay, repeats these predictions clip by clip.',
+            'WARNING: the looks are drawn at random, other ones every time, so no later run, and no replay,'
+            ' repeats these predictions clip by clip.',
             file=sys.stderr,
         )
     machine = (

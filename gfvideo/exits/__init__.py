@@ -1,7 +1,7 @@
 """Early exit: confidence, thresholds, replay, and the runtime that really skips. It needs torch alone."""
 
 from .calibration import Calibration, Costs, Setting, calibrate_steps, calibrate_stream
-from .confidence import CRITERIA, confidence, fit_temperature, register_criterion
+from .confidence import CRITERIA, confidence, fit_temperature, known_criterion, register_criterion
 from .file import ExitsFileError, read_exits, write_exits
 from .replay import (
     ExitTable,
@@ -42,6 +42,7 @@ __all__ = [
     'fit_temperature',
     'geometric_fractions',
     'geometric_thresholds',
+    'known_criterion',
     'read_exits',
     'record_clips',
     'register_criterion',

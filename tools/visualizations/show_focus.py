@@ -202,9 +202,8 @@ def show(args: argparse.Namespace) -> None:
     clips = (
         clips_of_videos(model.cfg, args.videos) if args.videos else clips_of_test_split(model.cfg, args.count)
     )
-    sizes = dict(
-        patch_size=getattr(model, 'patch_size', None), glance_size=getattr(model, 'glance_size', None)
-    )
+    told = model.described()
+    sizes = {name: told[name] and tuple(told[name]) for name in ('patch_size', 'glance_size') if name in told}
     looked, pictures = [], []
     for clip in clips:
         sample, boxes = predict_clip(model, clip), boxes_in_inputs(clip, objects)
