@@ -355,7 +355,7 @@ def test_exits_within_a_budget_do_what_a_replay_says(world, tested):
         and sum(left) == pytest.approx(1)
         and left == shares(metrics, 'replay_exits_step')
     )
-    assert 0 < left[-1] < 1  # some leave early, some do not
+    assert sum(share > 0 for share in left) > 1  # some leave earlier than others
     assert metrics['gmacs'] == pytest.approx(sum(share * cost for share, cost in zip(left, world.gmacs)))
     assert world.gmacs[0] <= metrics['gmacs'] < world.gmacs[-1] and metrics['ms'] > 0
     for line in ('replay_differs', f'{metrics["top1"]:.4f}', found['dataset']['manifest_hash']):
