@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ..exits import calibrate_steps, read_exits, replay_clips
+from ..exits import Calibration, Replay, Setting, StepExits, calibrate_steps, read_exits, replay_clips
 from ..registry import METRICS
 from .functional import accuracy_standard_error, top_k_accuracy
 
@@ -203,12 +203,10 @@ class BudgetMetric(_ClipMetric):
         """
         labels, step_logits = _labels(results), _stacked(results, len(self.costs))
         if self.calibration is not None:
-            outcomes = [
-                replay_clips(step_logits, labels, setting.exits, self.costs)
-                for setting in self.calibration.sweep
-            ]
+            sweep = self.calibration.sweep
+            outcomes = [_replayed(setting, step_logits, labels, self.costs) for setting in sweep]
             curve = [(outcome.cost, outcome.accuracy) for outcome in outcomes]
-            at = {budget: self._given(budget, outcomes) for budget in self.budgets}
+            at = {budget: _given(self.calibration, budget, outcomes) for budget in self.budgets}
         else:
             half = torch.tensor(
                 [hashlib.sha256(result['video_id'].encode()).digest()[0] % 2 == 0 for result in results]
@@ -231,12 +229,18 @@ class BudgetMetric(_ClipMetric):
             **{f'top1_at_{budget:.4g}': accuracy for budget, accuracy in at.items()},
         }
 
-    def _given(self, budget: float, outcomes: list) -> float:
-        try:
-            setting = self.calibration.pick(budget=budget, unit='gmacs')
-        except ValueError:
-            return 0.0  # nothing runs at so little
-        return outcomes[self.calibration.sweep.index(setting)].accuracy
+
+def _given(calibration: Calibration, budget: float, outcomes: Sequence[Replay]) -> float:
+    try:
+        setting = calibration.pick(budget=budget, unit='gmacs')
+    except ValueError:
+        return 0.0  # nothing runs at so little
+    return outcomes[calibration.sweep.index(setting)].accuracy
+
+
+def _replayed(setting: Setting, step_logits: Tensor, labels: Tensor, costs: Sequence[float]) -> Replay:
+    assert isinstance(setting.exits, StepExits)  # of a calibration of steps
+    return replay_clips(step_logits, labels, setting.exits, costs)
 
 
 def _cross_fitted(
@@ -252,8 +256,8 @@ def _cross_fitted(
     for judged, fitted in ((half, ~half), (~half, half)):
         calibration = calibrate_steps(step_logits[fitted], labels[fitted], dict(gmacs=costs))
         for row, budget in enumerate(budgets):
-            exits = calibration.pick(budget=max(budget, calibration.sweep[0].costs['gmacs'])).exits
-            outcome = replay_clips(step_logits[judged], labels[judged], exits, costs)
+            setting = calibration.pick(budget=max(budget, calibration.sweep[0].costs['gmacs']))
+            outcome = _replayed(setting, step_logits[judged], labels[judged], costs)
             sums[row] += int(judged.sum()) * np.array([outcome.cost, outcome.accuracy])
     return [(float(cost), float(accuracy)) for cost, accuracy in sums / len(half)]
 
