@@ -51,7 +51,7 @@ class TooManyBadVideos(RuntimeError):
     worst."""
 
 
-def build_pipeline(transforms: Sequence[Mapping[str, Any] | Callable]) -> Pipeline:
+def build_pipeline(transforms: Sequence[Mapping[str, Any] | Callable[[Any], Any]]) -> Pipeline:
     """One callable of a list of transforms: configs of TRANSFORMS, or callables.
 
     Raises:
@@ -127,7 +127,7 @@ class ClipDataset(Dataset):
         self,
         root: str | Path,
         split: str,
-        pipeline: Sequence[Mapping[str, Any] | Callable],
+        pipeline: Sequence[Mapping[str, Any] | Callable[[Any], Any]],
         form: str = 'manifest',
         list_file: str | Path | None = None,
         classes: Sequence[str] | str | Path | None = None,

@@ -65,7 +65,7 @@ class _ClipMetric(BaseMetric):
     default_prefix = ''
     fields: tuple[str, ...] = ('gt_label',)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep what is needed of each clip of a batch.
 
         Raises:
@@ -79,13 +79,13 @@ class _ClipMetric(BaseMetric):
                     )
             self.results.append(dict(video_id=str(sample.get('video_id')), **self.kept(sample)))
 
-    def kept(self, sample: dict) -> dict[str, Any]:
+    def kept(self, sample: dict[str, Any]) -> dict[str, Any]:
         """What to keep of a sample."""
         # (S+1, C)
         return dict(label=int(sample['gt_label']), step_logits=sample['step_logits'].detach().float().cpu())
 
 
-def _labels(results: Sequence[dict]) -> Tensor:
+def _labels(results: Sequence[dict[str, Any]]) -> Tensor:
     if not results:
         raise ValueError('no clip was tested; is the split empty?')
     return torch.tensor([result['label'] for result in results])
@@ -124,7 +124,7 @@ class AnytimeMetric(_ClipMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.costs = [float(cost) for cost in costs]
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """See the class.
 
         Raises:
@@ -141,7 +141,7 @@ class AnytimeMetric(_ClipMetric):
         }
 
 
-def _stacked(results: Sequence[dict], steps: int) -> Tensor:
+def _stacked(results: Sequence[dict[str, Any]], steps: int) -> Tensor:
     step_logits = torch.stack([result['step_logits'] for result in results])  # (N, S+1, C)
     if step_logits.shape[1] != steps:
         raise ValueError(
@@ -195,7 +195,7 @@ class BudgetMetric(_ClipMetric):
                 ' --stream)'
             )
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """See the class.
 
         Raises:
@@ -291,7 +291,7 @@ class ExitAccuracy(_ClipMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.costs, self.stream = [float(cost) for cost in costs], stream
 
-    def kept(self, sample: dict) -> dict[str, Any]:
+    def kept(self, sample: dict[str, Any]) -> dict[str, Any]:
         result = dict(
             label=int(sample['gt_label']),
             answer=int(sample['logits'].argmax()),
@@ -307,7 +307,7 @@ class ExitAccuracy(_ClipMetric):
             )
         return result
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """See the class.
 
         Raises:
