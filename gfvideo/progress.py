@@ -6,12 +6,17 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sized
-from typing import TextIO, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
+
+if TYPE_CHECKING:  # imported when a terminal is drawn on, and not before
+    from rich.live import Live
+    from rich.progress import Progress as Bar
 
 __all__ = ['Progress', 'StatusLine', 'progress']
 
 T = TypeVar('T')
+T_co = TypeVar('T_co', covariant=True)
 SECONDS_BETWEEN_DRAWINGS = 0.1
 
 
@@ -59,7 +64,7 @@ class Progress:
         if done:
             self._tell(f'{what}: {done} of {total} {unit} were done before')
 
-    def _make_bar(self):
+    def _make_bar(self) -> Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -121,14 +126,20 @@ class Progress:
             self._tell(str(self))
 
 
-def progress(items: Sized, what: str, unit: str = 'batches', **options: object) -> Iterator[T]:
-    """Yield ``items``, anything with a length that can be iterated, and tell how far it is.
+class Countable(Protocol[T_co]):
+    """Anything with a length that can be iterated, such as a list or a data loader."""
 
-    Args:
-        options: of :class:`Progress`.
-    """
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
+def progress(
+    items: Countable[T], what: str, unit: str = 'batches', file: TextIO | None = None
+) -> Iterator[T]:
+    """Yield ``items`` and tell how far it is; ``what``, ``unit`` and ``file`` as of :class:`Progress`."""
     iterator = iter(items)  # it may start processes, which should not inherit a bar
-    with Progress(what, len(items), unit=unit, **options) as told:
+    with Progress(what, len(items), unit=unit, file=file) as told:
         for item in iterator:
             yield item
             told.add()
@@ -153,7 +164,7 @@ class StatusLine:
         self._every, self._shown = every, -math.inf
         self._live = self._make_live() if self._file.isatty() else None
 
-    def _make_live(self):
+    def _make_live(self) -> Live:
         from rich.console import Console
         from rich.live import Live
 

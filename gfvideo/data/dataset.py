@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..registry import DATASETS, TRANSFORMS
 from . import manifest as manifests
 from .manifest import LIST_FORMS, ClipRow, ManifestError
 from .readers import VideoError
+from .results import FrameNames, Results
 
 __all__ = ['ClipDataset', 'TooManyBadVideos', 'build_pipeline', 'describe_clip']
 
@@ -33,10 +35,11 @@ class Pipeline:
 
     steps: tuple[Callable[[Any], Any], ...]
 
-    def __call__(self, results: dict[str, Any]) -> Any:
+    def __call__(self, results: Results) -> Any:
+        made: Any = results  # the last step makes of it what it likes
         for step in self.steps:
-            results = step(results)
-        return results
+            made = step(made)
+        return made
 
 
 FRAME_TEMPLATES = {'mmaction2_frames': 'img_{:05d}.jpg'}  # of the other list forms: TSM's, as in manifests
@@ -48,7 +51,7 @@ class TooManyBadVideos(RuntimeError):
     worst."""
 
 
-def build_pipeline(transforms: Sequence[Mapping[str, Any] | Callable]) -> Pipeline:
+def build_pipeline(transforms: Sequence[Mapping[str, Any] | Callable[[Any], Any]]) -> Pipeline:
     """One callable of a list of transforms: configs of TRANSFORMS, or callables.
 
     Raises:
@@ -60,8 +63,8 @@ def build_pipeline(transforms: Sequence[Mapping[str, Any] | Callable]) -> Pipeli
 
 
 def describe_clip(
-    path: str | Path, *, frame_template: str = '{:05d}.jpg', start_index: int = 1, seed: int = 0
-) -> dict[str, Any]:
+    path: str | PathLike[str], *, frame_template: str = '{:05d}.jpg', start_index: int = 1, seed: int = 0
+) -> Results:
     """What a pipeline needs to know of a video file, or folder of images, that is in no dataset: it has no
     label.
 
@@ -124,7 +127,7 @@ class ClipDataset(Dataset):
         self,
         root: str | Path,
         split: str,
-        pipeline: Sequence[Mapping[str, Any] | Callable],
+        pipeline: Sequence[Mapping[str, Any] | Callable[[Any], Any]],
         form: str = 'manifest',
         list_file: str | Path | None = None,
         classes: Sequence[str] | str | Path | None = None,
@@ -158,9 +161,11 @@ class ClipDataset(Dataset):
         if fold is not None:
             rows = _fold_of(rows, fold, split)
             meta.update(fold=fold, present=len(rows), official=None)
-        names = {'frame_template': meta.pop('frame_template'), 'start_index': meta.pop('start_index')}
-        given = {'frame_template': frame_template, 'start_index': start_index}
-        self._frame_names = {**names, **{name: value for name, value in given.items() if value is not None}}
+        template, start = meta.pop('frame_template'), meta.pop('start_index')
+        self._frame_names = FrameNames(
+            frame_template=template if frame_template is None else frame_template,
+            start_index=start if start_index is None else start_index,
+        )
         self.metainfo = meta
         self.test_mode, self.max_bad_rate, self.min_attempts = test_mode, max_bad_rate, min_attempts
         self._rows = _PackedRows(rows)
@@ -208,7 +213,7 @@ class ClipDataset(Dataset):
         counts = {self._rows[index].path: int(self._failures[index]) for index in bad}
         return int(self._attempts.sum()), dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    def _results(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    def _results(self, index: int, rng: np.random.Generator) -> Results:
         row = self._rows[index]
         return {
             'path': str(self._videos / row.path),
@@ -282,10 +287,10 @@ class _PackedRows:
 
 
 def _fold_of(rows: Sequence[ClipRow], fold: str, split: str) -> list[ClipRow]:
-    part, _, parts = str(fold).partition('/')
-    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+    first, _, second = str(fold).partition('/')
+    if not (first.isdigit() and second.isdigit() and int(first) < int(second)):
         raise ValueError(f"fold is {fold!r}; write 'K/N' with K from 0 and below N, e.g. '0/2'")
-    part, parts = int(part), int(parts)
+    part, parts = int(first), int(second)
     kept = [
         row for row in rows if int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:8]) % parts == part
     ]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.buffer import Buffer
 
 __all__ = ['UPRIGHT', 'Orientation', 'display_matrix', 'orientation_of']
 
@@ -46,7 +47,10 @@ UPRIGHT = Orientation()
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers of a frame's display matrix, row by row; None if it has none."""
     data = frame.side_data.get('DISPLAYMATRIX')
-    return None if data is None else struct.unpack('=9i', data)
+    if data is None:
+        return None
+    assert isinstance(data, Buffer)  # PyAV's types know of motion vectors alone
+    return struct.unpack('=9i', data)
 
 
 def orientation_of(matrix: tuple[int, ...] | None) -> Orientation | None:

@@ -15,7 +15,8 @@ evenly; MMAction2 repeats them nearly evenly (in training a last index that is r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ __all__ = [
     'spread_indices',
     'uniform_indices',
 ]
+
+Choice = TypeVar('Choice')
 
 
 def spread_indices(
@@ -176,7 +179,7 @@ def multi_view_indices(
     return _choose(_BEYOND, beyond, 'way to treat indices past the end')(indices, total_frames)
 
 
-def sample_indices(strategy: str, total_frames: int, length: int, **options) -> np.ndarray:
+def sample_indices(strategy: str, total_frames: int, length: int, **options: Any) -> np.ndarray:
     """Indices ``(V, T)`` by the strategy of that name; ``options`` are the keywords of its function.
 
     ``'segment'``, ``'dense'``, ``'uniform'`` and ``'multi_view'`` name the functions of this module.
@@ -303,7 +306,7 @@ def _check_counts(total_frames: int, length: int, views: int = 1, interval: int 
             raise ValueError(f'{name} is {value}; it must be at least 1')
 
 
-def _choose(table: dict[str, Callable], name: str, what: str) -> Callable:
+def _choose(table: Mapping[str, Choice], name: str, what: str) -> Choice:
     if name not in table:
         raise ValueError(f'no {what} is called {name!r}; there are {", ".join(map(repr, table))}')
     return table[name]
@@ -333,9 +336,9 @@ _VIEW_STARTS = {
     'val': _mmaction2_spread_starts,
     'test': _mmaction2_spread_starts,
 }
-_BEYOND = {'loop': np.mod, 'repeat_last': _repeat_last}
+_BEYOND: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {'loop': np.mod, 'repeat_last': _repeat_last}
 
-STRATEGIES = {
+STRATEGIES: dict[str, Callable[..., np.ndarray]] = {
     'segment': spread_indices,
     'dense': dense_indices,
     'uniform': uniform_indices,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from os import PathLike
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from .dataset import Pipeline, describe_clip
 from .readers import ArrayReader, Reader, open_video
+from .results import FrameNames, Results
 from .transforms import DecodeFrames, SampleFrames
 
 __all__ = ['FrameSource', 'Source', 'Video', 'camera_frames', 'describe_video']
@@ -29,15 +30,18 @@ TIMEOUT = 10.0
 AGAIN = 0.01
 """Seconds until a camera that gave nothing is asked again."""
 
+Asked = queue.SimpleQueue[threading.Event | None]
+Given = queue.SimpleQueue[np.ndarray | Exception | None]
 
-def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index: int = 1) -> dict[str, Any]:
+
+def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index: int = 1) -> Results:
     """What a pipeline needs to know of a video that is in no dataset.
 
     Raises:
         ValueError: if an array is not frames.
     """
     if isinstance(video, np.ndarray):
-        known = dict(
+        known = Results(
             path='',
             kind='video',
             video_id='frames',
@@ -49,10 +53,11 @@ def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index
         )
     else:
         known = describe_clip(video, frame_template=frame_template, start_index=start_index)
-    return dict(known, label=None)
+    known['label'] = None
+    return known
 
 
-def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Iterator[np.ndarray]:
+def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Generator[np.ndarray, None, None]:
     """Frames ``(H, W, 3)`` uint8 RGB of a camera, each taken when asked for, until it is closed or unplugged.
 
     Args:
@@ -69,7 +74,8 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Iterator[np.n
     if not capture.isOpened():
         capture.release()
         raise RuntimeError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
-    asked, given = queue.SimpleQueue(), queue.SimpleQueue()
+    asked: Asked = queue.SimpleQueue()
+    given: Given = queue.SimpleQueue()
     # nothing ends a read that hangs: it hangs in a thread that holds nobody up, and that thread releases the
     # camera
     thread = threading.Thread(
@@ -100,7 +106,7 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Iterator[np.n
             thread.join(timeout)
 
 
-def _serve(capture: cv2.VideoCapture, asked: queue.SimpleQueue, given: queue.SimpleQueue) -> None:
+def _serve(capture: cv2.VideoCapture, asked: Asked, given: Given) -> None:
     """Put a BGR picture in ``given`` for each event in ``asked``; None when the camera is gone, or the error.
 
     A camera that gives nothing is asked again until the event is set. None in ``asked`` ends it.
@@ -155,28 +161,31 @@ class FrameSource:
         _check_timeout(timeout)
         if every is not None and every < 1:
             raise ValueError(f'every={every} must be at least 1')
-        steps = pipeline.steps
-        if [type(step) for step in steps[:2]] != [SampleFrames, DecodeFrames]:
+        starts, self._after = pipeline.steps[:2], pipeline.steps[2:]
+        sample, decode = starts if len(starts) == 2 else (None, None)
+        if type(sample) is not SampleFrames or type(decode) is not DecodeFrames:
             raise ValueError(
-                f'the test pipeline starts with {", ".join(type(step).__name__ for step in steps[:2])}; only'
+                f'the test pipeline starts with {", ".join(type(step).__name__ for step in starts)}; only'
                 ' one that starts with SampleFrames, DecodeFrames can be run frame by frame'
             )
-        sample, decode, *self._after = steps
         self.num_frames, self._every = sample.num_frames, every or 1
-        self._names = dict(frame_template=frame_template, start_index=start_index)
-        self._frames, self._reader, self._seen = None, None, 0
-        is_video = isinstance(source, (str, PathLike, np.ndarray))
-        self.sampled = is_video and every is None
-        if not is_video:
-            self._frames = camera_frames(source, timeout) if isinstance(source, int) else source
-            self._opened_here = isinstance(source, int)
-        else:
+        self._names = FrameNames(frame_template=frame_template, start_index=start_index)
+        self.sampled, self._seen = False, 0
+        self._reader: Reader | None = None  # of a video
+        self._camera: Generator[np.ndarray, None, None] | None = None
+        self._frames: Iterable[np.ndarray] = ()  # of a camera or an iterator
+        if isinstance(source, (str, PathLike, np.ndarray)):
+            self.sampled = every is None
             self._open_video(describe_video(source, **self._names), sample, decode.reader)
+        elif isinstance(source, int):
+            self._frames = self._camera = camera_frames(source, timeout)
+        else:
+            self._frames = source
 
-    def _open_video(self, results: dict[str, Any], sample: SampleFrames, reader: str) -> None:
+    def _open_video(self, results: Results, sample: SampleFrames, reader: str) -> None:
         if self.sampled:
             results = sample(results)
-        self._reader: Reader = results.pop('reader', None) or open_video(
+        self._reader = results.pop('reader', None) or open_video(
             results['path'], reader, template=results['frame_template'], start=results['start_index']
         )
         if not self.sampled:
@@ -199,19 +208,18 @@ class FrameSource:
         """Close the file or the camera; an iterator that was given stays open."""
         if self._reader is not None:
             self._reader.close()
-        elif self._opened_here:
-            self._frames.close()
+        elif self._camera is not None:
+            self._camera.close()
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """(number of the frame, what the pipeline makes of it: with PackClip a clip of T = 1)."""
-        if self._reader is not None:
-            numbered = zip(self._indices.tolist(), self._reader.iter_at(self._indices))
-        else:
-            numbered = self._taken()
-        for index, picture in numbered:
+        for index, picture in self._numbered():
             yield index, self._transformed(index, picture)
 
-    def _taken(self) -> Iterator[tuple[int, np.ndarray]]:
+    def _numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+        if self._reader is not None:
+            yield from zip(self._indices.tolist(), self._reader.iter_at(self._indices))
+            return
         for index, picture in enumerate(self._frames):
             self._seen += 1
             if index % self._every == 0:
@@ -230,8 +238,8 @@ class FrameSource:
                 else type(picture).__name__
             )
             raise ValueError(f'frame {index} is {told}; give (H, W, 3) uint8 RGB')
-        results = dict(
-            self._names,
+        made: Any = Results(
+            **self._names,
             path='',
             kind='video',
             video_id='stream',
@@ -244,7 +252,7 @@ class FrameSource:
             rng=np.random.default_rng(0),
         )
         for step in self._after:
-            results = step(results)
-        if results['inputs'].dim() != 4:
+            made = step(made)
+        if made['inputs'].dim() != 4:
             raise ValueError('the test pipeline makes several crops of a frame; a stream is one view')
-        return results
+        return made

@@ -1,13 +1,9 @@
 """The steps from a row of the manifest to a packed clip. Each takes the dict ``results``, changes it in place
 and returns it.
 
-Keys of ``results``: ``path``, ``kind``, ``video_id``, ``label`` (absent when unknown), ``total_frames`` (None
-when unknown), ``frame_template`` and ``start_index`` (folders of images), ``classes`` (the dataset's class
-names, if it has them) and ``rng``, a ``numpy.random.Generator``: the only source of chance, so the same
-generator gives the same clip. :class:`SampleFrames` adds ``frame_indices`` (int64 ``(V*T,)``, view by view)
-and ``num_views`` (V), :class:`DecodeFrames` adds ``frames`` (uint8 RGB ``(V*T, H, W, 3)``) and ``frame_size``
-(H, W). Sizes are (height, width) in pixels. Whatever is drawn is drawn once a clip, so all frames are treated
-alike.
+What ``results`` holds is told by :class:`~gfvideo.data.results.Results`: :class:`SampleFrames` adds
+``frame_indices`` and ``num_views``, :class:`DecodeFrames` adds ``frames`` and ``frame_size``. Sizes are
+(height, width) in pixels. Whatever is drawn is drawn once a clip, so all frames are treated alike.
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -26,6 +22,7 @@ from mmengine.logging import print_log
 from ..registry import TRANSFORMS
 from ..structures import ClipSample
 from .readers import Reader, VideoError, open_video
+from .results import Results
 from .sampling import sample_indices
 
 __all__ = [
@@ -43,9 +40,6 @@ __all__ = [
     'SampleFrames',
     'ThreeCrop',
 ]
-
-Results = dict[str, Any]
-
 
 # --------------------------------------------------------------------------------------------- sample, decode
 
@@ -278,7 +272,7 @@ class MultiScaleCrop:
         size: int | tuple[int, int],
         scales: Sequence[float] = (1, 0.875, 0.75, 0.66),
         max_distort: int = 1,
-        positions: int | str = 13,
+        positions: Literal[5, 13, 'random'] = 13,
     ):
         self.size = _pair('size', size)
         _check_at_least('max_distort', max_distort, 0)
@@ -336,11 +330,13 @@ class RandomResizedCrop:
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
     ):
         self.size = _pair('size', size)
-        if not 0 < area[0] <= area[1] <= 1:
+        least, most = area
+        if not 0 < least <= most <= 1:
             raise ValueError(f'area is {area!r}; give (least, most) with 0 < least <= most <= 1')
-        if not 0 < ratio[0] <= ratio[1]:
+        narrowest, widest = ratio
+        if not 0 < narrowest <= widest:
             raise ValueError(f'ratio is {ratio!r}; give (least, most) with 0 < least <= most')
-        self.area, self.ratio = tuple(area), tuple(ratio)
+        self.area, self.ratio = (least, most), (narrowest, widest)
 
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Draw (top, left, height, width) of the crop."""
@@ -363,8 +359,10 @@ class RandomResizedCrop:
         return (height - h) // 2, (width - w) // 2, h, w
 
     def __call__(self, results: Results) -> Results:
-        top, left, height, width = self.box(*results['frames'].shape[1:3], results['rng'])
-        results['frames'] = _resized(_cut(results['frames'], top, left, (height, width)), self.size)
+        frames = results['frames']
+        height, width = frames.shape[1:3]
+        top, left, height, width = self.box(height, width, results['rng'])
+        results['frames'] = _resized(_cut(frames, top, left, (height, width)), self.size)
         return results
 
 
@@ -439,7 +437,8 @@ class ThreeCrop:
 
 # -------------------------------------------------------------------------------------------- flip and colour
 
-FLIP_LABEL_MAPS: dict[str, dict[int | str, int | str]] = {
+LabelMap = Mapping[int, int] | Mapping[str, str]
+FLIP_LABEL_MAPS: dict[str, LabelMap] = {
     'something-something-v2': {86: 87, 93: 94, 166: 167},
     'jester': {
         'Sliding Two Fingers Left': 'Sliding Two Fingers Right',
@@ -474,7 +473,7 @@ class Flip:
             warning says so once.
     """
 
-    def __init__(self, prob: float = 0.5, label_map: Mapping[int | str, int | str] | str | None = None):
+    def __init__(self, prob: float = 0.5, label_map: LabelMap | str | None = None):
         if not 0 <= prob <= 1:
             raise ValueError(f'prob is {prob!r}; give a probability in [0, 1]')
         if isinstance(label_map, str):
@@ -485,31 +484,32 @@ class Flip:
                 )
             label_map = FLIP_LABEL_MAPS[label_map]
         self.prob = prob
-        self.label_map = None if label_map is None else _both_ways(label_map)
+        self._says_nothing = label_map is None
+        self._numbers, self._names = _both_ways(label_map or {})
 
     def __call__(self, results: Results) -> Results:
         mirrored = results['rng'].random() < self.prob
-        if not mirrored or (self.label_map is None and _direction_in(tuple(results.get('classes', ())))):
+        if not mirrored or (self._says_nothing and _direction_in(tuple(results.get('classes', ())))):
             return results
         results['frames'] = _mirrored(results['frames'])
-        if self.label_map and results.get('label') is not None:
-            results['label'] = self._mirrored_label(results['label'], results.get('classes'))
+        label = results.get('label')
+        if label is not None:
+            results['label'] = self._mirrored_label(label, results.get('classes'))
         return results
 
     def _mirrored_label(self, label: int, classes: Sequence[str] | None) -> int:
-        if isinstance(next(iter(self.label_map)), int):
-            mirrored = self.label_map.get(label, label)
-            if classes is not None and max(self.label_map) >= len(classes):
-                raise ValueError(
-                    f'label_map swaps class {max(self.label_map)}, the dataset has {len(classes)} classes,'
-                    ' counted from 0; give the map of this dataset'
-                )
-            return mirrored
+        if self._numbers and classes is not None and max(self._numbers) >= len(classes):
+            raise ValueError(
+                f'label_map swaps class {max(self._numbers)}, the dataset has {len(classes)} classes,'
+                ' counted from 0; give the map of this dataset'
+            )
+        if not self._names:
+            return self._numbers.get(label, label)
         if classes is None:
             raise ValueError(
                 'label_map names classes, but the dataset gives no class names; give class numbers'
             )
-        return _numbered(tuple(self.label_map.items()), tuple(classes)).get(label, label)
+        return _numbered(tuple(self._names.items()), tuple(classes)).get(label, label)
 
 
 def _mirrored(frames: np.ndarray) -> np.ndarray:
@@ -519,8 +519,9 @@ def _mirrored(frames: np.ndarray) -> np.ndarray:
     return out
 
 
-def _both_ways(label_map: Mapping[int | str, int | str]) -> dict[int | str, int | str]:
-    """The map with the way back added; an error if a class would change into two."""
+def _both_ways(label_map: LabelMap) -> tuple[dict[int, int], dict[str, str]]:
+    """The map by number and that by name, of which one is empty, with the way back added; an error if a class
+    would change into two."""
     if {type(name) for pair in label_map.items() for name in pair} not in (set(), {int}, {str}):
         raise ValueError(f'label_map is {label_map!r}; give all classes by number or all by name')
     both: dict[int | str, int | str] = {}
@@ -530,7 +531,11 @@ def _both_ways(label_map: Mapping[int | str, int | str]) -> dict[int | str, int 
                 f'label_map changes class {one!r} into {both[one]!r} and into {other!r}; mirroring twice must'
                 ' give the class back'
             )
-    return both
+    pairs = both.items()
+    return (
+        {one: other for one, other in pairs if isinstance(one, int) and isinstance(other, int)},
+        {one: other for one, other in pairs if isinstance(one, str) and isinstance(other, str)},
+    )
 
 
 @lru_cache

@@ -21,7 +21,9 @@ import numpy as np
 
 __all__ = ['VideoError', 'VideoIndex', 'index_packets', 'open_stream', 'packets_of']
 
-Container, Stream, Packet = av.container.InputContainer, av.video.stream.VideoStream, av.Packet
+Container = av.container.InputContainer
+Stream = av.video.stream.VideoStream
+Packet = av.Packet
 
 
 class VideoError(Exception):
@@ -37,7 +39,7 @@ class VideoError(Exception):
         super().__init__(message)
         self.path, self.kind = path, kind
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[VideoError], tuple[str, str, str]]:
         return type(self), (self.args[0], self.path, self.kind)
 
     @classmethod
@@ -82,7 +84,8 @@ class VideoIndex:
     @classmethod
     def in_doubt(cls, doubt: str) -> VideoIndex:
         """An index that knows no frame, and why."""
-        return cls(*(np.empty(0, np.int64) for _ in range(3)), doubt)
+        nothing = np.empty(0, np.int64)
+        return cls(times=nothing, packets=nothing, starts=nothing, doubt=doubt)
 
 
 FORMATS = (
@@ -129,7 +132,7 @@ def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
             'truncated' if _is_of_a_video(path) else 'not_a_video',
         ) from error
     stream = container.streams.best('video')
-    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
+    if not isinstance(stream, Stream) or stream.disposition & av.stream.Disposition.attached_pic:
         container.close()
         raise VideoError.of(
             path, reader, 'it has no video stream (sound only?)', 'drop it from the list', 'no_video_stream'
@@ -206,7 +209,7 @@ def _doubt(
     return ''
 
 
-def _hides(stream: Stream):
+def _hides(stream: Stream) -> Callable[[Packet], bool]:
     """Test for packets that make no frame although they are not marked so: VP8's alternative references (RFC
     6386, 9.1)."""
     if stream.codec_context.name == 'vp8':

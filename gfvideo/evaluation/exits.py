@@ -13,7 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ..exits import calibrate_steps, read_exits, replay_clips
+from ..exits import Calibration, Replay, Setting, StepExits, calibrate_steps, read_exits, replay_clips
 from ..registry import METRICS
 from .functional import accuracy_standard_error, top_k_accuracy
 
@@ -65,7 +65,7 @@ class _ClipMetric(BaseMetric):
     default_prefix = ''
     fields: tuple[str, ...] = ('gt_label',)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep what is needed of each clip of a batch.
 
         Raises:
@@ -79,13 +79,13 @@ class _ClipMetric(BaseMetric):
                     )
             self.results.append(dict(video_id=str(sample.get('video_id')), **self.kept(sample)))
 
-    def kept(self, sample: dict) -> dict[str, Any]:
+    def kept(self, sample: dict[str, Any]) -> dict[str, Any]:
         """What to keep of a sample."""
         # (S+1, C)
         return dict(label=int(sample['gt_label']), step_logits=sample['step_logits'].detach().float().cpu())
 
 
-def _labels(results: Sequence[dict]) -> Tensor:
+def _labels(results: Sequence[dict[str, Any]]) -> Tensor:
     if not results:
         raise ValueError('no clip was tested; is the split empty?')
     return torch.tensor([result['label'] for result in results])
@@ -124,7 +124,7 @@ class AnytimeMetric(_ClipMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.costs = [float(cost) for cost in costs]
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """See the class.
 
         Raises:
@@ -141,7 +141,7 @@ class AnytimeMetric(_ClipMetric):
         }
 
 
-def _stacked(results: Sequence[dict], steps: int) -> Tensor:
+def _stacked(results: Sequence[dict[str, Any]], steps: int) -> Tensor:
     step_logits = torch.stack([result['step_logits'] for result in results])  # (N, S+1, C)
     if step_logits.shape[1] != steps:
         raise ValueError(
@@ -195,7 +195,7 @@ class BudgetMetric(_ClipMetric):
                 ' --stream)'
             )
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """See the class.
 
         Raises:
@@ -203,12 +203,10 @@ class BudgetMetric(_ClipMetric):
         """
         labels, step_logits = _labels(results), _stacked(results, len(self.costs))
         if self.calibration is not None:
-            outcomes = [
-                replay_clips(step_logits, labels, setting.exits, self.costs)
-                for setting in self.calibration.sweep
-            ]
+            sweep = self.calibration.sweep
+            outcomes = [_replayed(setting, step_logits, labels, self.costs) for setting in sweep]
             curve = [(outcome.cost, outcome.accuracy) for outcome in outcomes]
-            at = {budget: self._given(budget, outcomes) for budget in self.budgets}
+            at = {budget: _given(self.calibration, budget, outcomes) for budget in self.budgets}
         else:
             half = torch.tensor(
                 [hashlib.sha256(result['video_id'].encode()).digest()[0] % 2 == 0 for result in results]
@@ -231,12 +229,18 @@ class BudgetMetric(_ClipMetric):
             **{f'top1_at_{budget:.4g}': accuracy for budget, accuracy in at.items()},
         }
 
-    def _given(self, budget: float, outcomes: list) -> float:
-        try:
-            setting = self.calibration.pick(budget=budget, unit='gmacs')
-        except ValueError:
-            return 0.0  # nothing runs at so little
-        return outcomes[self.calibration.sweep.index(setting)].accuracy
+
+def _given(calibration: Calibration, budget: float, outcomes: Sequence[Replay]) -> float:
+    try:
+        setting = calibration.pick(budget=budget, unit='gmacs')
+    except ValueError:
+        return 0.0  # nothing runs at so little
+    return outcomes[calibration.sweep.index(setting)].accuracy
+
+
+def _replayed(setting: Setting, step_logits: Tensor, labels: Tensor, costs: Sequence[float]) -> Replay:
+    assert isinstance(setting.exits, StepExits)  # of a calibration of steps
+    return replay_clips(step_logits, labels, setting.exits, costs)
 
 
 def _cross_fitted(
@@ -252,8 +256,8 @@ def _cross_fitted(
     for judged, fitted in ((half, ~half), (~half, half)):
         calibration = calibrate_steps(step_logits[fitted], labels[fitted], dict(gmacs=costs))
         for row, budget in enumerate(budgets):
-            exits = calibration.pick(budget=max(budget, calibration.sweep[0].costs['gmacs'])).exits
-            outcome = replay_clips(step_logits[judged], labels[judged], exits, costs)
+            setting = calibration.pick(budget=max(budget, calibration.sweep[0].costs['gmacs']))
+            outcome = _replayed(setting, step_logits[judged], labels[judged], costs)
             sums[row] += int(judged.sum()) * np.array([outcome.cost, outcome.accuracy])
     return [(float(cost), float(accuracy)) for cost, accuracy in sums / len(half)]
 
@@ -287,7 +291,7 @@ class ExitAccuracy(_ClipMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.costs, self.stream = [float(cost) for cost in costs], stream
 
-    def kept(self, sample: dict) -> dict[str, Any]:
+    def kept(self, sample: dict[str, Any]) -> dict[str, Any]:
         result = dict(
             label=int(sample['gt_label']),
             answer=int(sample['logits'].argmax()),
@@ -303,7 +307,7 @@ class ExitAccuracy(_ClipMetric):
             )
         return result
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """See the class.
 
         Raises:

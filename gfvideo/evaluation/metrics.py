@@ -53,7 +53,7 @@ class ClipAccuracy(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.costs = None if costs is None else [float(cost) for cost in costs]
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep label and ``step_logits`` of each clip of a batch.
 
         Raises:
@@ -74,7 +74,7 @@ class ClipAccuracy(BaseMetric):
                 )
             )  # (S+1, C)
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Metrics of all clips; see the class.
 
         Raises:
@@ -119,7 +119,7 @@ def anytime_table(accuracies: Sequence[float], costs: Sequence[float], clips: in
     return '\n'.join(rows)
 
 
-def _stack(results: list[dict]) -> tuple[Tensor, Tensor]:
+def _stack(results: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
     if not results:
         raise ValueError('no clip was tested; is the split empty?')
     shapes = {tuple(result['step_logits'].shape): result['video_id'] for result in results}

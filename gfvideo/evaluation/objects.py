@@ -6,9 +6,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..ops import patch_corners
 
@@ -74,7 +76,7 @@ def scale_boxes(objects: Objects, old_size: tuple[int, int], new_size: tuple[int
 
 
 def patch_hits(
-    centres,
+    centres: Tensor | np.ndarray,
     frame_indices: Sequence[int],
     objects: Objects,
     frame_size: tuple[int, int],
@@ -95,13 +97,13 @@ def patch_hits(
         known, and False in the others. An object that sticks out of the frame is whole in a patch that holds
         all that can be seen of it.
     """
-    centres = torch.as_tensor(centres, dtype=torch.float32)  # (S, T, 2)
-    if centres.ndim != 3 or centres.shape[1:] != (len(frame_indices), 2):
+    places = torch.as_tensor(centres, dtype=torch.float32)  # (S, T, 2)
+    if places.ndim != 3 or places.shape[1:] != (len(frame_indices), 2):
         raise ValueError(
-            f'centres {tuple(centres.shape)} must be (S, T, 2) with T={len(frame_indices)}, the number of'
+            f'centres {tuple(places.shape)} must be (S, T, 2) with T={len(frame_indices)}, the number of'
             ' frame indices'
         )
-    corners = patch_corners(centres, frame_size, patch_size).floor().numpy()  # (S, T, 2)
+    corners = patch_corners(places, frame_size, patch_size).floor().numpy()  # (S, T, 2)
     ends = corners + np.asarray(patch_size)
     known = np.array([int(frame) in objects for frame in frame_indices], dtype=bool)
     nowhere = (np.nan,) * 4  # every comparison with nan is False
@@ -118,8 +120,8 @@ def patch_hits(
 
 
 def patch_hit_rate(
-    centres,
-    frame_indices,
+    centres: Tensor | np.ndarray | Sequence[Tensor | np.ndarray],
+    frame_indices: Sequence[Sequence[int]],
     objects: Sequence[Objects],
     frame_size: tuple[int, int] | Sequence[tuple[int, int]],
     patch_size: tuple[int, int],
@@ -150,9 +152,13 @@ def patch_hit_rate(
             f'{len(centres)} clips of centres, {len(frame_indices)} of frame indices, {len(objects)} of'
             ' objects: they must be the same clips'
         )
-    sizes = [frame_size] * len(objects) if isinstance(frame_size[0], int) else frame_size
+    sizes = cast(  # that the first is a number tells a checker nothing of the whole
+        Sequence[tuple[int, int]],
+        [frame_size] * len(objects) if isinstance(frame_size[0], int) else frame_size,
+    )
     clips = [
-        patch_hits(*clip, patch_size) for clip in zip(centres, frame_indices, objects, sizes, strict=True)
+        patch_hits(looks, numbers, boxes, size, patch_size)
+        for looks, numbers, boxes, size in zip(centres, frame_indices, objects, sizes, strict=True)
     ]
     clips = [clip for clip in clips if clip[2].any()]
     if not clips:

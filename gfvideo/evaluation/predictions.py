@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ __all__ = ['PredictionsError', 'read_predictions']
 
 _REMEDY = 'make the file with tools/test.py CONFIG CHECKPOINT --dump FILE.pkl'
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), Tensor, torch.dtype, np.generic)
+ByteOrder = Literal['<', '>', '=']
 
 
 class PredictionsError(ValueError):
@@ -96,11 +97,12 @@ class _NumberType:
     __slots__ = ('_code', '_order')
 
     def __init__(self, code: str, *flags: Any):
-        self._code, self._order = str(code), '='
+        self._code = str(code)
+        self._order: ByteOrder = '='
         if np.dtype(self._code).kind not in 'biufc':
             raise _Foreign(f'an array of {self._code!r} instead of numbers')
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         if state[1] in ('<', '>', '='):
             self._order = state[1]
 
@@ -113,13 +115,17 @@ class _Array:
 
     __slots__ = ('value',)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, data = state
         self.value = kind.read(data).reshape(shape, order='F' if by_columns else 'C')
 
 
 def _array_from_buffer(
-    data: Any, kind: _NumberType, shape: tuple, order: str, axes: tuple | None = None
+    data: bytes | bytearray,
+    kind: _NumberType,
+    shape: tuple[int, ...],
+    order: Literal['C', 'F'],
+    axes: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     values = kind.read(bytes(data))
     return values.reshape(shape, order=order) if axes is None else values.reshape(shape).transpose(axes)
@@ -131,7 +137,7 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode('latin1')
 
 
-_KNOWN = {
+_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ('collections', 'OrderedDict'): OrderedDict,
     ('_codecs', 'encode'): _latin1,  # bytes, as protocol 2 writes them
     ('torch', 'Size'): torch.Size,
@@ -144,12 +150,12 @@ _KNOWN = {
     ('numpy', 'ndarray'): _Array,
 }
 for _core in ('numpy.core', 'numpy._core'):  # before and since NumPy 2
-    _KNOWN |= {
+    _FUNCTIONS |= {
         (f'{_core}.multiarray', '_reconstruct'): lambda *_: _Array(),
         (f'{_core}.multiarray', 'scalar'): lambda kind, data: kind.read(data)[0],
         (f'{_core}.numeric', '_frombuffer'): _array_from_buffer,
     }
-_KNOWN = {name: _Sealed(function) for name, function in _KNOWN.items()}
+_KNOWN = {name: _Sealed(function) for name, function in _FUNCTIONS.items()}
 
 
 class _Unpickler(pickle.Unpickler):

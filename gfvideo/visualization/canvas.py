@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ __all__ = ['Canvas', 'fit_inside', 'resize', 'save_picture']
 
 DPI = 100
 INK = '#1f2328'
+
+Align = Literal['left', 'center', 'right']
 
 
 class Canvas:
@@ -76,7 +79,7 @@ class Canvas:
         size: float = 14,
         colour: str = INK,
         bold: bool = False,
-        align: str = 'left',
+        align: Align = 'left',
     ) -> None:
         """Write one line; (y, x) is the middle of its left end, or of its centre or right end with ``align``
         'center', 'right'.
@@ -97,7 +100,8 @@ class Canvas:
     ) -> list[str]:
         """Break ``words`` into at most ``lines`` lines of at most ``width`` pixels; what does not fit ends in
         an ellipsis."""
-        rows, rest = [], words.split()
+        rows: list[str] = []
+        rest = words.split()
         while rest:
             count = len(rest)
             while count > 1 and self.width_of(' '.join(rest[:count]), size, bold) > width:
@@ -125,7 +129,9 @@ class Canvas:
             words = words[:-1].rstrip()
         return words + '…'
 
-    def _line(self, words: str, y: float, x: float, size: float, colour: str, bold: bool, align: str) -> Text:
+    def _line(
+        self, words: str, y: float, x: float, size: float, colour: str, bold: bool, align: Align
+    ) -> Text:
         return Text(
             x,
             y,

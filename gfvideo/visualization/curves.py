@@ -32,7 +32,7 @@ class Curve:
     accuracies: Sequence[float]
     standard_errors: Sequence[float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         counts = {
             len(self.gmacs),
             len(self.accuracies),

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..evaluation import Objects
+from ..evaluation import Box, Objects
 from ..ops import patch_corners, resize_frames
 from ..structures import ClipSample
 from .canvas import Canvas, fit_inside, resize
@@ -43,8 +43,8 @@ class _Row:
 
 def draw_looks(
     frames: np.ndarray,
-    centres,
-    patch_size: tuple[int, int],
+    centres: Tensor | np.ndarray | None,
+    patch_size: tuple[int, int] | None,
     step_predictions: Sequence[Prediction],
     *,
     title: str = '',
@@ -53,7 +53,7 @@ def draw_looks(
     frame_indices: Sequence[int] | None = None,
     objects: Objects | None = None,
     cell_width: int | None = None,
-    window_sizes=None,
+    window_sizes: Tensor | np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw the looks at one clip.
 
@@ -64,7 +64,7 @@ def draw_looks(
     Args:
         frames: ``(T, H, W, 3)`` uint8 RGB, the frames that the patches were cut from.
         centres: ``(S, T, 2)``, (y, x) in [0, 1], tensor or array; None for a recognizer that does not focus.
-        patch_size: (height, width) in pixels of ``frames``; ignored without centres.
+        patch_size: (height, width) in pixels of ``frames``; ignored without centres, and may be None then.
         step_predictions: class name and probability after each step: S+1, or one when there are no centres.
         title: written over the picture, e.g. the name of the video.
         label: name of the true class, None when it is unknown.
@@ -80,26 +80,31 @@ def draw_looks(
         The picture, ``(height, width, 3)`` uint8 RGB.
 
     Raises:
-        ValueError: if shapes disagree.
+        ValueError: if shapes disagree, or there are centres and no patch size.
     """
     T, H, W = _check_frames(frames)
-    centres = np.zeros((0, T, 2)) if centres is None else np.asarray(centres, dtype=np.float32)
-    if centres.ndim != 3 or centres.shape[1:] != (T, 2):
-        raise ValueError(f'centres {centres.shape} must be (S, T, 2) with T={T}, the number of frames')
-    S = len(centres)
+    places = np.zeros((0, T, 2)) if centres is None else np.asarray(centres, dtype=np.float32)
+    if places.ndim != 3 or places.shape[1:] != (T, 2):
+        raise ValueError(f'centres {places.shape} must be (S, T, 2) with T={T}, the number of frames')
+    S = len(places)
     if len(step_predictions) != S + 1:
         raise ValueError(
             f'{len(step_predictions)} predictions for {S} looks: give one after the glance and one after each'
             f' look, {S + 1}'
         )
-    if objects and frame_indices is None:
-        raise ValueError('objects are given by frame number: give frame_indices too')
-    patch_size = patch_size if S else (H, W)
+    boxes: list[Box | None] = [None] * T
+    if objects:
+        if frame_indices is None:
+            raise ValueError('objects are given by frame number: give frame_indices too')
+        boxes = [objects.get(int(frame)) for frame in frame_indices]
+    if not S:
+        patch_size = (H, W)
+    elif patch_size is None:
+        raise ValueError(f'there are centres of {S} looks: give the patch_size, too')
 
-    windows = _windows(centres, (H, W), patch_size, window_sizes)  # (S, T, 4)
+    windows = _windows(places, (H, W), patch_size, window_sizes)  # (S, T, 4)
     width = cell_width or min(240, max(100, 1440 // T))
     cell = fit_inside((H, W), (width * 3 // 2, width))
-    boxes = [objects.get(int(frame)) for frame in frame_indices] if objects else [None] * T
     rows = _rows(frames, windows, patch_size, step_predictions, glance_size, cell)
     if any(boxes):
         rows[0].notes += ('dashed: the object (not told to the network)',)
@@ -243,7 +248,10 @@ def _check_frames(frames: np.ndarray) -> tuple[int, int, int]:
 
 
 def _windows(
-    centres: np.ndarray, frame_size: tuple[int, int], patch_size: tuple[int, int], window_sizes
+    centres: np.ndarray,
+    frame_size: tuple[int, int],
+    patch_size: tuple[int, int],
+    window_sizes: Tensor | np.ndarray | None,
 ) -> np.ndarray:
     """(top, left, height, width) in pixels of what was cut, ``(S, T, 4)``; heights of 0 where no look was
     taken."""
@@ -365,7 +373,7 @@ def _draw_patches(
 
 
 def _draw_boxes(
-    canvas: Canvas, boxes: Sequence, frame_size: tuple[int, int], y: int, cell: tuple[int, int]
+    canvas: Canvas, boxes: Sequence[Box | None], frame_size: tuple[int, int], y: int, cell: tuple[int, int]
 ) -> None:
     scale_y, scale_x = cell[0] / frame_size[0], cell[1] / frame_size[1]
     for t, box in enumerate(boxes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import repeat
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Reader(Protocol):
     def close(self) -> None:
         """Close the file; a second call does nothing."""
 
-    def __enter__(self) -> Reader: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
 
@@ -104,6 +104,7 @@ class IndexedReader:
         raise NotImplementedError
 
     def __len__(self) -> int:
+        assert self._count is not None  # a subclass that does not know it from the start counts here
         return self._count
 
     @property
@@ -132,9 +133,7 @@ class IndexedReader:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        if self._frame_size is None:
-            self.get_frames([0])
-        return self._frame_size
+        return self._frame_size or self.get_frames([0]).shape[1:3]
 
     def iter_frames(self) -> Iterator[np.ndarray]:
         count, few = len(self), 16
@@ -180,6 +179,7 @@ class IndexedReader:
                 frames = np.empty((count, *picture.shape), np.uint8)
             self._check_size(picture, frames.shape[1:3])
             frames[row] = picture
+        assert frames is not None  # at least one picture is asked for
         return frames
 
     def _check_size(self, picture: np.ndarray, size: tuple[int, int]) -> None:
@@ -189,7 +189,7 @@ class IndexedReader:
                 f'its frames have different sizes, {sizes}', 'make them one size or drop it from the list'
             )
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

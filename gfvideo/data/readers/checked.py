@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from .base import USE_PYAV, IndexedReader
 from .pyav import PyAVReader
 
 __all__ = ['CheckedReader']
+
+T = TypeVar('T')
 
 
 class CheckedReader(IndexedReader):
@@ -65,7 +68,7 @@ class CheckedReader(IndexedReader):
         if count != self._count:
             raise self._error(f'it counts {count} frames where there are {self._count}', USE_PYAV)
 
-    def _attempt(self, call: Callable, *args: object, **kwargs: object):
+    def _attempt(self, call: Callable[..., T], *args: object, **kwargs: object) -> T:
         try:
             return call(*args, **kwargs)
         except self._errors as error:

@@ -24,44 +24,44 @@ class FallbackReader(IndexedReader):
     def __init__(self, first: IndexedReader):
         super().__init__(first.path)
         self.name, self._count = first.name, len(first)
-        self._first, self._second = first, None
+        self._first = first
+        self._second: PyAVReader | None = None
 
     @property
     def decoded(self) -> int:
-        return self._first.decoded + (self._second.decoded if self._second else 0)
+        return self._first.decoded + (0 if self._second is None else self._second.decoded)
 
     def iter_frames(self) -> Iterator[np.ndarray]:
         count, few = len(self), 16
         for first in range(0, count, few):
-            if self._second:
+            if self._second is not None:
                 # goes on where it is, chunks would begin anew
                 yield from self._second.iter_at(range(first, count))
                 return
             yield from self.get_frames(range(first, min(first + few, count)))
 
     def close(self) -> None:
-        for reader in (self._first, self._second):
-            if reader:
-                reader.close()
+        self._first.close()
+        if self._second is not None:
+            self._second.close()
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        frames = self._by_first(wanted)
-        return self._second.get_frames(wanted) if frames is None else frames
+        read = self._read(wanted)
+        return read if isinstance(read, np.ndarray) else read.get_frames(wanted)
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
         for given in range(len(wanted)):
-            frames = self._by_first(wanted[given : given + 1])
-            if frames is None:
-                yield from self._second.iter_at(wanted[given:])
+            read = self._read(wanted[given : given + 1])
+            if not isinstance(read, np.ndarray):
+                yield from read.iter_at(wanted[given:])
                 return
-            yield frames[0]
+            yield read[0]
 
-    def _by_first(self, wanted: np.ndarray) -> np.ndarray | None:
-        """Frames by the first reader; None if it fails or has failed before, and PyAV is open then."""
-        if self._second:
-            return None
-        try:
-            return self._first.get_frames(wanted)
-        except VideoError:
-            self._second = PyAVReader(self.path)
-            return None
+    def _read(self, wanted: np.ndarray) -> np.ndarray | PyAVReader:
+        """Frames by the first reader; if it fails or has failed before, the reader that is to read them."""
+        if self._second is None:
+            try:
+                return self._first.get_frames(wanted)
+            except VideoError:
+                self._second = PyAVReader(self.path)
+        return self._second

@@ -158,7 +158,7 @@ class PyAVReader(IndexedReader):
         self.index = doubtful  # decoding goes on after a packet that does not decode
         times = [frame.pts for frame in self._sequence()]
         self._count = len(times)
-        return index if np.array_equal(times, index.times) else doubtful
+        return index if times == index.times.tolist() else doubtful
 
     def _decode(self, wanted: np.ndarray) -> np.ndarray:
         with closing(self._pictures(wanted)) as pictures:
@@ -197,7 +197,7 @@ class PyAVReader(IndexedReader):
             for first, last, rows in _runs(self.index, wanted):
                 missing = {int(self.index.times[wanted[row]]): row for row in rows}
                 for frame in self._run(context, first, last, frozenset(missing)):
-                    row = missing.pop(frame.pts, None)
+                    row = None if frame.pts is None else missing.pop(frame.pts, None)
                     if row is not None:
                         yield row, self._picture(frame)
                 if missing:
@@ -271,6 +271,7 @@ class PyAVReader(IndexedReader):
         matrix = display_matrix(frame)
         orientation = orientation_of(matrix)
         if orientation is None:
+            assert matrix is not None  # a frame without one is upright
             raise self._error(
                 f'it is to be turned by {frame.rotation} degrees or distorted (display matrix '
                 f'{", ".join(map(str, matrix))})',
@@ -282,7 +283,7 @@ class PyAVReader(IndexedReader):
             self._plain(frame), format='rgb24', interpolation='BICUBIC', threads=1
         )
         plane, height, width = frame_rgb.planes[0], frame_rgb.height, frame_rgb.width
-        lines = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
         picture = lines[:, : width * 3].reshape(height, width, 3)  # (H, W, 3)
         return orientation.of(picture)
 
@@ -297,15 +298,17 @@ class PyAVReader(IndexedReader):
         form = (frame.width, frame.height, frame.format.name)
         if form not in self._unmarking:
             graph = av.filter.Graph()
-            width, height, name = form
             source = graph.add_buffer(
-                width=width, height=height, format=name, time_base=self._stream.time_base
+                width=frame.width,
+                height=frame.height,
+                format=frame.format,
+                time_base=self._stream.time_base,
             )
             graph.link_nodes(source, graph.add('setfield', 'mode=prog'), graph.add('buffersink')).configure()
             self._unmarking = {form: graph}
         graph = self._unmarking[form]
         graph.push(frame)
-        return graph.pull()
+        return graph.vpull()
 
 
 def _runs(index: VideoIndex, wanted: np.ndarray) -> list[tuple[int, int, list[int]]]:
