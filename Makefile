@@ -41,8 +41,8 @@ demo: $(STAMP) ## make toy videos, train Glance-and-Focus and its controls on th
 test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
-lint: $(STAMP) ## check the style
-	$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+lint: $(STAMP) ## check the style and the types
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
 clean: ## remove caches and builds; work_dirs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -29,22 +29,22 @@ __all__ = [
     'uniform_indices',
 ]
 
-Choice = TypeVar('Choice')
+Entry = TypeVar('Entry')
 
 
 def spread_indices(
     total_frames: int,
-    length: int,
+    num_frames: int,
     *,
     mode: str = 'test',
     rule: str = 'tsm',
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """One frame out of each of ``length`` equal segments (TSN, Wang et al., ECCV 2016; TSM).
+    """One frame out of each of ``num_frames`` equal segments (TSN, Wang et al., ECCV 2016; TSM).
 
     Args:
         total_frames: frames of the video, at least 1.
-        length: T, frames of a clip, at least 1.
+        num_frames: T, frames of a clip, at least 1.
         mode: ``'train'`` draws one frame at random in each segment; ``'val'`` and ``'test'`` take the middle
             ones (they differ in TSM alone, where ``'val'`` repeats frame 0 unless the video is longer than
             T); ``'twice'`` gives two views, the middles and the starts of the segments (TSM's and MMAction2's
@@ -56,17 +56,17 @@ def spread_indices(
         ``(1, T)`` int64 in [0, total_frames), or ``(2, T)`` when ``mode='twice'``.
 
     Raises:
-        ValueError: no frames, no length, or a mode or rule that does not exist.
+        ValueError: no frames, no number of frames, or a mode or rule that does not exist.
     """
-    _check_counts(total_frames, length)
+    _check_counts(total_frames, num_frames)
     rules = _choose(_SPREAD_RULES, rule, 'rule of segment sampling')
     pick = _choose(rules, mode, f'mode of segment sampling by {rule!r}')
-    return _rows(pick(total_frames, length, rng), length)
+    return _rows(pick(total_frames, num_frames, rng), num_frames)
 
 
 def dense_indices(
     total_frames: int,
-    length: int,
+    num_frames: int,
     *,
     mode: str = 'test',
     span: int = 64,
@@ -81,7 +81,7 @@ def dense_indices(
 
     Args:
         total_frames: frames of the video, at least 1.
-        length: T, from 1 to ``span``.
+        num_frames: T, from 1 to ``span``.
         mode: ``'train'`` (and TSM's ``'val'``) draws the window's start; ``'test'`` spreads ``views`` starts
             evenly.
         span: frames the window covers.
@@ -92,23 +92,23 @@ def dense_indices(
         ``(1, T)`` in training, ``(views, T)`` in testing; int64 in [0, total_frames).
 
     Raises:
-        ValueError: no frames, no length, a T longer than the span, or a mode that does not exist.
+        ValueError: no frames, no number of frames, a T longer than the span, or a mode that does not exist.
     """
-    _check_counts(total_frames, length, views)
-    if length > span:
+    _check_counts(total_frames, num_frames, views)
+    if num_frames > span:
         raise ValueError(
-            f'dense sampling of {length} frames in a span of {span}: the stride would be 0; give span >='
-            f' {length}'
+            f'dense sampling of {num_frames} frames in a span of {span}: the stride would be 0; give span >='
+            f' {num_frames}'
         )
     starts = _choose(_DENSE_STARTS, mode, 'mode of dense sampling')(
         max(1, 1 + total_frames - span), views, rng
     )
-    return (starts[:, None] + np.arange(length) * (span // length)) % total_frames  # (V, T)
+    return (starts[:, None] + np.arange(num_frames) * (span // num_frames)) % total_frames  # (V, T)
 
 
 def uniform_indices(
     total_frames: int,
-    length: int,
+    num_frames: int,
     *,
     mode: str = 'test',
     views: int = 1,
@@ -122,7 +122,7 @@ def uniform_indices(
 
     Args:
         total_frames: frames of the video, at least 1.
-        length: T, at least 1.
+        num_frames: T, at least 1.
         mode: ``'train'`` draws between the borders, both included; ``'val'`` and ``'test'`` give ``views``
             clips, the k-th of them at k / (V + 1) of the way, k = 1..V.
         views: V, clips in testing.
@@ -132,15 +132,15 @@ def uniform_indices(
         ``(1, T)`` in training, ``(views, T)`` in testing; int64 in [0, total_frames), sorted along T.
 
     Raises:
-        ValueError: no frames, no length, no view, or a mode that does not exist.
+        ValueError: no frames, no number of frames, no view, or a mode that does not exist.
     """
-    _check_counts(total_frames, length, views)
-    return _choose(_UNIFORM_MODES, mode, 'mode of uniform sampling')(total_frames, length, views, rng)
+    _check_counts(total_frames, num_frames, views)
+    return _choose(_UNIFORM_MODES, mode, 'mode of uniform sampling')(total_frames, num_frames, views, rng)
 
 
 def multi_view_indices(
     total_frames: int,
-    length: int,
+    num_frames: int,
     *,
     mode: str = 'test',
     views: int = 1,
@@ -153,7 +153,7 @@ def multi_view_indices(
 
     Args:
         total_frames: frames of the video, at least 1.
-        length: T, at least 1; at T = 1 the rule is that of :func:`spread_indices` with V segments.
+        num_frames: T, at least 1; at T = 1 the rule is that of :func:`spread_indices` with V segments.
         mode: ``'train'`` draws the starts, ``'test'`` spreads them evenly from the first frame to the last
             possible start (with one view: in the middle).
         views: V, at least 1.
@@ -166,20 +166,20 @@ def multi_view_indices(
         ``(views, T)`` int64 in [0, total_frames).
 
     Raises:
-        ValueError: no frames, length, view or interval, or a mode or ``beyond`` that does not exist.
+        ValueError: no frames, number of frames, view or interval, or a mode or ``beyond`` that does not exist.
     """
-    _check_counts(total_frames, length, views, interval)
-    if length == 1 and mode in ('val', 'test'):
+    _check_counts(total_frames, num_frames, views, interval)
+    if num_frames == 1 and mode in ('val', 'test'):
         starts = _mmaction2_middles(total_frames, views, None)
     else:
         starts = _choose(_VIEW_STARTS, mode, 'mode of multi-view sampling')(
-            total_frames, length, views, interval, rng
+            total_frames, num_frames, views, interval, rng
         )
-    indices = starts.astype(np.int64)[:, None] + np.arange(length) * interval  # (V, T)
+    indices = starts.astype(np.int64)[:, None] + np.arange(num_frames) * interval  # (V, T)
     return _choose(_BEYOND, beyond, 'way to treat indices past the end')(indices, total_frames)
 
 
-def sample_indices(strategy: str, total_frames: int, length: int, **options: Any) -> np.ndarray:
+def sample_indices(strategy: str, total_frames: int, num_frames: int, **options: Any) -> np.ndarray:
     """Indices ``(V, T)`` by the strategy of that name; ``options`` are the keywords of its function.
 
     ``'segment'``, ``'dense'``, ``'uniform'`` and ``'multi_view'`` name the functions of this module.
@@ -187,48 +187,48 @@ def sample_indices(strategy: str, total_frames: int, length: int, **options: Any
     Raises:
         ValueError: a strategy that does not exist, and whatever the function raises.
     """
-    return _choose(STRATEGIES, strategy, 'sampling strategy')(total_frames, length, **options)
+    return _choose(STRATEGIES, strategy, 'sampling strategy')(total_frames, num_frames, **options)
 
 
 # ---- segment: TSM
 
 
-def _tsm_random(total: int, length: int, rng: np.random.Generator | None) -> np.ndarray:
-    width = total // length
+def _tsm_random(total: int, num_frames: int, rng: np.random.Generator | None) -> np.ndarray:
+    width = total // num_frames
     if width == 0:
-        return np.zeros(length, np.int64)
-    return np.arange(length) * width + _need(rng).integers(width, size=length)
+        return np.zeros(num_frames, np.int64)
+    return np.arange(num_frames) * width + _need(rng).integers(width, size=num_frames)
 
 
-def _tsm_middles(total: int, length: int, _rng: object) -> np.ndarray:
-    width = total / length
-    return (width / 2.0 + width * np.arange(length)).astype(np.int64)
+def _tsm_middles(total: int, num_frames: int, _rng: object) -> np.ndarray:
+    width = total / num_frames
+    return (width / 2.0 + width * np.arange(num_frames)).astype(np.int64)
 
 
-def _tsm_validation(total: int, length: int, rng: object) -> np.ndarray:
-    return _tsm_middles(total, length, rng) if total > length else np.zeros(length, np.int64)
+def _tsm_validation(total: int, num_frames: int, rng: object) -> np.ndarray:
+    return _tsm_middles(total, num_frames, rng) if total > num_frames else np.zeros(num_frames, np.int64)
 
 
-def _tsm_twice(total: int, length: int, rng: object) -> np.ndarray:
-    starts = (total / length * np.arange(length)).astype(np.int64)
-    return np.concatenate([_tsm_middles(total, length, rng), starts])
+def _tsm_twice(total: int, num_frames: int, rng: object) -> np.ndarray:
+    starts = (total / num_frames * np.arange(num_frames)).astype(np.int64)
+    return np.concatenate([_tsm_middles(total, num_frames, rng), starts])
 
 
 # ---- segment: MMAction2
 
 
-def _mmaction2_random(total: int, length: int, rng: np.random.Generator | None) -> np.ndarray:
-    return _mmaction2_random_starts(total, 1, length, 1, rng).astype(np.int64) % total
+def _mmaction2_random(total: int, num_frames: int, rng: np.random.Generator | None) -> np.ndarray:
+    return _mmaction2_random_starts(total, 1, num_frames, 1, rng).astype(np.int64) % total
 
 
-def _mmaction2_middles(total: int, length: int, _rng: object) -> np.ndarray:
-    width = total / length
-    return (np.arange(length) * width + width / 2.0).astype(np.int64) % total
+def _mmaction2_middles(total: int, num_frames: int, _rng: object) -> np.ndarray:
+    width = total / num_frames
+    return (np.arange(num_frames) * width + width / 2.0).astype(np.int64) % total
 
 
-def _mmaction2_twice(total: int, length: int, rng: object) -> np.ndarray:
-    starts = (np.arange(length) * (total / length)).astype(np.int64) % total
-    return np.concatenate([_mmaction2_middles(total, length, rng), starts])
+def _mmaction2_twice(total: int, num_frames: int, rng: object) -> np.ndarray:
+    starts = (np.arange(num_frames) * (total / num_frames)).astype(np.int64) % total
+    return np.concatenate([_mmaction2_middles(total, num_frames, rng), starts])
 
 
 # ---- dense
@@ -245,40 +245,42 @@ def _dense_spread_starts(places: int, views: int, _rng: object) -> np.ndarray:
 # ---- uniform
 
 
-def _uniform_borders(total: int, length: int) -> np.ndarray:
-    return np.round(np.arange(length + 1) * ((total - 1) / length)).astype(np.int64)  # (T + 1,)
+def _uniform_borders(total: int, num_frames: int) -> np.ndarray:
+    return np.round(np.arange(num_frames + 1) * ((total - 1) / num_frames)).astype(np.int64)  # (T + 1,)
 
 
-def _uniform_random(total: int, length: int, _views: int, rng: np.random.Generator | None) -> np.ndarray:
-    borders = _uniform_borders(total, length)
+def _uniform_random(total: int, num_frames: int, _views: int, rng: np.random.Generator | None) -> np.ndarray:
+    borders = _uniform_borders(total, num_frames)
     return _need(rng).integers(borders[:-1], borders[1:], endpoint=True)[None]  # (1, T)
 
 
-def _uniform_spread(total: int, length: int, views: int, _rng: object) -> np.ndarray:
-    step = (total - 1) / length / (views + 1)
+def _uniform_spread(total: int, num_frames: int, views: int, _rng: object) -> np.ndarray:
+    step = (total - 1) / num_frames / (views + 1)
     offsets = (step * np.arange(1, views + 1)).astype(np.int64)  # (V,)
-    return offsets[:, None] + _uniform_borders(total, length)[:-1]  # (V, T)
+    return offsets[:, None] + _uniform_borders(total, num_frames)[:-1]  # (V, T)
 
 
 # ---- multi-view
 
 
 def _mmaction2_random_starts(
-    total: int, length: int, views: int, interval: int, rng: np.random.Generator | None
+    total: int, num_frames: int, views: int, interval: int, rng: np.random.Generator | None
 ) -> np.ndarray:
-    places = total - length * interval + 1
+    places = total - num_frames * interval + 1
     width = places // views
     if width > 0:
         return np.arange(views) * width + _need(rng).integers(width, size=views)
-    if total > max(views, length * interval):
+    if total > max(views, num_frames * interval):
         return np.sort(_need(rng).integers(places, size=views))
     if width == 0:
         return np.around(np.arange(views) * (places / views))
     return np.zeros(views, np.int64)
 
 
-def _mmaction2_spread_starts(total: int, length: int, views: int, interval: int, _rng: object) -> np.ndarray:
-    last = max(total - ((length - 1) * interval + 1), 0)
+def _mmaction2_spread_starts(
+    total: int, num_frames: int, views: int, interval: int, _rng: object
+) -> np.ndarray:
+    last = max(total - ((num_frames - 1) * interval + 1), 0)
     return np.round(np.arange(views) * (last / (views - 1))) if views > 1 else np.array([last // 2])
 
 
@@ -291,22 +293,22 @@ def _repeat_last(indices: np.ndarray, total: int) -> np.ndarray:
 # ---- common
 
 
-def _rows(indices: np.ndarray, length: int) -> np.ndarray:
-    return indices.astype(np.int64).reshape(-1, length)  # (V, T)
+def _rows(indices: np.ndarray, num_frames: int) -> np.ndarray:
+    return indices.astype(np.int64).reshape(-1, num_frames)  # (V, T)
 
 
-def _check_counts(total_frames: int, length: int, views: int = 1, interval: int = 1) -> None:
+def _check_counts(total_frames: int, num_frames: int, views: int = 1, interval: int = 1) -> None:
     if total_frames < 1:
         raise ValueError(
             f'cannot sample from a video with {total_frames} frames; drop it from the list or find out why'
             ' nothing decodes'
         )
-    for name, value in (('length', length), ('views', views), ('interval', interval)):
+    for name, value in (('num_frames', num_frames), ('views', views), ('interval', interval)):
         if value < 1:
             raise ValueError(f'{name} is {value}; it must be at least 1')
 
 
-def _choose(table: Mapping[str, Choice], name: str, what: str) -> Choice:
+def _choose(table: Mapping[str, Entry], name: str, what: str) -> Entry:
     if name not in table:
         raise ValueError(f'no {what} is called {name!r}; there are {", ".join(map(repr, table))}')
     return table[name]

@@ -22,7 +22,7 @@ import numpy as np
 __all__ = ['VideoError', 'VideoIndex', 'index_packets', 'open_stream', 'packets_of']
 
 Container = av.container.InputContainer
-Stream = av.video.stream.VideoStream
+VideoStream = av.video.stream.VideoStream
 Packet = av.Packet
 
 
@@ -98,7 +98,7 @@ Lists of files (concat, HLS, DASH, SDP, numbered images) would show pictures of 
 network."""
 
 
-def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
+def open_stream(path: str, reader: str) -> tuple[Container, VideoStream]:
     """Open ``path`` with PyAV; the container (the caller closes it) and its video stream, set to one decoder
     thread.
 
@@ -132,7 +132,7 @@ def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
             'truncated' if _is_of_a_video(path) else 'not_a_video',
         ) from error
     stream = container.streams.best('video')
-    if not isinstance(stream, Stream) or stream.disposition & av.stream.Disposition.attached_pic:
+    if not isinstance(stream, VideoStream) or stream.disposition & av.stream.Disposition.attached_pic:
         container.close()
         raise VideoError.of(
             path, reader, 'it has no video stream (sound only?)', 'drop it from the list', 'no_video_stream'
@@ -149,12 +149,12 @@ def open_stream(path: str, reader: str) -> tuple[Container, Stream]:
     return container, stream
 
 
-def packets_of(container: Container, stream: Stream) -> Iterator[Packet]:
+def packets_of(container: Container, stream: VideoStream) -> Iterator[Packet]:
     """The packets of a stream in the order of the file, without the empty one PyAV ends with."""
     return (packet for packet in container.demux(stream) if packet.size)
 
 
-def index_packets(packets: Iterable[Packet], container: Container, stream: Stream) -> VideoIndex:
+def index_packets(packets: Iterable[Packet], container: Container, stream: VideoStream) -> VideoIndex:
     """Read all ``packets`` and index them; nothing is decoded (Something-Something clips: half a
     millisecond)."""
     hidden, look = _hides(stream), _packet_check(stream)
@@ -192,7 +192,7 @@ ONE_FRAME_CODECS = ('h264', 'hevc', 'vp8', 'vp9', 'av1', 'libdav1d')
 
 
 def _doubt(
-    rows: list[tuple[int | None, bool, bool]], damaged: int, container: Container, stream: Stream
+    rows: list[tuple[int | None, bool, bool]], damaged: int, container: Container, stream: VideoStream
 ) -> str:
     """Why packets and frames may differ, or ''."""
     shown = [time for time, _, show in rows if show]
@@ -209,7 +209,7 @@ def _doubt(
     return ''
 
 
-def _hides(stream: Stream) -> Callable[[Packet], bool]:
+def _hides(stream: VideoStream) -> Callable[[Packet], bool]:
     """Test for packets that make no frame although they are not marked so: VP8's alternative references (RFC
     6386, 9.1)."""
     if stream.codec_context.name == 'vp8':
@@ -217,7 +217,7 @@ def _hides(stream: Stream) -> Callable[[Packet], bool]:
     return lambda packet: False
 
 
-def _packet_check(stream: Stream) -> Callable[[Packet], tuple[bool, bool]]:
+def _packet_check(stream: VideoStream) -> Callable[[Packet], tuple[bool, bool]]:
     """Test of a packet: is it whole, and does it hold a message that turns pictures?
 
     In MP4 and Matroska the units of H.264 and HEVC carry their lengths, which must add up. Elsewhere a start

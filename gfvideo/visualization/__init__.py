@@ -2,12 +2,12 @@
 
 from .canvas import save_picture
 from .curves import Curve, draw_curves
-from .patches import LOOK_COLOURS, Prediction, draw_looks, draw_sample, sheet, step_predictions
+from .patches import LOOK_COLOURS, NamedScore, draw_looks, draw_sample, sheet, step_predictions
 
 __all__ = [
     'LOOK_COLOURS',
     'Curve',
-    'Prediction',
+    'NamedScore',
     'draw_curves',
     'draw_looks',
     'draw_sample',

@@ -16,9 +16,9 @@ from ..ops import patch_corners, resize_frames
 from ..structures import ClipSample
 from .canvas import Canvas, fit_inside, resize
 
-__all__ = ['LOOK_COLOURS', 'Prediction', 'draw_looks', 'draw_sample', 'sheet', 'step_predictions']
+__all__ = ['LOOK_COLOURS', 'NamedScore', 'draw_looks', 'draw_sample', 'sheet', 'step_predictions']
 
-Prediction = tuple[str, float]
+NamedScore = tuple[str, float]
 """Class name and its probability."""
 
 LOOK_COLOURS = ('#E69F00', '#56B4E9', '#CC79A7', '#F0E442', '#8C510A', '#0072B2')
@@ -37,7 +37,7 @@ class _Row:
     heading: str
     images: list[np.ndarray]
     colour: str | None = None
-    prediction: Prediction | None = None
+    prediction: NamedScore | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -45,7 +45,7 @@ def draw_looks(
     frames: np.ndarray,
     centres: Tensor | np.ndarray | None,
     patch_size: tuple[int, int] | None,
-    step_predictions: Sequence[Prediction],
+    step_predictions: Sequence[NamedScore],
     *,
     title: str = '',
     label: str | None = None,
@@ -201,7 +201,7 @@ def draw_sample(
     )
 
 
-def step_predictions(step_logits: Tensor, classes: Sequence[str]) -> list[Prediction]:
+def step_predictions(step_logits: Tensor, classes: Sequence[str]) -> list[NamedScore]:
     """The best class after each step and its softmax probability, from ``(S+1, C)`` logits."""
     if step_logits.shape[-1] != len(classes):
         raise ValueError(
@@ -279,7 +279,7 @@ def _rows(
     frames: np.ndarray,
     windows: np.ndarray,
     patch_size: tuple[int, int],
-    predictions: Sequence[Prediction],
+    predictions: Sequence[NamedScore],
     glance_size: tuple[int, int] | None,
     cell: tuple[int, int],
 ) -> list[_Row]:

@@ -329,7 +329,7 @@ def test_no_frames(strategy, total):
         (lambda: spread_indices(10, 8, mode='testing'), "'testing'.*'twice'"),
         (lambda: uniform_indices(10, 8, mode='twice'), "'twice'"),
         (lambda: multi_view_indices(10, 8, beyond='wrap'), "'wrap'.*'loop'"),
-        (lambda: spread_indices(10, 0), 'length is 0'),
+        (lambda: spread_indices(10, 0), 'num_frames is 0'),
         (lambda: uniform_indices(10, 8, views=0), 'views is 0'),
         (lambda: multi_view_indices(10, 8, interval=0), 'interval is 0'),
         (lambda: dense_indices(100, 65), '65 frames in a span of 64'),

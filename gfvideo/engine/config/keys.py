@@ -38,7 +38,7 @@ _BUILT = frozenset({'type', '_scope_'})  # what registries read themselves
 # classes that keep their **kwargs for a later call of one of these, and what they give it themselves
 _ENDS = {
     CheckpointHook: ((Runner.save_checkpoint,), ('self',)),
-    SampleFrames: (tuple(STRATEGIES.values()), ('self', 'total_frames', 'length', 'rng')),
+    SampleFrames: (tuple(STRATEGIES.values()), ('self', 'total_frames', 'num_frames', 'rng')),
 }
 _WHOLE = 'a whole number'
 _LEAST = dict(
