@@ -166,7 +166,7 @@ def multi_view_indices(
         ``(views, T)`` int64 in [0, total_frames).
 
     Raises:
-        ValueError: no frames, number of frames, view or interval, or a mode or ``beyond`` that does not exist.
+        ValueError: no frames, number of frames, view or interval, or no such mode or ``beyond``.
     """
     _check_counts(total_frames, num_frames, views, interval)
     if num_frames == 1 and mode in ('val', 'test'):

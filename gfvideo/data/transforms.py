@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import EllipsisType
 from typing import Any, Literal
 
 import cv2
@@ -63,25 +64,16 @@ class SampleFrames:
 
     def __init__(
         self,
-        num_frames: int | None = None,
+        num_frames: int | None | EllipsisType = ...,
         strategy: str = 'segment',
         views: int = 1,
         test_mode: bool = False,
         reader: str = 'auto',
         *,
-        frames: int | None = None,
+        frames: int | None | EllipsisType = ...,
         **options: Any,
     ):
-        if num_frames is not None and frames is not None:
-            raise ValueError(
-                f'num_frames is {num_frames!r} and frames is {frames!r}: two names of one thing; give'
-                ' num_frames alone'
-            )
-        if frames is not None:
-            _check_at_least('frames', frames, 1)
-            num_frames = frames
-        num_frames = 8 if num_frames is None else num_frames
-        _check_at_least('num_frames', num_frames, 1)
+        num_frames = self._said(num_frames, frames)
         _check_at_least('views', views, 1)
         if views > 1 and not test_mode:
             raise ValueError(
@@ -101,6 +93,28 @@ class SampleFrames:
         self._indices(
             num_frames, np.random.default_rng(0)
         )  # refuses wrong options now, not in a worker process
+
+    @staticmethod
+    def _said(num_frames: int | None | EllipsisType, frames: int | None | EllipsisType) -> int:
+        """T, of the two names of it that configs have; 8 if neither is said."""
+        said = dict(num_frames=num_frames, frames=frames)
+        said = {name: value for name, value in said.items() if value is not ...}
+        numbers = {name: value for name, value in said.items() if value is not None}
+        if len(numbers) == 2:
+            raise ValueError(
+                f'num_frames is {num_frames!r} and frames is {frames!r}: two names of one thing; give'
+                ' num_frames alone'
+            )
+        if said and not numbers:
+            raise ValueError(
+                f'{" and ".join(said)}=None stands for num_frames at the root of the config, and nothing put'
+                ' the number there; read the config with gfvideo.engine.load_config, or give the number'
+            )
+        for name, value in numbers.items():
+            _check_at_least(name, value, 1)
+            assert isinstance(value, int)
+            return value
+        return 8
 
     def _indices(self, total_frames: int, rng: np.random.Generator) -> np.ndarray:
         return sample_indices(self.strategy, total_frames, self.num_frames, rng=rng, **self.options)  # (V, T)
@@ -474,6 +488,11 @@ class Flip:
     """
 
     def __init__(self, prob: float = 0.5, label_map: LabelMap | str | None = None):
+        if prob is None:
+            raise ValueError(
+                'prob=None stands for flip at the root of the config, and nothing put it there; read the'
+                ' config with gfvideo.engine.load_config, or give the probability'
+            )
         if not 0 <= prob <= 1:
             raise ValueError(f'prob is {prob!r}; give a probability in [0, 1]')
         if isinstance(label_map, str):
