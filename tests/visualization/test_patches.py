@@ -102,6 +102,7 @@ def test_any_shape_is_drawn(T, H, W, S):
         (dict(step_predictions=said(0.5)), '1 predictions for 1 looks'),
         (dict(objects={0: (0, 0, 1, 1)}), 'frame_indices'),
         (dict(patch_size=(61, 20)), 'larger than the frame'),
+        (dict(patch_size=None), 'patch'),
     ],
 )
 def test_errors_name_the_thing(change, message):
