@@ -60,6 +60,7 @@ class LookState:
             bidirectional shift.
         window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that
             too.
+        glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, where the policy reads them.
         frame_indices: ``(B, K)`` int64, which of the T frames this look was at, where it chose; None for all.
     """
 
@@ -73,6 +74,7 @@ class LookState:
     cache: tuple[dict[str, Tensor], ...] = ()
     window_sizes: Tensor | None = None
     frame_indices: Tensor | None = None
+    glance: Tensor | None = None
 
     def select(self, rows: Tensor | slice) -> LookState:
         """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early

@@ -17,6 +17,8 @@ from .policies import (
     RandomPolicy,
     RecurrentGaussianPolicy,
     StochasticPolicy,
+    ValueMapPolicy,
+    ValuePolicy,
     cell_centres,
 )
 from .ppo import REWARDS, Rollout, register_reward
@@ -48,6 +50,8 @@ __all__ = [
     'StreamAnswer',
     'StreamState',
     'TemporalContext',
+    'ValueMapPolicy',
+    'ValuePolicy',
     'cell_centres',
     'insert_shift',
     'register_reward',

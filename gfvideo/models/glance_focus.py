@@ -29,6 +29,7 @@ from .policies import (
     Policy,
     RandomPolicy,
     StochasticPolicy,
+    ValuePolicy,
 )
 from .policies.base import has_trainable
 from .ppo import (
@@ -154,7 +155,7 @@ class GlanceFocusRecognizer(Recognizer):
 
     def _known_centres(self, name: str, value: str) -> str:
         one_of(value, name, get_args(CentreMode))
-        if value == 'sample' and not isinstance(self.policy, StochasticPolicy):
+        if value == 'sample' and not isinstance(self.policy, StochasticPolicy | ValuePolicy):
             raise ValueError(
                 f"{name}='sample' asks the policy for draws, but {type(self.policy).__name__} is no"
                 " StochasticPolicy; choose 'mean'"
@@ -204,6 +205,7 @@ class GlanceFocusRecognizer(Recognizer):
             feature_map=features.map,
             evidence=evidence,
             cache=self._store(cache, 0, features.cache),
+            glance=small if self.policy.reads_glance else None,
         )
 
     def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState:
@@ -231,6 +233,7 @@ class GlanceFocusRecognizer(Recognizer):
             centres=choice.centres,
             cache=self._store(state.cache, step, features.cache),
             window_sizes=choice.window_sizes,
+            glance=state.glance,
         )
 
     def _cut(self, frames: Tensor, choice: Choice) -> Tensor:
@@ -252,7 +255,8 @@ class GlanceFocusRecognizer(Recognizer):
         assert state.feature_map is not None  # every look of this recognizer leaves its map
         geometry = Geometry((frames.shape[-2], frames.shape[-1]), self.patch_size)
         centres = None if state.centres is None else state.centres.detach()
-        return Observation(state.step, state.feature_map.detach(), centres, geometry, state.memory)
+        map_ = state.feature_map.detach()
+        return Observation(state.step, map_, centres, geometry, state.memory, state.glance)
 
     def choose(self, frames: Tensor, state: LookState, centres: CentreMode | None = None) -> Choice:
         """Centres of the next look, by ``centres`` or as this mode (training, test) has them."""
@@ -260,7 +264,7 @@ class GlanceFocusRecognizer(Recognizer):
         observation = self.observe(frames, state)
         if mode in self.controls:
             return self.controls[mode](observation)._replace(memory=state.memory)
-        if mode == 'sample' and isinstance(self.policy, StochasticPolicy):
+        if mode == 'sample' and isinstance(self.policy, StochasticPolicy | ValuePolicy):
             with torch.no_grad():
                 return self.policy.draw(observation)
         learns = self.training and isinstance(self.policy, DifferentiablePolicy)
@@ -279,7 +283,8 @@ class GlanceFocusRecognizer(Recognizer):
         if self.training:
             self._check_policy_learns()
         results = {}
-        for state in self.looks(frames):
+        states = self.looks(frames)
+        for state in states:
             own_head = self.glance_head if state.step == 0 else self.focus_head
             own_logits = own_head(self.dropout(state.vector))  # (B, T, C)
             own_loss = supervised_loss(own_logits, labels, self.supervision)
@@ -287,11 +292,25 @@ class GlanceFocusRecognizer(Recognizer):
             results[f'loss_step{state.step}'] = loss / (self.steps + 1)
             results[f'loss_aux_step{state.step}'] = self.aux_weight * own_loss / (self.steps + 1)
             results[f'acc_step{state.step}'] = top1(state.logits.float().mean(1), labels)
+        if self.training and isinstance(self.policy, ValuePolicy) and has_trainable(self.policy):
+            results['loss_policy'] = self._value_loss(self.policy, frames, states, labels)
         return results
+
+    def _value_loss(
+        self, policy: ValuePolicy, frames: Tensor, states: Sequence[LookState], labels: Tensor
+    ) -> Tensor:
+        """What the policy expected of every look that was taken, against what it gained."""
+        with torch.no_grad():
+            gains = torch.stack([self._label_log_probs(state, labels).exp() for state in states]).diff(dim=0)
+        observations = [self.observe(frames, state)._replace(memory=None) for state in states[:-1]]
+        centres = torch.stack([state.centres for state in states[1:] if state.centres is not None])
+        return policy.value_loss(observations, centres.detach(), gains)
 
     def _check_policy_learns(self) -> None:
         """Refuse a policy that nobody froze and that would stay as it is, without a word."""
         if not has_trainable(self.policy):
+            return
+        if isinstance(self.policy, ValuePolicy) and self.steps:
             return
         if isinstance(self.policy, DifferentiablePolicy):
             if self.steps and self.train_centres == 'mean':

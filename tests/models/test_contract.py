@@ -22,7 +22,13 @@ from gfvideo.exits import (
     run_stream,
 )
 from gfvideo.models import DifferentiablePolicy, Geometry, Observation, Policy, StochasticPolicy
-from gfvideo.models.policies import CentrePolicy, DeformablePolicy, RandomPolicy, StackedMapPolicy
+from gfvideo.models.policies import (
+    CentrePolicy,
+    DeformablePolicy,
+    RandomPolicy,
+    StackedMapPolicy,
+    ValueMapPolicy,
+)
 from gfvideo.registry import MODELS
 
 T, C, H, W = 4, 3, 40, 48
@@ -76,6 +82,7 @@ RECOGNIZERS = {
         policy=dict(type='RecurrentGaussianPolicy', scope='clip', hidden=8)
     ),
     'looking, glance alone': looking('causal', steps=0),
+    'looking, a value map': looking('causal', policy=dict(type='ValueMapPolicy', hidden=8)),
     'looking at the centre': looking('causal', policy=dict(type='CentrePolicy')),
     'looking, a stacked map': looking(policy=dict(STACKED, glance_frames=T), steps=1),
     'looking, windows of any size': looking(policy=dict(DEFORMABLE, glance_frames=T), steps=1),
@@ -250,6 +257,7 @@ POLICIES = {
             scope=scope,
         )
     ),
+    'value map': lambda scope: ValueMapPolicy(5, scope, hidden=8),
     'stacked': lambda scope: StackedMapPolicy(5, T, (4, 5), reduced=3, hidden=(8, 6)),
     'deformable': lambda scope: DeformablePolicy(5, T, (4, 5), hidden=6, side_range=(12, 30)),
 }
@@ -264,7 +272,8 @@ def policy(request) -> Policy:
 def observations(policy: Policy) -> list[Observation]:
     """Of the glance and, where the policy chooses again, of the first focus look."""
     torch.manual_seed(2)
-    first = Observation(0, torch.randn(3, T, 5, 4, 5), None, GEOMETRY)
+    glance = torch.randn(3, T, 3, 16, 20) if policy.reads_glance else None
+    first = Observation(0, torch.randn(3, T, 5, 4, 5), None, GEOMETRY, None, glance)
     if isinstance(policy, DifferentiablePolicy):
         return [first]
     choice = policy(first)

@@ -9,10 +9,12 @@ from .base import (
     Policy,
     Scope,
     StochasticPolicy,
+    ValuePolicy,
     cell_centres,
 )
 from .fixed import CentrePolicy, RandomPolicy
 from .recurrent_gaussian import RecurrentGaussianPolicy
+from .value_map import ValueMapPolicy
 
 __all__ = [
     'CentrePolicy',
@@ -28,6 +30,8 @@ __all__ = [
     'Scope',
     'StackedMapPolicy',
     'StochasticPolicy',
+    'ValueMapPolicy',
+    'ValuePolicy',
     'cell_centres',
     'frames_at_quantiles',
 ]

@@ -1,10 +1,12 @@
-"""What a policy is: from what the looks so far showed to where the next one is cut. There are three kinds.
+"""What a policy is: from what the looks so far showed to where the next one is cut. There are four kinds.
 
 * :class:`Policy` gives centres; what it gives is taken as it is. The controls are of this kind.
 * :class:`StochasticPolicy` also draws, and says how likely a draw was: it learns by trial and reward (PPO),
   in a stage of its own.
 * :class:`DifferentiablePolicy` gives centres that carry a gradient: it learns with the encoders, through the
   bilinear sampling of the patches.
+* :class:`ValuePolicy` says what a look at a place is worth: it learns from the looks that training takes
+  anyway, random ones first.
 
 A policy of one's own derives from one of these, is registered in ``MODELS``, and is named in the config as
 ``policy=dict(type='MyPolicy', ...)``. Its constructor is given what it names of ``glance_channels``,
@@ -14,6 +16,7 @@ A policy of one's own derives from one of these, is registered in ``MODELS``, an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -30,6 +33,7 @@ __all__ = [
     'Policy',
     'Scope',
     'StochasticPolicy',
+    'ValuePolicy',
     'cell_centres',
     'has_trainable',
 ]
@@ -53,6 +57,8 @@ class Observation(NamedTuple):
         centres: ``(B, T, 2)`` where the latest look was cut; None after the glance.
         geometry: sizes of frames and patches.
         memory: what the policy itself kept at its last choice of this clip; None before the first.
+        glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, for policies that ``reads_glance``;
+            else None.
     """
 
     step: int
@@ -60,12 +66,13 @@ class Observation(NamedTuple):
     centres: Tensor | None
     geometry: Geometry
     memory: Any = None
+    glance: Tensor | None = None
 
     def select(self, rows: Tensor) -> Observation:
         """Keep the clips at ``rows``, long ``(N,)``."""
         kept = {
             name: map_tensors(getattr(self, name), lambda x: x[rows])
-            for name in ('feature_map', 'centres', 'memory')
+            for name in ('feature_map', 'centres', 'memory', 'glance')
         }
         return self._replace(**kept)
 
@@ -106,9 +113,11 @@ class Policy(nn.Module, ABC):
 
     Attributes:
         sizes: whether its choices name ``window_sizes``.
+        reads_glance: whether it reads the pixels of the glance, beside its map.
     """
 
     sizes = False
+    reads_glance = False
 
     def __init__(self, scope: Scope = 'frame'):
         super().__init__()
@@ -153,6 +162,32 @@ class DifferentiablePolicy(Policy):
     parameters. While it learns, patches are cut by bilinear sampling
     (:func:`~gfvideo.ops.crop_patches_bilinear`); at test exactly, as for every policy.
     """
+
+
+class ValuePolicy(Policy):
+    """A policy that knows what a look is worth: it learns from looks that were taken, random ones too, with
+    the encoders and without a stage of its own.
+
+    A subclass gives :meth:`forward`, the place that promises most; :meth:`draw`, for training on places that
+    it would choose (``train_centres='sample'``); and :meth:`value_loss`.
+    """
+
+    @abstractmethod
+    def draw(self, observation: Observation) -> Choice:
+        """A choice drawn at random, more often where much is promised."""
+
+    @abstractmethod
+    def value_loss(self, observations: Sequence[Observation], centres: Tensor, gains: Tensor) -> Tensor:
+        """How far what it expects of S looks is from what was gained.
+
+        Args:
+            observations: before each look, without memory.
+            centres: ``(S, B, T, 2)`` where they were cut.
+            gains: ``(S, B, A)`` what each added to the probability of the true class, in [-1, 1].
+
+        Returns:
+            A scalar, with a gradient to the policy alone.
+        """
 
 
 def cell_centres(

@@ -1,0 +1,157 @@
+"""The value map: places and values by hand, and a map that learns where the square is from random patches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gfvideo.models import Geometry, Observation, ValueMapPolicy, cell_centres
+from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
+from gfvideo.registry import MODELS
+
+GEOMETRY = Geometry((40, 60), (12, 10))
+
+
+def test_coverage_is_the_share_of_a_cells_pixels():
+    centres = torch.rand(2, 3, 2, generator=torch.Generator().manual_seed(0)) * 0.9
+    corners = (centres * torch.tensor([28.0, 50.0])).floor()
+    centres = corners / torch.tensor([28.0, 50.0])  # at whole pixels
+    found = coverage(centres, (4, 6), GEOMETRY)
+    for b in range(2):
+        for a in range(3):
+            seen = torch.zeros(40, 60)
+            y, x = corners[b, a].int().tolist()
+            seen[y : y + 12, x : x + 10] = 1
+            cells = seen.view(4, 10, 6, 10).mean((1, 3))
+            torch.testing.assert_close(found[b, a], cells, atol=1e-4, rtol=0)
+
+
+def test_values_are_read_where_the_patch_looks():
+    values = torch.randn(2, 3, 4, 6)
+    ys, xs = cell_centres((4, 6), GEOMETRY)
+    for i in range(1, 3):
+        for j in range(1, 5):  # cells at the edge are not the middle of any patch
+            centre = torch.stack([ys[i], xs[j]]).expand(2, 3, 2)
+            torch.testing.assert_close(value_at(values, centre, GEOMETRY), values[:, :, i, j])
+
+
+def test_middles_and_centres_are_each_others_way_back():
+    ys, xs = cell_centres((4, 6), GEOMETRY)
+    places = torch.tensor([[(i + 0.5) / 4, (j + 0.5) / 6] for i in range(4) for j in range(6)])
+    expected = torch.stack([ys.repeat_interleave(6), xs.repeat(4)], -1)
+    torch.testing.assert_close(centres_at(places, GEOMETRY), expected)
+
+
+def test_refining_stays_within_the_best_cell_and_never_goes_between_two():
+    values = torch.zeros(1, 1, 5, 7)
+    values[0, 0, 1, 1], values[0, 0, 3, 5] = 1.0, 0.99  # two places, one a little better
+    cells = values.flatten(2).argmax(-1)
+    torch.testing.assert_close(refined(values, cells)[0, 0], torch.tensor([1.5 / 5, 1.5 / 7]))
+    values[0, 0, 1, 2] = 0.8  # its neighbour to the right pulls, half a cell at most
+    y, x = refined(values, cells)[0, 0].tolist()
+    assert y == pytest.approx(1.5 / 5) and 1.5 / 7 < x <= 2 / 7
+
+
+def test_the_place_that_was_seen_is_not_looked_at_again():
+    torch.manual_seed(0)
+    policy = ValueMapPolicy(3, hidden=8).eval()
+    first = Observation(0, torch.randn(4, 2, 3, 8, 8), None, GEOMETRY, None, torch.randn(4, 2, 3, 32, 32))
+    choice = policy(first)
+    second = policy(Observation(1, torch.randn(4, 2, 9, 2, 2), choice.centres, GEOMETRY, choice.memory))
+    apart = (choice.centres - second.centres).abs() * torch.tensor([28.0, 50.0])
+    assert (apart > torch.tensor([12.0, 10.0]) / 3).any(-1).all()  # in pixels of the frame
+    unchanged = ValueMapPolicy(3, hidden=8, discount=0.0).eval()
+    unchanged.load_state_dict(policy.state_dict())
+    assert unchanged(first).centres.equal(choice.centres)
+
+
+def test_draws_follow_the_promise():
+    torch.manual_seed(0)
+    policy = ValueMapPolicy(3, hidden=8, temperature=0.02).eval()
+    observation = Observation(
+        0, torch.randn(1, 1, 3, 4, 6), None, GEOMETRY, None, torch.randn(1, 1, 3, 32, 48)
+    )
+    memory = policy.remember(observation)
+    promise = policy.values(memory, 0)[0, 0]
+    weights = (promise / 0.02).flatten().softmax(0)
+    many = observation._replace(
+        feature_map=observation.feature_map.expand(4000, -1, -1, -1, -1),
+        glance=observation.glance.expand(4000, -1, -1, -1, -1),
+    )
+    drawn = policy.draw(many).centres[:, 0]  # (4000, 2)
+    middles = (drawn * torch.tensor([28.0, 50.0]) + torch.tensor([6.0, 5.0])) / torch.tensor([10.0, 10.0])
+    best = int(weights.argmax())
+    inside = ((middles[:, 0] - best // 6 - 0.5).abs() <= 0.55) & (
+        (middles[:, 1] - best % 6 - 0.5).abs() <= 0.55
+    )
+    assert inside.float().mean() >= 0.8 * weights.max()
+
+
+@pytest.mark.parametrize('options', [dict(discount=1.5), dict(temperature=0.0), dict(scope='video')])
+def test_unknown_options(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=name):
+        ValueMapPolicy(3, **options)
+
+
+def test_it_learns_where_a_look_pays_from_random_patches():
+    """A bright square somewhere; what a patch gains is how much of the square it holds."""
+    torch.manual_seed(0)
+    policy, geometry = ValueMapPolicy(4, hidden=16), Geometry((32, 32), (10, 10))
+    optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
+
+    def squares(clips):
+        frames, corners = torch.zeros(clips, 1, 3, 32, 32), torch.randint(0, 25, (clips, 1, 2))
+        for b in range(clips):
+            y, x = corners[b, 0].tolist()
+            frames[b, 0, :, y : y + 8, x : x + 8] = 1
+        glance = torch.nn.functional.avg_pool2d(frames[:, 0], 2)[:, None]
+        observation = Observation(0, torch.zeros(clips, 1, 4, 8, 8), None, geometry, None, glance)
+        return frames, corners, observation
+
+    for _ in range(120):
+        frames, corners, observation = squares(32)
+        centres = torch.rand(32, 1, 2)
+        first = (centres * 22).floor()
+        overlap = (
+            torch.minimum(first + 10, corners + 8.0) - torch.maximum(first, corners.float())
+        ).clamp_min(0)
+        gains = overlap.prod(-1) / 64
+        loss = policy.value_loss([observation], centres[None], gains[None])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    _, corners, observation = squares(200)
+    with torch.no_grad():
+        found = policy.eval()(observation).centres[:, 0] * 22 + 5
+    hit = ((found - (corners[:, 0] + 4.0)).abs() < 4).all(-1).float().mean()
+    assert hit > 0.9, hit
+
+
+def test_a_recognizer_teaches_it_beside_the_encoders():
+    torch.manual_seed(0)
+    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
+    model = MODELS.build(
+        dict(
+            type='GlanceFocusRecognizer',
+            glance=encoder,
+            focus=encoder,
+            policy=dict(type='ValueMapPolicy', hidden=8),
+            classifier=dict(type='ConcatClassifier'),
+            num_classes=3,
+            glance_size=16,
+            patch_size=12,
+            steps=2,
+        )
+    ).train()
+    frames, labels = torch.randn(4, 2, 3, 30, 40), torch.arange(4) % 3
+    for centres in ('random', 'sample', 'mean'):
+        model.train_centres = centres
+        model.zero_grad()
+        losses = model.losses(frames, labels)
+        losses['loss_policy'].backward()
+        assert all(value.grad is not None for value in model.policy.parameters())
+        others = [value for name, value in model.named_parameters() if not name.startswith('policy.')]
+        assert all(value.grad is None for value in others)
+    model.policy.requires_grad_(False)
+    assert 'loss_policy' not in model.losses(frames, labels)
