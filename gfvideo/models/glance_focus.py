@@ -46,7 +46,7 @@ from .temporal import Cache
 
 __all__ = ['CentreMode', 'GlanceFocusRecognizer']
 
-CentreMode = Literal['random', 'centre', 'sample', 'mean']
+CentreMode = Literal['random', 'centre', 'sample', 'mean', 'mixed']
 
 
 @MODELS.register_module()
@@ -66,7 +66,8 @@ class GlanceFocusRecognizer(Recognizer):
             :func:`~gfvideo.ops.resize_frames`.
         steps: S, the number of focus steps.
         train_centres, test_centres: where patches are cut: 'random', 'centre' (of the frame), or by the
-            policy: 'sample' (its draws) or 'mean' (its best choice). GFNet's stages are
+            policy: 'sample' (its draws) or 'mean' (its best choice); 'mixed', for training, takes the
+            policy's draws at half of the places and random ones at the others. GFNet's stages are
             train_centres='random', then the policy's own stage, then 'sample' or 'mean'. A differentiable
             policy learns with train_centres='mean'.
         frozen: names of :meth:`parts` that do not learn.
@@ -160,6 +161,8 @@ class GlanceFocusRecognizer(Recognizer):
                 f"{name}='sample' asks the policy for draws, but {type(self.policy).__name__} is no"
                 " StochasticPolicy; choose 'mean'"
             )
+        if value == 'mixed' and name == 'test_centres':
+            raise ValueError("test_centres='mixed' is for training; choose 'mean'")
         return value
 
     # ---- the contract
@@ -264,12 +267,27 @@ class GlanceFocusRecognizer(Recognizer):
         observation = self.observe(frames, state)
         if mode in self.controls:
             return self.controls[mode](observation)._replace(memory=state.memory)
+        if mode == 'mixed':
+            return self._mixed(observation)
         if mode == 'sample' and isinstance(self.policy, StochasticPolicy | ValuePolicy):
             with torch.no_grad():
                 return self.policy.draw(observation)
         learns = self.training and isinstance(self.policy, DifferentiablePolicy)
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             return self.policy(observation)
+
+    @torch.no_grad()
+    def _mixed(self, observation: Observation) -> Choice:
+        """At half of the places the policy's draw, or its choice if it draws nothing; at the others a random
+        one."""
+        if isinstance(self.policy, StochasticPolicy | ValuePolicy):
+            own = self.policy.draw(observation)
+        else:
+            own = self.policy(observation)
+        elsewhere = self.controls['random'](observation).centres
+        A = elsewhere.shape[1] if self.policy.scope == 'frame' else 1
+        at_random = torch.rand(elsewhere.shape[0], A, 1, device=elsewhere.device) < 0.5
+        return own._replace(centres=torch.where(at_random, elsewhere, own.centres))
 
     # ---- the losses of stages 1 and 3, and of differentiable policies
 

@@ -145,7 +145,7 @@ def test_a_recognizer_teaches_it_beside_the_encoders():
         )
     ).train()
     frames, labels = torch.randn(4, 2, 3, 30, 40), torch.arange(4) % 3
-    for centres in ('random', 'sample', 'mean'):
+    for centres in ('random', 'sample', 'mean', 'mixed'):
         model.train_centres = centres
         model.zero_grad()
         losses = model.losses(frames, labels)
@@ -155,3 +155,40 @@ def test_a_recognizer_teaches_it_beside_the_encoders():
         assert all(value.grad is None for value in others)
     model.policy.requires_grad_(False)
     assert 'loss_policy' not in model.losses(frames, labels)
+
+
+def test_mixed_centres_are_random_at_half_of_the_places():
+    torch.manual_seed(0)
+    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
+    model = MODELS.build(
+        dict(
+            type='GlanceFocusRecognizer',
+            glance=encoder,
+            focus=encoder,
+            policy=dict(type='CentrePolicy'),
+            classifier=dict(type='ConcatClassifier'),
+            num_classes=3,
+            glance_size=16,
+            patch_size=12,
+            train_centres='mixed',
+        )
+    ).train()
+    frames = torch.randn(60, 5, 3, 30, 40)
+    centres = model.choose(frames, model.glance(frames)).centres
+    own = (centres == 0.5).all(-1).float().mean()
+    assert 0.4 < own < 0.6 and centres.std() > 0.1
+    with pytest.raises(ValueError, match="test_centres='mixed' is for training"):
+        model.choose(frames, model.glance(frames))
+        MODELS.build(
+            dict(
+                type='GlanceFocusRecognizer',
+                glance=encoder,
+                focus=encoder,
+                policy=dict(type='CentrePolicy'),
+                classifier=dict(type='ConcatClassifier'),
+                num_classes=3,
+                glance_size=16,
+                patch_size=12,
+                test_centres='mixed',
+            )
+        )
