@@ -140,7 +140,10 @@ def patch_hit_rate(
 
         * ``centre``: share of the patches of this step that hold the centre of the object;
         * ``whole``: share that hold all of it (what can be seen of it);
-        * ``clip``: share of the clips of which at least one patch up to this step holds the centre.
+        * ``clip``: share of the clips of which at least one patch up to this step holds the centre;
+        * ``frame``: the same share of the frames;
+        * ``after_miss``: share of the patches of this step that hold the centre, of frames where none before
+          did; nan where every frame was hit before.
 
         Frames without a known object are left out.
 
@@ -170,4 +173,17 @@ def patch_hit_rate(
     centre = sum(centre.sum(1) for centre, _, _ in clips) / frames  # (S,)
     whole = sum(whole.sum(1) for _, whole, _ in clips) / frames  # (S,)
     found = np.mean([np.logical_or.accumulate(centre.any(1)) for centre, _, _ in clips], axis=0)  # (S,)
-    return dict(centre=centre.tolist(), whole=whole.tolist(), clip=found.tolist())
+    hits = np.concatenate([centre[:, known] for centre, _, known in clips], axis=1)  # (S, frames)
+    so_far = np.logical_or.accumulate(hits, axis=0)
+    missed = np.vstack([np.ones_like(hits[:1]), ~so_far[:-1]])  # (S, frames): by all looks before
+    after_miss = [
+        float(hit[miss].mean()) if miss.any() else float('nan')
+        for hit, miss in zip(hits, missed, strict=True)
+    ]
+    return dict(
+        centre=centre.tolist(),
+        whole=whole.tolist(),
+        clip=found.tolist(),
+        frame=so_far.mean(1).tolist(),
+        after_miss=after_miss,
+    )

@@ -64,6 +64,8 @@ def test_rates_over_clips():
         centre=pytest.approx([1 / 3, 1 / 3]),
         whole=pytest.approx([1 / 3, 1 / 3]),
         clip=pytest.approx([0.5, 1.0]),
+        frame=pytest.approx([1 / 3, 2 / 3]),
+        after_miss=pytest.approx([1 / 3, 1 / 2]),  # look 1 missed two frames, look 2 holds one of them
     )
 
 

@@ -31,8 +31,8 @@ def test_rates(tool, tmp_path, capsys):
     tool.main(write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == [
-        'look 1: centre 50.0  whole 50.0  clips 100.0',
-        'look 2: centre 50.0  whole 50.0  clips 100.0',
+        'look 1: centre 50.0  whole 50.0  clips 100.0  frames 50.0  after a miss 50.0',
+        'look 2: centre 50.0  whole 50.0  clips 100.0  frames 100.0  after a miss 100.0',
     ]
 
 

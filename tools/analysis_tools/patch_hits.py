@@ -74,15 +74,13 @@ def report(args: argparse.Namespace) -> list[str]:
         (args.patch_size[0], args.patch_size[-1]),
     )
     lines = [
-        f'{len(clips)} clips; % of patches that hold the centre of the object, all of it, and of clips with a'
-        ' centre held so far'
+        f'{len(clips)} clips; % of patches that hold the centre of the object, all of it; of clips and of'
+        ' frames with a centre held so far; of patches after misses alone'
     ]
-    for step, (centre, whole, clip) in enumerate(
-        zip(rates['centre'], rates['whole'], rates['clip'], strict=True), 1
-    ):
-        lines.append(
-            f'look {step}: centre {100 * centre:.1f}  whole {100 * whole:.1f}  clips {100 * clip:.1f}'
-        )
+    names = dict(centre='centre', whole='whole', clip='clips', frame='frames', after_miss='after a miss')
+    for step in range(len(rates['centre'])):
+        told = [f'{word} {100 * rates[name][step]:.1f}' for name, word in names.items()]
+        lines.append(f'look {step + 1}: {"  ".join(told)}')
     return lines
 
 
