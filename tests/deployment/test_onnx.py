@@ -368,6 +368,17 @@ def test_a_causal_recognizer_is_exported_for_whole_clips(tmp_path):
         graphs.focus(CLIPS, graphs.glance(CLIPS), torch.zeros(len(CLIPS), T, 2))
 
 
+def test_a_value_map_looks_at_the_same_places(tmp_path):
+    model = build(model_config(policy=dict(type='ValueMapPolicy', hidden=8)))
+    record = export_recognizer(model, tmp_path / 'graphs')
+    assert 'before.glance' in record.graphs[1].inputs  # the pixels that the policy reads
+    graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)
+    with torch.no_grad():
+        for ours, theirs in zip(graphs.looks(CLIPS), model.looks(CLIPS)):
+            assert_close(ours.logits, theirs.logits)
+            assert ours.step == 0 or torch.allclose(ours.centres, theirs.centres, atol=1e-4)
+
+
 def test_what_cannot_be_exported_is_told(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match='drawn at random'):
         export_recognizer(build(model_config(test_centres='random')), tmp_path / 'random')
