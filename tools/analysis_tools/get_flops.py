@@ -99,7 +99,8 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
     """The tables that are printed."""
     frames, height, width = shape
     names = list(cost['by_step'][0])
-    names = [name for name in names if name != 'rest' or any(step['rest'] for step in cost['by_step'])]
+    # heads that learn alone, and the rest if there is none
+    names = [name for name in names if any(step[name] for step in cost['by_step'])]
     by_step = [
         [
             f'step {i}' if len(cost['by_step']) > 1 else 'all',
@@ -110,7 +111,7 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
         for i, (step, after) in enumerate(zip(cost['by_step'], cost['steps']))
     ]
     by_part = [
-        *([name, giga(value)] for name, value in cost['parts'].items()),
+        *([name, giga(value)] for name, value in cost['parts'].items() if value),
         ['whole', giga(cost['steps'][-1])],
     ]
     return '\n\n'.join(
