@@ -328,16 +328,21 @@ class GlanceFocusRecognizer(Recognizer):
         """Refuse a policy that nobody froze and that would stay as it is, without a word."""
         if not has_trainable(self.policy):
             return
-        if isinstance(self.policy, ValuePolicy) and self.steps:
-            return
-        if isinstance(self.policy, DifferentiablePolicy):
+        if isinstance(self.policy, ValuePolicy):
+            if self.steps:
+                return
+            why = 'with steps=0 there is no look to learn from; give steps'
+        elif isinstance(self.policy, DifferentiablePolicy):
             if self.steps and self.train_centres == 'mean':
                 return
             why = f"train_centres={self.train_centres!r} never asks it; set train_centres='mean'"
         elif isinstance(self.policy, StochasticPolicy):
             why = "it learns by PPO alone, in a stage of its own (train_cfg=dict(type='PolicyLoop'))"
         else:
-            why = 'it is neither a StochasticPolicy nor a DifferentiablePolicy; derive it from one of these'
+            why = (
+                'it is neither a StochasticPolicy nor a DifferentiablePolicy nor a ValuePolicy; derive it'
+                ' from one of these'
+            )
         raise ValueError(
             f'{type(self.policy).__name__} has parameters that are to be trained, and no gradient of these'
             f" losses would reach them: {why}, or freeze it here: model.frozen=('policy',)"
@@ -407,8 +412,9 @@ class GlanceFocusRecognizer(Recognizer):
         policy = type(self.policy).__name__
         if not isinstance(self.policy, StochasticPolicy):
             raise TypeError(
-                f'{policy} is no StochasticPolicy, so PPO cannot train it; a DifferentiablePolicy learns with'
-                " the encoders (train_centres='mean'), any other has nothing to learn: leave this stage out"
+                f'{policy} is no StochasticPolicy, so PPO cannot train it; a DifferentiablePolicy'
+                " (train_centres='mean') and a ValuePolicy learn with the encoders, any other has nothing to"
+                ' learn: leave this stage out'
             )
         if not self.steps or not has_trainable(self.policy):
             raise ValueError(

@@ -128,22 +128,25 @@ def test_it_learns_where_a_look_pays_from_random_patches():
     assert hit > 0.9, hit
 
 
-def test_a_recognizer_teaches_it_beside_the_encoders():
+def build(policy, **options):
     torch.manual_seed(0)
     encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
-    model = MODELS.build(
-        dict(
-            type='GlanceFocusRecognizer',
-            glance=encoder,
-            focus=encoder,
-            policy=dict(type='ValueMapPolicy', hidden=8),
-            classifier=dict(type='ConcatClassifier'),
-            num_classes=3,
-            glance_size=16,
-            patch_size=12,
-            steps=2,
-        )
-    ).train()
+    settings = dict(
+        type='GlanceFocusRecognizer',
+        glance=encoder,
+        focus=encoder,
+        policy=policy,
+        classifier=dict(type='ConcatClassifier'),
+        num_classes=3,
+        glance_size=16,
+        patch_size=12,
+        steps=2,
+    )
+    return MODELS.build(settings | options)
+
+
+def test_a_recognizer_teaches_it_beside_the_encoders():
+    model = build(dict(type='ValueMapPolicy', hidden=8)).train()
     frames, labels = torch.randn(4, 2, 3, 30, 40), torch.arange(4) % 3
     for centres in ('random', 'sample', 'mean', 'mixed'):
         model.train_centres = centres
@@ -157,38 +160,19 @@ def test_a_recognizer_teaches_it_beside_the_encoders():
     assert 'loss_policy' not in model.losses(frames, labels)
 
 
+def test_stages_that_cannot_teach_it_say_so():
+    frames, labels = torch.randn(2, 2, 3, 30, 40), torch.arange(2)
+    with pytest.raises(ValueError, match='with steps=0 there is no look to learn from'):
+        build(dict(type='ValueMapPolicy', hidden=8), steps=0).train().losses(frames, labels)
+    with pytest.raises(TypeError, match='a ValuePolicy learn with the encoders'):
+        build(dict(type='ValueMapPolicy', hidden=8)).rollout(frames, labels)
+
+
 def test_mixed_centres_are_random_at_half_of_the_places():
-    torch.manual_seed(0)
-    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
-    model = MODELS.build(
-        dict(
-            type='GlanceFocusRecognizer',
-            glance=encoder,
-            focus=encoder,
-            policy=dict(type='CentrePolicy'),
-            classifier=dict(type='ConcatClassifier'),
-            num_classes=3,
-            glance_size=16,
-            patch_size=12,
-            train_centres='mixed',
-        )
-    ).train()
+    model = build(dict(type='CentrePolicy'), train_centres='mixed').train()
     frames = torch.randn(60, 5, 3, 30, 40)
     centres = model.choose(frames, model.glance(frames)).centres
     own = (centres == 0.5).all(-1).float().mean()
     assert 0.4 < own < 0.6 and centres.std() > 0.1
     with pytest.raises(ValueError, match="test_centres='mixed' is for training"):
-        model.choose(frames, model.glance(frames))
-        MODELS.build(
-            dict(
-                type='GlanceFocusRecognizer',
-                glance=encoder,
-                focus=encoder,
-                policy=dict(type='CentrePolicy'),
-                classifier=dict(type='ConcatClassifier'),
-                num_classes=3,
-                glance_size=16,
-                patch_size=12,
-                test_centres='mixed',
-            )
-        )
+        build(dict(type='CentrePolicy'), test_centres='mixed')

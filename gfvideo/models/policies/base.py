@@ -105,8 +105,7 @@ class Policy(nn.Module, ABC):
     """Gives centres.
 
     A subclass gives :meth:`forward`. It may have parameters, but none of the trainings of this package gives
-    a gradient to a policy that is neither stochastic nor differentiable: unless they are frozen, training
-    refuses it.
+    a gradient to a policy that is of none of the other kinds: unless they are frozen, training refuses it.
 
     Args:
         scope: 'frame', a centre for every frame, or 'clip', one for all frames of a clip.
