@@ -61,6 +61,11 @@ class LookState:
         window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that
             too.
         glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, where the policy reads them.
+        ahead: what the policy chose for the next look, where it values looks and was asked at once; else
+            None.
+        promise: ``(B, A)`` the gain of that look that the policy expects, in units of the probability of the
+            true class, A = T, or 1 where one centre serves the clip; None where nobody says.
+        patch_size: (height, width) in pixels of the looks from here on, where it is not the recognizer's own.
         frame_indices: ``(B, K)`` int64, which of the T frames this look was at, where it chose; None for all.
     """
 
@@ -75,6 +80,9 @@ class LookState:
     window_sizes: Tensor | None = None
     frame_indices: Tensor | None = None
     glance: Tensor | None = None
+    ahead: Any = None
+    promise: Tensor | None = None
+    patch_size: tuple[int, int] | None = None
 
     def select(self, rows: Tensor | slice) -> LookState:
         """Keep some clips of the batch: ``rows`` is a slice, a bool mask ``(B,)`` or indices ``(N,)``; early

@@ -6,7 +6,8 @@ lets both looks see time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,7 +20,14 @@ from ..registry import MODELS
 from ..structures import ClipSample, LookState
 from .arguments import as_size, build_part, one_of
 from .base import Recognizer
-from .losses import Supervision, known_supervision, labels_of, supervised_loss, top1
+from .losses import (
+    Supervision,
+    distillation_loss,
+    known_supervision,
+    labels_of,
+    supervised_loss,
+    top1,
+)
 from .policies import (
     CentrePolicy,
     Choice,
@@ -45,6 +53,8 @@ from .ppo import (
 from .temporal import Cache
 
 __all__ = ['CentreMode', 'GlanceFocusRecognizer']
+
+POLICY = 'policy.'  # in front of the names of what a policy carries from frame to frame in a causal cache
 
 CentreMode = Literal['random', 'centre', 'sample', 'mean', 'mixed']
 
@@ -78,7 +88,16 @@ class GlanceFocusRecognizer(Recognizer):
             'clip'.
         ppo: gamma, lam, clip, value_weight, entropy_weight of the policy's stage.
         supervision: 'clip' supervises every step after the last frame; 'frames' after every frame too, so
-            that a causal recognizer answers a stream at any time.
+            that a causal recognizer answers a stream at any time; 'rising' does so with a weight that rises
+            with the number of frames read, for the first ones cannot know what takes time.
+        distil_weight: weight of the divergence of every look's prediction from that of the last look
+            (AdaptiveNN).
+        full_frame_weight: weight of the focus encoder's own answer to whole frames, resized to the patch
+            size (AdaptiveNN; there 2).
+        budgets: what is drawn anew for each training batch, so that one network serves many costs: any of
+            ``steps``, ``patch_sizes`` and ``frames``, lists of choices; of S looks the first ones are taken,
+            of T frames evenly spaced ones. None trains at the full cost. Distributed training needs
+            ``find_unused_parameters=True`` with fewer steps.
 
     Raises:
         ValueError: on unknown parts or centres, or a scope the causal shift cannot serve.
@@ -103,6 +122,9 @@ class GlanceFocusRecognizer(Recognizer):
         reward: str = 'log_prob',
         ppo: dict | None = None,
         supervision: Supervision = 'clip',
+        distil_weight: float = 0.0,
+        full_frame_weight: float = 0.0,
+        budgets: Mapping[str, Sequence] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -114,6 +136,8 @@ class GlanceFocusRecognizer(Recognizer):
         self.glance_size = as_size(glance_size, 'glance_size')
         self.patch_size = as_size(patch_size, 'patch_size')
         self.glance_resize, self.supervision = glance_resize, known_supervision(supervision)
+        self.distil_weight, self.full_frame_weight = distil_weight, full_frame_weight
+        self.budgets = self._known_budgets(budgets or {})
         self.ppo = dict(gamma=0.7, lam=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0)
         unknown = set(ppo or ()) - set(self.ppo)
         if unknown:
@@ -136,6 +160,7 @@ class GlanceFocusRecognizer(Recognizer):
             focus_map=self.focus_encoder.map_size(self.patch_size),
             num_classes=num_classes,
             steps=steps,
+            shift=self.glance_encoder.shift,
         )
         self.dropout = nn.Dropout(dropout)
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
@@ -153,6 +178,26 @@ class GlanceFocusRecognizer(Recognizer):
             raise ValueError(f'frozen={self.frozen} names unknown parts; choose of {tuple(self.parts())}')
         for name in self.frozen:
             self.parts()[name].requires_grad_(False)
+
+    def _known_budgets(self, budgets: Mapping[str, Sequence]) -> dict[str, list]:
+        unknown = set(budgets) - {'steps', 'patch_sizes', 'frames'}
+        if unknown:
+            raise ValueError(
+                f"budgets has no {sorted(unknown)}; it takes 'steps', 'patch_sizes' and 'frames'"
+            )
+        for name, choices in budgets.items():
+            if isinstance(choices, int | str) or not len(choices):
+                raise ValueError(f'budgets[{name!r}]={choices!r} must be a list of choices')
+        for steps in budgets.get('steps', ()):
+            if not 0 <= steps <= self.steps:
+                raise ValueError(f"budgets['steps'] holds {steps}, but the recognizer has 0 to {self.steps}")
+        for frames in budgets.get('frames', ()):
+            if frames < 1:
+                raise ValueError(f"budgets['frames'] holds {frames}; a clip has 1 frame or more")
+        known: dict[str, list] = {name: list(choices) for name, choices in budgets.items()}
+        if 'patch_sizes' in known:
+            known['patch_sizes'] = [as_size(size, "budgets['patch_sizes']") for size in known['patch_sizes']]
+        return known
 
     def _known_centres(self, name: str, value: str) -> str:
         one_of(value, name, get_args(CentreMode))
@@ -201,7 +246,7 @@ class GlanceFocusRecognizer(Recognizer):
         small = resize_frames(frames, self.glance_size, self.glance_resize)
         features = self.glance_encoder(small, cache[0] if cache else None)
         logits, evidence = self.classifier(features.vector, None, 0)
-        return LookState(
+        state = LookState(
             step=0,
             logits=logits,
             vector=features.vector,
@@ -210,6 +255,7 @@ class GlanceFocusRecognizer(Recognizer):
             cache=self._store(cache, 0, features.cache),
             glance=small if self.policy.reads_glance else None,
         )
+        return self._with_ahead(frames, state)
 
     def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState:
         """One more look at every frame; see :meth:`Recognizer.focus`.
@@ -217,14 +263,26 @@ class GlanceFocusRecognizer(Recognizer):
         Without ``centres`` the policy chooses, or the control that ``train_centres`` or ``test_centres``
         names.
         """
-        choice = self.choose(frames, state) if centres is None else Choice(centres, state.memory)
-        return self._look(frames, state, choice)
+        chosen = state.ahead  # where the policy was asked already
+        if chosen is None and centres is None:
+            chosen = self.choose(frames, state)
+        if centres is not None:
+            chosen = Choice(centres, state.memory if chosen is None else chosen.memory)
+        return self._with_ahead(frames, self._look(frames, state, chosen))
+
+    def _with_ahead(self, frames: Tensor, state: LookState) -> LookState:
+        """With the choice of the next look, if the policy values looks: exits may ask what it promises."""
+        asked = not self.training and self.test_centres == 'mean' and isinstance(self.policy, ValuePolicy)
+        if not asked or state.step >= self.steps:
+            return state
+        ahead = self.choose(frames, state)
+        return replace(state, ahead=ahead, promise=ahead.value)
 
     def _look(self, frames: Tensor, state: LookState, choice: Choice) -> LookState:
         """The look that was chosen."""
         step = state.step + 1
-        cache = state.cache[step] if step < len(state.cache) else None
-        features = self.focus_encoder(self._cut(frames, choice), cache)
+        patches = self._cut(frames, choice, state.patch_size or self.patch_size)
+        features = self.focus_encoder(patches, _encoders_part(self._before(state, step)))
         logits, evidence = self.classifier(features.vector, state.evidence, step)
         return LookState(
             step=step,
@@ -234,18 +292,25 @@ class GlanceFocusRecognizer(Recognizer):
             evidence=evidence,
             memory=choice.memory,
             centres=choice.centres,
-            cache=self._store(state.cache, step, features.cache),
+            cache=self._store(state.cache, step, _with_policys_part(features.cache, choice.carried)),
             window_sizes=choice.window_sizes,
             glance=state.glance,
+            patch_size=state.patch_size,
         )
 
-    def _cut(self, frames: Tensor, choice: Choice) -> Tensor:
+    @staticmethod
+    def _cut(frames: Tensor, choice: Choice, patch_size: tuple[int, int]) -> Tensor:
         """Patches ``(B, T, 3, *P)``: exactly, or by bilinear sampling where a gradient is to reach the
         policy."""
         if choice.window_sizes is not None:
-            return crop_windows(frames, choice.centres, choice.window_sizes, self.patch_size)
+            return crop_windows(frames, choice.centres, choice.window_sizes, patch_size)
         cut = crop_patches_bilinear if choice.centres.requires_grad else crop_patches
-        return cut(frames, choice.centres, self.patch_size)
+        return cut(frames, choice.centres, patch_size)
+
+    @staticmethod
+    def _before(state: LookState, step: int) -> Cache | None:
+        """What the frame before left of ``step``."""
+        return state.cache[step] if step < len(state.cache) else None
 
     @staticmethod
     def _store(cache: tuple[Cache, ...], step: int, new: Cache) -> tuple[Cache, ...]:
@@ -256,10 +321,18 @@ class GlanceFocusRecognizer(Recognizer):
     def observe(self, frames: Tensor, state: LookState) -> Observation:
         """What the policy may read after a look; no gradient reaches the encoders through it."""
         assert state.feature_map is not None  # every look of this recognizer leaves its map
-        geometry = Geometry((frames.shape[-2], frames.shape[-1]), self.patch_size)
+        geometry = Geometry((frames.shape[-2], frames.shape[-1]), state.patch_size or self.patch_size)
         centres = None if state.centres is None else state.centres.detach()
-        map_ = state.feature_map.detach()
-        return Observation(state.step, map_, centres, geometry, state.memory, state.glance)
+        return Observation(
+            step=state.step,
+            feature_map=state.feature_map.detach(),
+            centres=centres,
+            geometry=geometry,
+            memory=state.memory,
+            glance=state.glance,
+            logits=state.logits.detach(),
+            carried=_policys_part(self._before(state, state.step + 1)),
+        )
 
     def choose(self, frames: Tensor, state: LookState, centres: CentreMode | None = None) -> Choice:
         """Centres of the next look, by ``centres`` or as this mode (training, test) has them."""
@@ -301,18 +374,53 @@ class GlanceFocusRecognizer(Recognizer):
         if self.training:
             self._check_policy_learns()
         results = {}
-        states = self.looks(frames)
+        frames, states = self._looks_within_budget(frames)
         for state in states:
             own_head = self.glance_head if state.step == 0 else self.focus_head
             own_logits = own_head(self.dropout(state.vector))  # (B, T, C)
             own_loss = supervised_loss(own_logits, labels, self.supervision)
             loss = supervised_loss(state.logits, labels, self.supervision)
-            results[f'loss_step{state.step}'] = loss / (self.steps + 1)
-            results[f'loss_aux_step{state.step}'] = self.aux_weight * own_loss / (self.steps + 1)
+            results[f'loss_step{state.step}'] = loss / len(states)
+            results[f'loss_aux_step{state.step}'] = self.aux_weight * own_loss / len(states)
             results[f'acc_step{state.step}'] = top1(state.logits.float().mean(1), labels)
-        if self.training and isinstance(self.policy, ValuePolicy) and has_trainable(self.policy):
+        if self.distil_weight and len(states) > 1:
+            taught = [
+                distillation_loss(state.logits, states[-1].logits, self.supervision) for state in states[:-1]
+            ]
+            results['loss_distil'] = self.distil_weight * torch.stack(taught).sum() / len(states)
+        if self.full_frame_weight:
+            results['loss_full_frame'] = self.full_frame_weight * self._full_frame_loss(frames, labels)
+        if (
+            self.training
+            and isinstance(self.policy, ValuePolicy)
+            and has_trainable(self.policy)
+            and len(states) > 1
+        ):
             results['loss_policy'] = self._value_loss(self.policy, frames, states, labels)
         return results
+
+    def _looks_within_budget(self, frames: Tensor) -> tuple[Tensor, list[LookState]]:
+        """The frames that are read, and the states after each step; while training as ``budgets`` draws."""
+        if not self.training or not self.budgets:
+            return frames, self.looks(frames)
+        drawn = {name: choices[torch.randint(len(choices), ())] for name, choices in self.budgets.items()}
+        T = frames.shape[1]
+        if 'frames' in drawn:
+            if drawn['frames'] > T:
+                raise ValueError(
+                    f"budgets['frames'] holds {drawn['frames']}, but clips have {T} frames; raise num_frames"
+                )
+            middles = (torch.arange(drawn['frames']) + 0.5) * T / drawn['frames']
+            frames = frames[:, middles.long().to(frames.device)]
+        states = [replace(self.glance(frames), patch_size=drawn.get('patch_sizes'))]
+        for _ in range(drawn.get('steps', self.steps)):
+            states.append(self.focus(frames, states[-1]))
+        return frames, states
+
+    def _full_frame_loss(self, frames: Tensor, labels: Tensor) -> Tensor:
+        whole = resize_frames(frames, self.patch_size, self.glance_resize)
+        logits = self.focus_head(self.dropout(self.focus_encoder(whole).vector))
+        return supervised_loss(logits, labels, self.supervision)
 
     def _value_loss(
         self, policy: ValuePolicy, frames: Tensor, states: Sequence[LookState], labels: Tensor
@@ -465,3 +573,18 @@ class GlanceFocusRecognizer(Recognizer):
             **diagnostics,
             **{f'reward_step{s + 1}': rollout.rewards[:, s].mean() for s in range(self.steps)},
         )
+
+
+def _with_policys_part(cache: Cache, carried: Mapping[str, Tensor] | None) -> Cache:
+    return cache | {POLICY + name: value for name, value in (carried or {}).items()}
+
+
+def _policys_part(cache: Cache | None) -> Cache | None:
+    found = {
+        name.removeprefix(POLICY): value for name, value in (cache or {}).items() if name.startswith(POLICY)
+    }
+    return found or None
+
+
+def _encoders_part(cache: Cache | None) -> Cache | None:
+    return {name: value for name, value in (cache or {}).items() if not name.startswith(POLICY)} or None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,20 @@ from torch import Tensor
 from ..structures import ClipSample
 from .arguments import one_of
 
-__all__ = ['Supervision', 'known_supervision', 'labels_of', 'running_mean', 'supervised_loss', 'top1']
+__all__ = [
+    'Supervision',
+    'distillation_loss',
+    'known_supervision',
+    'labels_of',
+    'running_mean',
+    'supervised_loss',
+    'top1',
+]
 
-Supervision = Literal['clip', 'frames']
+Supervision = Literal['clip', 'frames', 'rising']
+_TOLD = dict(
+    clip='after the last frame', frames='after every frame', rising='after every frame, the later the more'
+)
 
 
 def known_supervision(supervision: str) -> Supervision:
@@ -24,8 +35,8 @@ def known_supervision(supervision: str) -> Supervision:
     Raises:
         ValueError: if it is not.
     """
-    one_of(supervision, 'supervision', dict(clip='after the last frame', frames='after every frame'))
-    return 'clip' if supervision == 'clip' else 'frames'
+    one_of(supervision, 'supervision', _TOLD)
+    return cast(Supervision, supervision)
 
 
 def labels_of(data_samples: Sequence[ClipSample] | None, num_classes: int, device: torch.device) -> Tensor:
@@ -62,11 +73,34 @@ def running_mean(logits: Tensor) -> Tensor:
     return logits.cumsum(1) / counts[:, None]
 
 
-def supervised_loss(logits: Tensor, labels: Tensor, supervision: Supervision) -> Tensor:
-    """Cross-entropy of frame logits ``(B, T, C)``: of their mean ('clip'), or the mean of those after every
-    frame ('frames')."""
+def _supervised(logits: Tensor, supervision: Supervision) -> tuple[Tensor, Tensor]:
+    """Which predictions ``(B, K, C)`` of frame logits ``(B, T, C)`` are supervised, and their weights
+    ``(K,)``, which sum to 1."""
     logits = logits.float()
     if supervision == 'clip':
-        return F.cross_entropy(logits.mean(1), labels)
-    labels = repeat(labels, 'b -> (b t)', t=logits.shape[1])
-    return F.cross_entropy(running_mean(logits).flatten(0, 1), labels)
+        return logits.mean(1, keepdim=True), logits.new_ones(1)
+    T = logits.shape[1]
+    weights = torch.arange(1, T + 1, device=logits.device, dtype=logits.dtype)
+    weights = torch.ones_like(weights) if supervision == 'frames' else weights
+    return running_mean(logits), weights / weights.sum()
+
+
+def supervised_loss(logits: Tensor, labels: Tensor, supervision: Supervision) -> Tensor:
+    """Cross-entropy of frame logits ``(B, T, C)``: of their mean ('clip'), the mean of those after every
+    frame ('frames'), or with a weight that rises with the number of frames read ('rising')."""
+    predictions, weights = _supervised(logits, supervision)
+    B, K = predictions.shape[:2]
+    labels = repeat(labels, 'b -> (b k)', k=K)
+    each = F.cross_entropy(predictions.flatten(0, 1), labels, reduction='none')
+    return (each.view(B, K) * weights).sum(1).mean()
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor, supervision: Supervision) -> Tensor:
+    """KL divergence of what frame logits ``(B, T, C)`` predict from what the ``teacher``'s ``(B, T, C)`` do,
+    which gets no gradient; at temperature 1 (AdaptiveNN)."""
+    predictions, weights = _supervised(logits, supervision)
+    taught, _ = _supervised(teacher.detach(), supervision)
+    each = F.kl_div(
+        predictions.log_softmax(-1), taught.log_softmax(-1), reduction='none', log_target=True
+    ).sum(-1)
+    return (each * weights).sum(1).mean()

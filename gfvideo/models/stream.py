@@ -242,7 +242,8 @@ def _merged(before: tuple[Cache, ...], step: int, new: Cache, rows: Tensor | Non
         return new
     merged = {}
     for name, value in new.items():
-        old = before[step][name].clone() if step < len(before) else value.new_zeros(videos, *value.shape[1:])
+        old = before[step].get(name) if step < len(before) else None
+        old = value.new_zeros(videos, *value.shape[1:]) if old is None else old.clone()
         old[rows] = value
         merged[name] = old
     return merged

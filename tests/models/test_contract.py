@@ -83,6 +83,7 @@ RECOGNIZERS = {
     ),
     'looking, glance alone': looking('causal', steps=0),
     'looking, a value map': looking('causal', policy=dict(type='ValueMapPolicy', hidden=8)),
+    'looking both ways, a value map': looking(policy=dict(type='ValueMapPolicy', hidden=8)),
     'looking at the centre': looking('causal', policy=dict(type='CentrePolicy')),
     'looking, a stacked map': looking(policy=dict(STACKED, glance_frames=T), steps=1),
     'looking, windows of any size': looking(policy=dict(DEFORMABLE, glance_frames=T), steps=1),
@@ -257,7 +258,7 @@ POLICIES = {
             scope=scope,
         )
     ),
-    'value map': lambda scope: ValueMapPolicy(5, scope, hidden=8),
+    'value map': lambda scope: ValueMapPolicy(5, 7, scope, hidden=8),
     'stacked': lambda scope: StackedMapPolicy(5, T, (4, 5), reduced=3, hidden=(8, 6)),
     'deformable': lambda scope: DeformablePolicy(5, T, (4, 5), hidden=6, side_range=(12, 30)),
 }

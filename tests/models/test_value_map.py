@@ -54,25 +54,24 @@ def test_refining_stays_within_the_best_cell_and_never_goes_between_two():
 
 def test_the_place_that_was_seen_is_not_looked_at_again():
     torch.manual_seed(0)
-    policy = ValueMapPolicy(3, hidden=8).eval()
+    policy = ValueMapPolicy(3, 9, hidden=8).eval()
     first = Observation(0, torch.randn(4, 2, 3, 8, 8), None, GEOMETRY, None, torch.randn(4, 2, 3, 32, 32))
     choice = policy(first)
     second = policy(Observation(1, torch.randn(4, 2, 9, 2, 2), choice.centres, GEOMETRY, choice.memory))
     apart = (choice.centres - second.centres).abs() * torch.tensor([28.0, 50.0])
     assert (apart > torch.tensor([12.0, 10.0]) / 3).any(-1).all()  # in pixels of the frame
-    unchanged = ValueMapPolicy(3, hidden=8, discount=0.0).eval()
+    unchanged = ValueMapPolicy(3, 9, hidden=8, discount=0.0).eval()
     unchanged.load_state_dict(policy.state_dict())
     assert unchanged(first).centres.equal(choice.centres)
 
 
 def test_draws_follow_the_promise():
     torch.manual_seed(0)
-    policy = ValueMapPolicy(3, hidden=8, temperature=0.02).eval()
+    policy = ValueMapPolicy(3, 9, hidden=8, temperature=0.02).eval()
     observation = Observation(
         0, torch.randn(1, 1, 3, 4, 6), None, GEOMETRY, None, torch.randn(1, 1, 3, 32, 48)
     )
-    memory = policy.remember(observation)
-    promise = policy.values(memory, 0)[0, 0]
+    promise = policy.valued(observation).promise[0, 0]
     weights = (promise / 0.02).flatten().softmax(0)
     many = observation._replace(
         feature_map=observation.feature_map.expand(4000, -1, -1, -1, -1),
@@ -91,13 +90,13 @@ def test_draws_follow_the_promise():
 def test_unknown_options(options):
     (name,) = options
     with pytest.raises(ValueError, match=name):
-        ValueMapPolicy(3, **options)
+        ValueMapPolicy(3, 9, **options)
 
 
 def test_it_learns_where_a_look_pays_from_random_patches():
     """A bright square somewhere; what a patch gains is how much of the square it holds."""
     torch.manual_seed(0)
-    policy, geometry = ValueMapPolicy(4, hidden=16), Geometry((32, 32), (10, 10))
+    policy, geometry = ValueMapPolicy(4, 9, hidden=16), Geometry((32, 32), (10, 10))
     optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
 
     def squares(clips):

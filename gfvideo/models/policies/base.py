@@ -10,13 +10,14 @@
 
 A policy of one's own derives from one of these, is registered in ``MODELS``, and is named in the config as
 ``policy=dict(type='MyPolicy', ...)``. Its constructor is given what it names of ``glance_channels``,
-``focus_channels``, ``glance_map``, ``focus_map``, ``steps`` and ``num_classes``.
+``focus_channels``, ``glance_map``, ``focus_map``, ``steps``, ``num_classes`` and ``shift`` (that of the
+glance encoder).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -59,6 +60,9 @@ class Observation(NamedTuple):
         memory: what the policy itself kept at its last choice of this clip; None before the first.
         glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, for policies that ``reads_glance``;
             else None.
+        logits: ``(B, T, C)`` what the looks so far say of every frame, without gradient.
+        carried: what the policy's choice of this step at the frame before left for this one, in a causal
+            stream; None at its start, and for whole clips.
     """
 
     step: int
@@ -67,12 +71,15 @@ class Observation(NamedTuple):
     geometry: Geometry
     memory: Any = None
     glance: Tensor | None = None
+    logits: Tensor | None = None
+    carried: Mapping[str, Tensor] | None = None
 
     def select(self, rows: Tensor) -> Observation:
         """Keep the clips at ``rows``, long ``(N,)``."""
         kept = {
             name: map_tensors(getattr(self, name), lambda x: x[rows])
-            for name in ('feature_map', 'centres', 'memory', 'glance')
+            for name in self._fields
+            if name not in ('step', 'geometry')
         }
         return self._replace(**kept)
 
@@ -90,6 +97,8 @@ class Choice(NamedTuple):
         log_prob: ``(B, A)`` of ``action``, in nats.
         value: ``(B, A)`` estimate of the return before the choice.
         entropy: ``(B, A)`` of the distribution that is drawn from, in nats.
+        carried: tensors with B in front that the choice of this step at the next frame is to find, in a
+            causal stream; None without any.
     """
 
     centres: Tensor
@@ -99,6 +108,7 @@ class Choice(NamedTuple):
     log_prob: Tensor | None = None
     value: Tensor | None = None
     entropy: Tensor | None = None
+    carried: Mapping[str, Tensor] | None = None
 
 
 class Policy(nn.Module, ABC):

@@ -7,26 +7,48 @@ a glance shows there, once for all places; the best place not seen yet is looked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
+from ...ops import bidirectional_shift, causal_shift
 from ...registry import MODELS
+from ..temporal import Shift
 from .base import Choice, Geometry, Observation, Scope, ValuePolicy
 
 __all__ = ['ValueMapPolicy', 'ValueMemory']
 
+KEPT = 0.5  # of the places seen at earlier frames, a frame later
+
 
 class ValueMemory(NamedTuple):
-    """State between choices: features of the glance ``(B, A, K, h, w)``, and how much of each cell was seen,
-    in [0, 1], ``(B, A, h, w)``."""
+    """State between choices.
+
+    Attributes:
+        features: ``(B, A, K, h, w)`` what the glance shows, and what patches showed, where they lie.
+        seen: ``(B, A, h, w)`` how much of each cell was looked at, in [0, 1].
+    """
 
     features: Tensor
     seen: Tensor
+
+
+class Valued(NamedTuple):
+    """What is known before a choice.
+
+    Attributes:
+        memory: of the looks so far.
+        promise: ``(B, A, h, w)`` expected gain of a look at each cell.
+        carried: for the next frame of a causal stream.
+    """
+
+    memory: ValueMemory
+    promise: Tensor
+    carried: dict[str, Tensor]
 
 
 @MODELS.register_module()
@@ -34,15 +56,24 @@ class ValueMapPolicy(ValuePolicy):
     """The cell of the glance's map with the largest expected gain, refined within its neighbours.
 
     It reads the glance's map and, through a stem of its own, the glance's pixels: a map that was trained for
-    classes says little of where they are told apart. Places that were looked at are marked in what it reads,
-    and what a cell promises falls by ``discount`` as far as it was seen.
+    classes says little of where they are told apart. What patches showed is written back into the map where
+    they lie (AdaptiveNN, Nature Machine Intelligence 2025), places that were looked at are marked, at this
+    frame and at those it may know of, and so is how sure the looks so far are. Neighbouring frames are seen
+    through a temporal shift of the map, as the encoders see them. What a cell promises falls by ``discount``
+    as far as it was seen.
 
     Args:
         glance_channels: D of the glance's map.
+        focus_channels: D of the maps of the focus looks.
         scope: 'frame' or 'clip'; a clip's one centre is chosen from the mean of its frames.
-        hidden: channels of the stem and of the map of features.
-        discount: share of a seen cell's promise that is taken off it, in [0, 1].
+        shift: of the glance encoder, for the map's own temporal shift; None for frames that do not see each
+            other.
+        hidden: channels K of the stem and of the map of features.
+        discount: share of a seen cell's promise that is taken off it, in [0, 1]; 0 leaves it to the map,
+            which learns from looks that repeat each other.
         temperature: of the draws while learning: cells are drawn by softmax(value / temperature).
+        write_back: whether patches are written back.
+        temporal: whether the map is shifted in time.
 
     Raises:
         ValueError: if the discount is outside [0, 1] or the temperature not above 0.
@@ -53,10 +84,14 @@ class ValueMapPolicy(ValuePolicy):
     def __init__(
         self,
         glance_channels: int,
+        focus_channels: int,
         scope: Scope = 'frame',
+        shift: Shift | None = None,
         hidden: int = 32,
         discount: float = 1.0,
         temperature: float = 0.1,
+        write_back: bool = True,
+        temporal: bool = True,
     ):
         super().__init__(scope)
         if not 0 <= discount <= 1:
@@ -64,16 +99,25 @@ class ValueMapPolicy(ValuePolicy):
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be above 0')
         self.discount, self.temperature = discount, temperature
+        self.shift = shift if temporal and scope == 'frame' else None
         self.stem = nn.Sequential(
             nn.Conv2d(3, hidden // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(hidden // 2, hidden, 3, 2, 1), nn.ReLU()
         )
         self.mix = nn.Sequential(nn.Conv2d(glance_channels + hidden, hidden, 3, padding=1), nn.ReLU())
-        # the map of features, how far each cell was seen, and which look it is
+        self.write = nn.Conv2d(focus_channels, hidden, 1) if write_back else None
+        if self.write is not None:  # at first the map is that of the glance
+            nn.init.zeros_(self.write.weight)
+            nn.init.zeros_(self.write.bias)  # type: ignore[arg-type]  # a stub's gap
+        # the map of features; how far each cell was seen, here and at other frames; how sure; which look
         self.value = nn.Sequential(
-            nn.Conv2d(hidden + 2, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
+            nn.Conv2d(hidden + 4, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
         )
 
-    # ---- values
+    # ---- what is known
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """What frames ``(B, T, ...)`` give, as the choices ``(B, A, ...)`` read it."""
+        return x.mean(1, keepdim=True) if self.scope == 'clip' else x
 
     def _features(self, observation: Observation) -> Tensor:
         """What the glance shows, ``(B, A, K, h, w)``."""
@@ -81,73 +125,120 @@ class ValueMapPolicy(ValuePolicy):
         assert glance is not None  # asked for by reads_glance
         maps = rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w')
         pixels = self.stem(rearrange(glance, 'b t c h w -> (b t) c h w'))
-        h, w = maps.shape[-2:]
-        pixels = F.adaptive_avg_pool2d(pixels, (h, w))
+        pixels = F.adaptive_avg_pool2d(pixels, tuple(maps.shape[-2:]))
         features = rearrange(self.mix(torch.cat([maps, pixels], 1)), '(b t) k h w -> b t k h w', t=T)
-        return features.mean(1, keepdim=True) if self.scope == 'clip' else features
+        return self._pool(features)
 
     def remember(self, observation: Observation) -> ValueMemory:
-        """What is known before the choice: the glance's features, and the places of all looks so far."""
+        """What is known before the choice: the glance's features, and the patches and places of all looks so
+        far."""
         memory: ValueMemory | None = observation.memory
         if memory is None:
             features = self._features(observation)
             memory = ValueMemory(features, features.new_zeros(*features.shape[:2], *features.shape[-2:]))
         if observation.centres is None:
             return memory
-        A = memory.seen.shape[1]
-        h, w = memory.seen.shape[-2:]
-        covered = coverage(observation.centres[:, :A], (h, w), observation.geometry)
-        return ValueMemory(memory.features, torch.maximum(memory.seen, covered))
+        features, seen = memory
+        cells = (seen.shape[-2], seen.shape[-1])
+        centres = observation.centres[:, : seen.shape[1]]
+        covered = coverage(centres, cells, observation.geometry).to(seen.dtype)
+        if self.write is not None and observation.step > 0:
+            T = observation.feature_map.shape[1]
+            patches = self.write(rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w'))
+            patches = self._pool(rearrange(patches, '(b t) k h w -> b t k h w', t=T))
+            features = features + covered[:, :, None] * placed(patches, centres, cells, observation.geometry)
+        return ValueMemory(features, torch.maximum(seen, covered))
 
-    def values(self, memory: ValueMemory, step: int) -> Tensor:
-        """Expected gain of a look at each cell, ``(B, A, h, w)``, in units of the probability of the true
-        class."""
+    def _sureness(self, observation: Observation, like: Tensor) -> Tensor:
+        """Largest probability of what the looks so far say, on every cell ``(B, A, h, w)``."""
+        if observation.logits is None:
+            return torch.zeros_like(like)
+        logits = self._pool(observation.logits.detach())
+        sure = logits.float().softmax(-1).amax(-1).to(like.dtype)  # (B, A)
+        return sure[..., None, None].expand_as(like)
+
+    def _elsewhere(self, seen: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Places seen at other frames that may be known, ``(B, A, h, w)``: causally those before, fading;
+        else the mean over all.
+
+        And what the next frame is to know, ``(B, h, w)``.
+        """
+        if self.shift is None:
+            return torch.zeros_like(seen), seen[:, -1]
+        if self.shift == 'bidirectional':
+            return seen.mean(1, keepdim=True).expand_as(seen), seen[:, -1]
+        known, found = torch.zeros_like(seen[:, 0]) if before is None else before, []
+        for t in range(seen.shape[1]):
+            found.append(known)
+            known = torch.maximum(KEPT * known, seen[:, t])
+        return torch.stack(found, 1), known
+
+    def _shifted(self, features: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Features ``(B, A, K, h, w)`` that see their neighbours in time, and what the next frame needs."""
+        if self.shift == 'causal':
+            return causal_shift(features, before)
+        if self.shift == 'bidirectional' and features.shape[1] > 1:
+            return bidirectional_shift(features), None
+        return features, None
+
+    def valued(self, observation: Observation) -> Valued:
+        """What is known before the choice, and what each cell promises: the gain of a look there, in units of
+        the probability of the true class."""
+        memory = self.remember(observation)
+        carried: Mapping[str, Tensor] = observation.carried or {}
         A = memory.seen.shape[1]
-        features = rearrange(memory.features, 'b a k h w -> (b a) k h w')
-        seen = rearrange(memory.seen, 'b a h w -> (b a) 1 h w').to(features.dtype)
-        look = torch.full_like(seen, float(step))
-        return rearrange(self.value(torch.cat([features, seen, look], 1)), '(b a) 1 h w -> b a h w', a=A)
+        features, kept = self._shifted(memory.features, carried.get('features'))
+        elsewhere, known = self._elsewhere(memory.seen, carried.get('seen'))
+        look = torch.full_like(memory.seen, float(observation.step))
+        planes = torch.stack(
+            [memory.seen, elsewhere, self._sureness(observation, memory.seen), look], 2
+        )  # (B, A, 4, h, w)
+        x = rearrange(torch.cat([features, planes.to(features.dtype)], 2), 'b a k h w -> (b a) k h w')
+        promise = rearrange(self.value(x), '(b a) 1 h w -> b a h w', a=A)
+        left = {} if kept is None else dict(features=kept, seen=known)
+        return Valued(memory, promise, left)
+
+    def left(self, valued: Valued) -> Tensor:
+        """What each cell still promises, ``(B, A, h, w)``: less where it was seen, down to the least of all
+        cells."""
+        promise, seen = valued.promise, valued.memory.seen
+        return promise - self.discount * seen * (promise - reduce(promise, 'b a h w -> b a 1 1', 'min'))
 
     # ---- choices
 
     def forward(self, observation: Observation) -> Choice:
-        memory = self.remember(observation)
-        promise = self.values(memory, observation.step)
-        left = promise - self.discount * memory.seen * (
-            promise - reduce(promise, 'b a h w -> b a 1 1', 'min')
-        )
+        valued = self.valued(observation)
+        left = self.left(valued)
         cells = rearrange(left, 'b a h w -> b a (h w)').argmax(-1)  # (B, A)
-        return self._choice(observation, memory, promise, refined(left, cells))
+        return self._choice(observation, valued, refined(left, cells))
 
     def draw(self, observation: Observation) -> Choice:
-        memory = self.remember(observation)
-        promise = self.values(memory, observation.step)
-        h, w = promise.shape[-2:]
-        weights = rearrange(promise.float() / self.temperature, 'b a h w -> (b a) (h w)').softmax(-1)
-        cells = rearrange(torch.multinomial(weights, 1), '(b a) 1 -> b a', a=promise.shape[1])
+        valued = self.valued(observation)
+        left = self.left(valued)
+        A, (h, w) = left.shape[1], left.shape[-2:]
+        weights = rearrange(left.float() / self.temperature, 'b a h w -> (b a) (h w)').softmax(-1)
+        cells = rearrange(torch.multinomial(weights, 1), '(b a) 1 -> b a', a=A)
         within = torch.rand(*cells.shape, 2, device=cells.device)  # anywhere in the cell
         places = (torch.stack([cells // w, cells % w], -1) + within) / within.new_tensor([h, w])
-        return self._choice(observation, memory, promise, places)
+        return self._choice(observation, valued, places)
 
-    def _choice(
-        self, observation: Observation, memory: ValueMemory, promise: Tensor, places: Tensor
-    ) -> Choice:
+    def _choice(self, observation: Observation, valued: Valued, places: Tensor) -> Choice:
         """A choice of places ``(B, A, 2)``, as parts of the frame's height and width."""
-        geometry = observation.geometry
-        centres = centres_at(places, geometry)
+        centres = centres_at(places, observation.geometry)
         return Choice(
             self.for_frames(centres, observation),
-            memory,
-            value=value_at(promise, centres, geometry),
+            valued.memory,
+            value=value_at(valued.promise, centres, observation.geometry),
+            carried=valued.carried or None,
         )
 
     def value_loss(self, observations: Sequence[Observation], centres: Tensor, gains: Tensor) -> Tensor:
         expected, memory = [], None
         for observation, places in zip(observations, centres, strict=True):
-            memory = self.remember(observation._replace(memory=memory))
+            valued = self.valued(observation._replace(memory=memory))
+            memory = valued.memory
             places = places[:, : memory.seen.shape[1]]
-            values = self.values(memory, observation.step)
-            expected.append(value_at(values, places, observation.geometry))
+            expected.append(value_at(valued.promise, places, observation.geometry))
         return F.smooth_l1_loss(torch.stack(expected).float(), gains, beta=0.25)
 
 
@@ -162,6 +253,36 @@ def coverage(centres: Tensor, cells: tuple[int, int], geometry: Geometry) -> Ten
         overlap = torch.minimum(first + patch, start + side) - torch.maximum(first, start)
         parts.append((overlap / side).clamp(0, 1))
     return parts[0][..., :, None] * parts[1][..., None, :]
+
+
+def placed(patches: Tensor, centres: Tensor, cells: tuple[int, int], geometry: Geometry) -> Tensor:
+    """Maps of patches laid where the patches lie in the frame.
+
+    Args:
+        patches: ``(B, A, K, p, q)``.
+        centres: ``(B, A, 2)`` of the patches.
+        cells: (h, w) of the frame's map.
+
+    Returns:
+        ``(B, A, K, h, w)``: at each cell what the patch shows at the middle of the cell, between its own
+        cells bilinear; beyond the patch, what its edge shows.
+    """
+    A = centres.shape[1]
+    axes = []
+    for axis, (count, frame, patch) in enumerate(zip(cells, *geometry)):
+        middles = (torch.arange(count, device=centres.device) + 0.5) * (frame / count)
+        first = centres[..., axis, None] * (frame - patch)  # (B, A, 1), pixels
+        axes.append(2 * (middles - first) / patch - 1)  # -1 and 1 are the patch's edges
+    grid = torch.stack(
+        [
+            repeat(axes[1], 'b a w -> (b a) h w', h=cells[0]),
+            repeat(axes[0], 'b a h -> (b a) h w', w=cells[1]),
+        ],
+        -1,
+    )  # (B*A, h, w, 2), x first
+    flat = rearrange(patches, 'b a k p q -> (b a) k p q')
+    at = F.grid_sample(flat, grid.to(flat.dtype), padding_mode='border', align_corners=False)
+    return rearrange(at, '(b a) k h w -> b a k h w', a=A)
 
 
 def centres_at(places: Tensor, geometry: Geometry) -> Tensor:
