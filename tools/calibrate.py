@@ -16,6 +16,7 @@ only one, fit on a part and test on the other: --fold 0/2 here, tools/test.py --
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default='max_prob',
         metavar='NAME',
         help=(
-            'confidence: max_prob (the default), entropy, margin, or one that a module in the custom_imports'
+            'max_prob (the default), entropy, margin; value, what the policy promises of the next look,'
+            ' and its control inverted_value; or one that a module in the custom_imports'
             ' of CONFIG registers'
         ),
     )
@@ -90,7 +92,14 @@ def calibrate(args: argparse.Namespace) -> Path:
     from gfvideo.apis import init_recognizer
     from gfvideo.engine import describe_model
     from gfvideo.engine.predictions import SplitPredictions
-    from gfvideo.exits import calibrate_steps, calibrate_stream, known_criterion, write_exits
+    from gfvideo.exits import (
+        STATE_CRITERIA,
+        StepExits,
+        calibrate_steps,
+        calibrate_stream,
+        known_criterion,
+        write_exits,
+    )
 
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
@@ -142,9 +151,14 @@ def calibrate(args: argparse.Namespace) -> Path:
         )
         whole = {unit: sum(costs) * full.looks.shape[1] for unit, costs in result.costs.items()}
     else:
-        step_logits = split.step_logits()
+        scores = None
+        if args.criterion in STATE_CRITERIA:
+            step_logits, scores = split.record(StepExits((math.inf,) * model.steps, args.criterion))
+        else:
+            step_logits = split.step_logits()
         labels, without = split.labels, step_logits[:, -1]
-        result = calibrate_steps(step_logits, labels, split.costs('steps'), args.unit, args.criterion, source)
+        costs = split.costs('steps')
+        result = calibrate_steps(step_logits, labels, costs, args.unit, args.criterion, source, scores=scores)
         whole = {unit: costs[-1] for unit, costs in result.costs.items()}
     accuracy = (without.argmax(1) == labels).double().mean().item()
     try:

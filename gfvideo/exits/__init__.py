@@ -1,7 +1,15 @@
 """Early exit: confidence, thresholds, replay, and the runtime that really skips. It needs torch alone."""
 
 from .calibration import Calibration, Costs, Setting, calibrate_steps, calibrate_stream
-from .confidence import CRITERIA, confidence, fit_temperature, known_criterion, register_criterion
+from .confidence import (
+    CRITERIA,
+    STATE_CRITERIA,
+    confidence,
+    fit_temperature,
+    known_criterion,
+    register_criterion,
+    state_score,
+)
 from .file import ExitsFileError, read_exits, write_exits
 from .replay import (
     ExitTable,
@@ -19,6 +27,7 @@ from .thresholds import GEOMETRIC_RATIOS, Frontier, direct_search, geometric_fra
 
 __all__ = [
     'CRITERIA',
+    'STATE_CRITERIA',
     'Calibration',
     'ClipExit',
     'ClipTrace',
@@ -51,6 +60,7 @@ __all__ = [
     'replay_stream',
     'run_clips',
     'run_stream',
+    'state_score',
     'step_table',
     'stream_table',
     'write_exits',

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .confidence import confidence, fit_temperature
+from .confidence import STATE_CRITERIA, confidence, fit_temperature
 from .replay import ExitTable, replay, step_table, stream_table
 from .rules import StepExits, StreamExits
 from .runtime import StreamExit
@@ -150,12 +150,18 @@ def calibrate_steps(
         source: kept with the result.
         rule: one of your own, whose thresholds are searched, whatever they are; None takes
             :class:`~gfvideo.exits.StepExits` with the criterion and a temperature that is fitted first.
-        scores: ``(N, S+1)`` by ``rule``, of :func:`~gfvideo.exits.record_clips`; None asks it of the logits.
+        scores: ``(N, S+1)`` by ``rule`` or the criterion, of
+            :func:`~gfvideo.exits.record_clips`; None asks it of the logits.
 
     Returns:
         The sweep; the chosen setting is the most accurate one.
+
+    Raises:
+        ValueError: without scores, if the criterion reads more than logits.
     """
     S = step_logits.shape[1] - 1
+    if rule is None and criterion in STATE_CRITERIA:
+        rule = StepExits((math.inf,) * S, criterion)
     if rule is None:
         predictions = step_logits.flatten(0, 1)  # (N*(S+1), C)
         temperature = fit_temperature(predictions, labels.repeat_interleave(S + 1))

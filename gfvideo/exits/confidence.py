@@ -1,15 +1,27 @@
-"""How sure a prediction is, as a number in [0, 1], and the temperature that makes it honest."""
+"""How sure a prediction is, as a number in [0, 1], and the temperature that makes it honest; and scores that
+read more of a look than its prediction."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['CRITERIA', 'Criterion', 'confidence', 'fit_temperature', 'known_criterion', 'register_criterion']
+__all__ = [
+    'CRITERIA',
+    'STATE_CRITERIA',
+    'Criterion',
+    'StateCriterion',
+    'confidence',
+    'fit_temperature',
+    'known_criterion',
+    'register_criterion',
+    'state_score',
+]
 
 
 def _max_prob(log_probs: Tensor) -> Tensor:
@@ -38,17 +50,52 @@ Criterion = Callable[[Tensor], Tensor]
 CRITERIA: dict[str, Criterion] = dict(max_prob=_max_prob, entropy=_entropy, margin=_margin)
 
 
-def register_criterion(name: str) -> Callable[[Criterion], Criterion]:
-    """Make a function a criterion that ``tools/calibrate.py --criterion`` and :func:`confidence` know.
+def _worth(state: Any) -> Tensor:
+    """What the policy expects of the next look, mean over the frames, ``(B,)``; 0 after the last look."""
+    if state is None or (state.promise is None and state.step == 0):
+        raise ValueError(
+            "criterion='value' asks what the policy promises of the next look, and nothing says so here; it"
+            " needs a policy that values looks (ValueMapPolicy) with test_centres='mean', and the looks"
+            ' themselves, not stored logits; choose max_prob, entropy or margin'
+        )
+    if state.promise is None:
+        return state.logits.new_zeros(len(state.logits)).double()
+    return state.promise.double().mean(1).clamp(0, 1)
+
+
+def _value(state: Any) -> Tensor:
+    return 1 - _worth(state)
+
+
+def _inverted_value(state: Any) -> Tensor:
+    return _worth(state)
+
+
+StateCriterion = Callable[[Any], Tensor]
+"""What a look left (:class:`~gfvideo.structures.LookState`) -> how little is lost by stopping, ``(B,)`` in
+[0, 1]."""
+
+STATE_CRITERIA: dict[str, StateCriterion] = dict(value=_value, inverted_value=_inverted_value)
+
+
+def register_criterion(name: str, reads: Literal['logits', 'state'] = 'logits') -> Callable[[Any], Any]:
+    """Make a function a criterion that ``tools/calibrate.py --criterion`` knows.
+
+    Args:
+        name: new.
+        reads: 'logits' for a :data:`Criterion`, which :func:`confidence` knows too; 'state' for a
+            :data:`StateCriterion`.
 
     Raises:
-        ValueError: if there is such a criterion.
+        ValueError: if there is such a criterion, or it reads something else.
     """
-    if name in CRITERIA:
+    if name in CRITERIA or name in STATE_CRITERIA:
         raise ValueError(f'there is a criterion {name!r} already; choose another name')
+    if reads not in ('logits', 'state'):
+        raise ValueError(f"reads={reads!r} is unknown; a criterion reads 'logits' or 'state'")
 
-    def register(function: Criterion) -> Criterion:
-        CRITERIA[name] = function
+    def register(function: Any) -> Any:
+        (CRITERIA if reads == 'logits' else STATE_CRITERIA)[name] = function
         return function
 
     return register
@@ -60,9 +107,29 @@ def known_criterion(name: str) -> str:
     Raises:
         ValueError: if it is not.
     """
-    if name not in CRITERIA:
-        raise ValueError(f'criterion={name!r} is unknown; choose {", ".join(map(repr, CRITERIA))}')
+    if name not in CRITERIA and name not in STATE_CRITERIA:
+        names = ', '.join(map(repr, (*CRITERIA, *STATE_CRITERIA)))
+        raise ValueError(f'criterion={name!r} is unknown; choose {names}')
     return name
+
+
+def state_score(state: Any, criterion: str) -> Tensor:
+    """What a criterion that reads more than the prediction makes of a look.
+
+    Args:
+        state: what the look left, :class:`~gfvideo.structures.LookState`.
+        criterion: 'value', 1 - the gain in the probability of the true class that the policy expects of the
+            next look, mean over the frames: stop when no place promises more than it costs; 'inverted_value',
+            its opposite, a control (AdaptiveNN, Nature Machine Intelligence 2025, Ext. Data Fig. 4); or one
+            of :func:`register_criterion`.
+
+    Returns:
+        ``(B,)`` in [0, 1], higher where less is lost by stopping.
+
+    Raises:
+        ValueError: if the look does not say what the criterion reads.
+    """
+    return STATE_CRITERIA[criterion](state)
 
 
 def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float = 1.0) -> Tensor:
@@ -80,9 +147,15 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
         1, and those cannot be ordered.
 
     Raises:
-        ValueError: on an unknown criterion, a temperature not above 0, or logits that are not numbers.
+        ValueError: on a criterion that is unknown or reads more than logits, a temperature not above 0, or
+            logits that are not numbers.
     """
     known_criterion(criterion)
+    if criterion in STATE_CRITERIA:
+        raise ValueError(
+            f'criterion={criterion!r} reads what a look left, not logits; use state_score, or choose '
+            + ', '.join(map(repr, CRITERIA))
+        )
     if not temperature > 0:
         raise ValueError(f'temperature={temperature} must be above 0')
     if logits.device.type != 'mps':

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..files import write_atomically
 from .calibration import Calibration, Setting
-from .confidence import CRITERIA
+from .confidence import CRITERIA, STATE_CRITERIA
 from .rules import StepExits, StreamExits, from_plain, to_plain
 
 __all__ = ['ExitsFileError', 'read_exits', 'write_exits']
@@ -295,10 +295,10 @@ def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
         f'{steps} thresholds, one for each of the costs but the last',
     )
     _require(
-        isinstance(rule['criterion'], str) and rule['criterion'] in CRITERIA,
+        isinstance(rule['criterion'], str) and rule['criterion'] in (*CRITERIA, *STATE_CRITERIA),
         f'{place}.criterion',
         rule['criterion'],
-        ' or '.join(map(repr, CRITERIA)),
+        ' or '.join(map(repr, (*CRITERIA, *STATE_CRITERIA))),
     )
     temperature = rule['temperature']
     _require(

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from .confidence import confidence, known_criterion
+from .confidence import STATE_CRITERIA, confidence, known_criterion, state_score
 
 __all__ = ['Decision', 'ExitRule', 'StepExits', 'StreamExits']
 
@@ -77,6 +77,7 @@ class ExitRule(ABC):
         """
 
 
+NEXT_LOOK = ('value', 'inverted_value')  # criteria that know of the next look alone
 UNREACHED = 2.0  # above every score, and still asked for
 _RULES: dict[str, Any] = {}
 
@@ -99,12 +100,13 @@ class Thresholds(ExitRule):
 
     def score(self, logits: Tensor, step: int, frame: int | None = None, state: Any = None) -> Tensor:
         """How sure the prediction is, ``(B,)`` in [0, 1]; arguments as those of :meth:`decide`."""
+        if self.criterion in STATE_CRITERIA:
+            return state_score(state, self.criterion)
         return confidence(logits, self.criterion, self.temperature)
 
-    @classmethod
-    def reads_logits_alone(cls) -> bool:
+    def reads_logits_alone(self) -> bool:
         """Whether scores are the confidence of the prediction, so that stored logits tell them."""
-        return cls.score is Thresholds.score
+        return type(self).score is Thresholds.score and self.criterion not in STATE_CRITERIA
 
     def _check(self, **thresholds: Sequence[float]) -> None:
         known_criterion(self.criterion)
@@ -179,6 +181,11 @@ class StreamExits(Thresholds):
 
     def __post_init__(self):
         self._check(enough=self.enough, stop=self.stop)
+        if self.criterion in NEXT_LOOK:
+            raise ValueError(
+                f'criterion={self.criterion!r} says what another look at a frame is worth, and nothing of'
+                ' further frames, so it cannot stop a stream; choose max_prob, entropy or margin'
+            )
 
     @property
     def steps(self) -> int:
