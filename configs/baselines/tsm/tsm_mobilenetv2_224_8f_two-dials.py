@@ -1,0 +1,8 @@
+_base_ = [
+    '../../_base_/models/tsm_mobilenetv2.py',
+    '../../_base_/datasets/two_dials.py',
+    '../../_base_/schedules/adamw.py',
+    '../../_base_/default_runtime.py',
+]
+model = dict(num_classes=12, dropout=0.2, encoder=dict(frozen_stride=4))
+train_cfg = dict(max_epochs=5, val_interval=5)
