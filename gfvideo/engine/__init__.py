@@ -15,7 +15,7 @@ from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
 from .identity import check_exits, describe_model, same_clips, weights_hash
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
-from .optim import AutocastOptimWrapper, scale_rates
+from .optim import AutocastOptimWrapper, TSMOptimWrapperConstructor, scale_rates
 from .policy_loop import PolicyLoop
 from .schedulers import WarmupLR
 from .stages import (
@@ -42,6 +42,7 @@ __all__ = [
     'SafeCheckpointHook',
     'Stage',
     'StageRecord',
+    'TSMOptimWrapperConstructor',
     'WarmupLR',
     'adapt_to_devices',
     'check_exits',

@@ -1,20 +1,24 @@
-"""Automatic mixed precision where mmengine's wants a GPU, and which rates follow the size of the batch."""
+"""Automatic mixed precision where mmengine's wants a GPU, TSM's rates by the kind of a parameter, and which
+rates follow the size of the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
-from ..registry import LOOPS, OPTIM_WRAPPERS
+from ..registry import LOOPS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from .config import ConfigError
 
-__all__ = ['AutocastOptimWrapper', 'scale_rates']
+__all__ = ['AutocastOptimWrapper', 'TSMOptimWrapperConstructor', 'scale_rates']
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -47,6 +51,85 @@ class AutocastOptimWrapper(OptimWrapper):
         device_type = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device_type, torch.bfloat16):
             yield
+
+
+_NORMS = (_NormBase, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+# (rate, decay), both times those of the optimizer
+_TSM_GROUPS = dict(
+    weight=(1, 1),
+    bias=(2, 0),
+    norm=(1, 0),
+    last_weight=(5, 1),
+    last_bias=(10, 0),
+)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TSMOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Rates and decays by the kind of a parameter, as TSM trains (Lin et al., ICCV 2019, published code):
+
+    ============================  ======  =======
+    of the optimizer's            rate    decay
+    ============================  ======  =======
+    weights                       x 1     x 1
+    biases                        x 2     none
+    normalisation, both           x 1     none
+    weight of the last layer      x 5     x 1
+    bias of the last layer        x 10    none
+    ============================  ======  =======
+
+    ``optim_wrapper=dict(constructor='TSMOptimWrapperConstructor', optimizer=...)`` in a config. Frozen
+    parameters are left out.
+
+    Args:
+        optim_wrapper_cfg: ``optim_wrapper`` of the config, with an optimizer that has ``lr``.
+        paramwise_cfg: ``last_layers``, names of the modules that start from random weights and learn
+            fastest: a layer, or a module all of whose layers do. ``('fc',)`` by default, that of
+            :class:`~gfvideo.models.ClipRecognizer`.
+
+    Raises:
+        ConfigError: if the optimizer has no rate, there is no module of such a name, or it has no parameters.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        self.last_layers = tuple(self.paramwise_cfg.get('last_layers', ('fc',)))
+        self.paramwise_cfg = dict(last_layers=self.last_layers)  # not empty: mmengine then asks add_params
+        if self.base_lr is None:
+            raise ConfigError('optim_wrapper.optimizer has no lr, which TSM sets by the kind of a parameter')
+
+    def add_params(self, params: list[dict[str, Any]], module: nn.Module, **kwargs: Any) -> None:
+        """Append a group for each kind of parameter that ``module`` has."""
+        self._check(module)
+        groups: dict[str, list[nn.Parameter]] = {name: [] for name in _TSM_GROUPS}
+        seen: set[int] = set()
+        for place, part in module.named_modules():
+            for name, parameter in part.named_parameters(recurse=False):
+                if parameter.requires_grad and id(parameter) not in seen:  # shared ones count once
+                    seen.add(id(parameter))
+                    groups[self._kind(place, part, name)].append(parameter)
+        for kind, (rate, decay) in _TSM_GROUPS.items():
+            if groups[kind]:
+                group = dict(params=groups[kind], lr=rate * self.base_lr, kind=kind)
+                params.append(
+                    group | ({} if self.base_wd is None else dict(weight_decay=decay * self.base_wd))
+                )
+
+    def _kind(self, place: str, part: nn.Module, name: str) -> str:
+        if isinstance(part, _NORMS):
+            return 'norm'
+        last = any(place == layer or place.startswith(f'{layer}.') for layer in self.last_layers)
+        return ('last_' if last else '') + ('bias' if name.startswith('bias') else 'weight')
+
+    def _check(self, module: nn.Module) -> None:
+        modules = dict(module.named_modules())
+        for layer in self.last_layers:
+            if layer not in modules or next(modules[layer].parameters(), None) is None:
+                raise ConfigError(
+                    f'optim_wrapper.paramwise_cfg.last_layers names {layer!r}, which is no layer of'
+                    f' {type(module).__name__} with parameters; it has'
+                    f' {", ".join(name for name, _ in module.named_children())}'
+                )
 
 
 def scale_rates(cfg: Config, asked: bool) -> None:

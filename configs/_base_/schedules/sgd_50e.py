@@ -1,8 +1,9 @@
-"""SGD for 50 epochs with steps at 20 and 40 (TSM's recipe for Something-Something: rate 0.01 for 64
-clips)."""
+"""SGD for 50 epochs with steps at 20 and 40 (TSM's recipe for Something-Something: rate 0.01 for 64 clips, by
+the kind of a parameter)."""
 
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='TSMOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
     clip_grad=dict(max_norm=20),
 )

@@ -1,8 +1,9 @@
-"""SGD for 50 epochs with steps at 20 and 40 (TSM's recipe for Kinetics: rate 0.02 for 128 clips, decay
-1e-4)."""
+"""SGD for 50 epochs with steps at 20 and 40 (TSM's recipe for Kinetics: rate 0.02 for 128 clips, by the kind
+of a parameter, decay 1e-4)."""
 
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='TSMOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(max_norm=20),
 )

@@ -3,7 +3,7 @@
 _base_ = [
     '../../_base_/models/tsm_mobilenetv2.py',
     '../../_base_/datasets/custom.py',
-    '../../_base_/schedules/adamw.py',
+    '../../_base_/schedules/adamw_tsm.py',
     '../../_base_/default_runtime.py',
 ]
 model = dict(num_classes=None, dropout=0.2)

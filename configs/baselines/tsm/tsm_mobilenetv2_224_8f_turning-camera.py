@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/tsm_mobilenetv2.py',
     '../../_base_/datasets/turning_camera.py',
-    '../../_base_/schedules/adamw.py',
+    '../../_base_/schedules/adamw_tsm.py',
     '../../_base_/default_runtime.py',
 ]
 model = dict(num_classes=12, dropout=0.2, encoder=dict(frozen_stride=4))
