@@ -16,7 +16,7 @@ from .identity import check_exits, describe_model, same_clips, weights_hash
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
 from .optim import AutocastOptimWrapper, TSMOptimWrapperConstructor, scale_rates
-from .policy_loop import PolicyLoop
+from .policy_loop import JointLoop, PolicyLoop
 from .schedulers import WarmupLR
 from .stages import (
     Stage,
@@ -37,6 +37,7 @@ __all__ = [
     'ExitingRecognizer',
     'FiniteHook',
     'NotFiniteError',
+    'JointLoop',
     'PolicyLoop',
     'ResumableEpochLoop',
     'SafeCheckpointHook',

@@ -15,7 +15,7 @@ from ..models.base import Recognizer
 from ..registry import LOOPS
 from .loops import ResumableEpochLoop
 
-__all__ = ['PolicyLoop']
+__all__ = ['JointLoop', 'PolicyLoop']
 
 
 @LOOPS.register_module()
@@ -100,7 +100,7 @@ class PolicyLoop(ResumableEpochLoop):
             logs += (
                 pass_logs := [
                     self._update(model, recognizer, rollout.select(rows))
-                    for rows in self._split(data['inputs'])
+                    for rows in self._split(len(rollout), data['inputs'].device)
                 ]
             )
             if self.target_kl is not None and self._mean_kl(pass_logs) > self.target_kl:
@@ -109,10 +109,10 @@ class PolicyLoop(ResumableEpochLoop):
             updates=len(logs)
         )
 
-    def _split(self, clips: Tensor) -> list[Tensor]:
-        """Random parts of the row numbers of ``clips`` (B, ...), of sizes that differ by one at most."""
-        rows = torch.randperm(len(clips)).to(clips.device)  # (B,)
-        return list(rows.tensor_split(min(self.minibatches, len(clips))))
+    def _split(self, clips: int, device: torch.device) -> list[Tensor]:
+        """Random parts of the numbers of ``clips`` rows, of sizes that differ by one at most."""
+        rows = torch.randperm(clips).to(device)  # (clips,)
+        return list(rows.tensor_split(min(self.minibatches, clips)))
 
     def _update(self, model: nn.Module, recognizer: Recognizer, part: Any) -> dict[str, Tensor]:
         optim_wrapper = self.runner.optim_wrapper
@@ -129,3 +129,50 @@ class PolicyLoop(ResumableEpochLoop):
         kl = torch.stack([log['approx_kl'] for log in logs]).mean()
         all_reduce(kl, 'mean')
         return kl.item()
+
+
+@LOOPS.register_module()
+class JointLoop(PolicyLoop):
+    """Encoders and policy in one run (AdaptiveNN, Nature Machine Intelligence 2025), without stages: every
+    batch teaches the encoders on places that ``train_centres`` names ('sample', or 'mixed'), and every
+    ``policy_interval``-th one the policy, as :class:`PolicyLoop` does.
+
+    While the encoders learn the policy is held, and the other way round no gradient leaves the policy. In
+    distributed training each of the two leaves parameters without a gradient, so it needs
+    ``find_unused_parameters=True``.
+
+    Args:
+        policy_interval: batches from one learning of the policy to the next.
+        others: as for :class:`PolicyLoop`.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    def __init__(
+        self, runner: Any, dataloader: Any, max_epochs: int, policy_interval: int = 4, **options: Any
+    ):
+        super().__init__(runner, dataloader, max_epochs, **options)
+        if policy_interval < 1:
+            raise ValueError(f'policy_interval={policy_interval} must be 1 or more')
+        self.policy_interval = policy_interval
+
+    def learn(self, data_batch: Mapping) -> dict[str, Tensor | int]:
+        """Teach the encoders, and the policy when its turn has come; what both log."""
+        logs: dict[str, Tensor | int] = dict(self._teach_encoders(data_batch))
+        if (self._iter + 1) % self.policy_interval == 0:
+            learned = super().learn(data_batch)
+            logs |= {name if name not in logs else f'policy_{name}': value for name, value in learned.items()}
+        return logs
+
+    def _teach_encoders(self, data_batch: Mapping) -> dict[str, Tensor]:
+        model = self.runner.model
+        policy = (model.module if is_model_wrapper(model) else model).parts()['policy']
+        held = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        for parameter in held:
+            parameter.requires_grad_(False)
+        try:
+            return model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+        finally:
+            for parameter in held:
+                parameter.requires_grad_(True)

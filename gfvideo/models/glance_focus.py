@@ -47,6 +47,7 @@ from .ppo import (
     explained_variance,
     generalised_advantages,
     known_reward,
+    leave_one_out,
     normalise,
     step_rewards,
 )
@@ -86,7 +87,9 @@ class GlanceFocusRecognizer(Recognizer):
         dropout: rate before the own heads.
         reward: see :func:`~gfvideo.models.ppo.step_rewards`; per frame in scope 'frame', per clip in scope
             'clip'.
-        ppo: gamma, lam, clip, value_weight, entropy_weight of the policy's stage.
+        ppo: gamma, lam, clip, value_weight, entropy_weight of the policy's stage; ``baseline`` 'critic', or
+            'group': every clip is looked at ``group`` times, and each time is compared with the mean of the
+            others (:func:`~gfvideo.models.ppo.leave_one_out`), without a critic, gamma applies, lam does not.
         supervision: 'clip' supervises every step after the last frame; 'frames' after every frame too, so
             that a causal recognizer answers a stream at any time; 'rising' does so with a weight that rises
             with the number of frames read, for the first ones cannot know what takes time.
@@ -119,7 +122,7 @@ class GlanceFocusRecognizer(Recognizer):
         frozen: Sequence[str] = (),
         aux_weight: float = 1.0,
         dropout: float = 0.0,
-        reward: str = 'log_prob',
+        reward: str = 'prob',
         ppo: dict | None = None,
         supervision: Supervision = 'clip',
         distil_weight: float = 0.0,
@@ -138,11 +141,24 @@ class GlanceFocusRecognizer(Recognizer):
         self.glance_resize, self.supervision = glance_resize, known_supervision(supervision)
         self.distil_weight, self.full_frame_weight = distil_weight, full_frame_weight
         self.budgets = self._known_budgets(budgets or {})
-        self.ppo = dict(gamma=0.7, lam=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0)
+        self.ppo: dict[str, Any] = dict(
+            gamma=0.7,
+            lam=0.95,
+            clip=0.2,
+            value_weight=0.5,
+            entropy_weight=0.0,
+            baseline='critic',
+            group=4,
+        )
         unknown = set(ppo or ()) - set(self.ppo)
         if unknown:
             raise ValueError(f'ppo has no {sorted(unknown)}; it takes {sorted(self.ppo)}')
         self.ppo.update(ppo or {})
+        one_of(self.ppo['baseline'], "ppo['baseline']", ('critic', 'group'))
+        if self.ppo['group'] < 2:
+            raise ValueError(
+                f"ppo['group']={self.ppo['group']} must be 2 or more, to be compared with others"
+            )
 
         self.glance_encoder, self.focus_encoder = MODELS.build(glance), MODELS.build(focus)
         self.classifier = build_part(
@@ -217,12 +233,18 @@ class GlanceFocusRecognizer(Recognizer):
         return {name: getattr(self, name) for name in names}
 
     def described(self) -> dict[str, Any]:
-        return super().described() | dict(
-            glance_size=list(self.glance_size),
-            patch_size=list(self.patch_size),
-            glance_resize=self.glance_resize,
-            test_centres=self.test_centres,
-            policy=[type(self.policy).__name__, self.policy.scope],
+        settings = self.policy.described()
+        told = dict(policy_settings=settings) if settings else {}
+        return (
+            super().described()
+            | told
+            | dict(
+                glance_size=list(self.glance_size),
+                patch_size=list(self.patch_size),
+                glance_resize=self.glance_resize,
+                test_centres=self.test_centres,
+                policy=[type(self.policy).__name__, self.policy.scope],
+            )
         )
 
     @property
@@ -490,6 +512,9 @@ class GlanceFocusRecognizer(Recognizer):
         """
         policy = self._policy_that_draws()
         state = self.glance(frames)
+        if self.ppo['baseline'] == 'group':
+            rows = torch.arange(len(frames), device=frames.device).repeat_interleave(self.ppo['group'])
+            frames, labels, state = frames[rows], labels[rows], state.select(rows)
         log_probs, elsewhere, observed, choices = [self._label_log_probs(state, labels)], [], [], []
         for _ in range(self.steps):
             observed.append(self.observe(frames, state)._replace(memory=None))
@@ -504,7 +529,7 @@ class GlanceFocusRecognizer(Recognizer):
         rewards = step_rewards(
             torch.stack(log_probs), self.reward, torch.stack(elsewhere) if elsewhere else None
         )
-        advantages, returns = generalised_advantages(rewards, values, self.ppo['gamma'], self.ppo['lam'])
+        advantages, returns = self._advantages(rewards, values)
         old_log_probs = self._told(choices, 'log_prob', values.shape[1:])
         by_clip = [
             rearrange(x, 's b a -> b s a')
@@ -515,6 +540,13 @@ class GlanceFocusRecognizer(Recognizer):
         if len(actions) < len(choices):
             raise TypeError(f'a draw of {type(policy).__name__} has no action; PPO needs what was drawn')
         return Rollout(tuple(observed), centres, torch.stack(actions, 1), *by_clip)
+
+    def _advantages(self, rewards: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Advantages and returns ``(S, B, A)``, by the baseline that ``ppo`` names."""
+        if self.ppo['baseline'] == 'critic':
+            return generalised_advantages(rewards, values, self.ppo['gamma'], self.ppo['lam'])
+        returns, _ = generalised_advantages(rewards, torch.zeros_like(rewards), self.ppo['gamma'], 1.0)
+        return leave_one_out(returns, self.ppo['group']), returns
 
     def _policy_that_draws(self) -> StochasticPolicy:
         policy = type(self.policy).__name__
@@ -561,9 +593,11 @@ class GlanceFocusRecognizer(Recognizer):
         policy_loss, diagnostics = clipped_policy_loss(
             log_probs, rollout.log_probs, rollout.advantages, self.ppo['clip']
         )
+        # without a critic its loss weighs nothing, but distributed training waits for all parameters
+        weight = self.ppo['value_weight'] if self.ppo['baseline'] == 'critic' else 0.0
         losses = dict(
             loss_policy=policy_loss,
-            loss_value=self.ppo['value_weight'] * F.mse_loss(values, rollout.returns),
+            loss_value=weight * F.mse_loss(values, rollout.returns),
         )
         if self.ppo['entropy_weight']:
             losses['loss_entropy'] = -self.ppo['entropy_weight'] * entropy.mean()

@@ -24,6 +24,7 @@ __all__ = [
     'explained_variance',
     'generalised_advantages',
     'known_reward',
+    'leave_one_out',
     'normalise',
     'register_reward',
     'step_rewards',
@@ -128,6 +129,30 @@ def generalised_advantages(
         running = rewards[s] + gamma * value_after - values[s] + gamma * lam * running
         advantages[s] = running
     return advantages, advantages + values
+
+
+def leave_one_out(returns: Tensor, group: int) -> Tensor:
+    """How much better each of several trajectories from the same start did than the others (Kool et al.,
+    2019): no critic, no bias.
+
+    Args:
+        returns: ``(S, N * group, ...)``; the trajectories of one start lie one after another.
+        group: trajectories a start, 2 or more.
+
+    Returns:
+        ``(S, N * group, ...)``: return - mean of the returns of the other group - 1.
+
+    Raises:
+        ValueError: if there are no others, or a start has not as many.
+    """
+    if group < 2 or returns.shape[1] % group:
+        raise ValueError(
+            f'{returns.shape[1]} trajectories in groups of {group}: each needs another one of its start at'
+            ' least, and all groups must be full'
+        )
+    grouped = returns.unflatten(1, (-1, group))  # (S, N, group, ...)
+    others = (grouped.sum(2, keepdim=True) - grouped) / (group - 1)
+    return (grouped - others).flatten(1, 2)
 
 
 def normalise(advantages: Tensor) -> Tensor:

@@ -12,12 +12,17 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.utils.data import DataLoader
 
-from gfvideo.engine import AutocastOptimWrapper, DatasetEpochHook, PolicyLoop
+from gfvideo.engine import AutocastOptimWrapper, DatasetEpochHook, JointLoop, PolicyLoop
+from gfvideo.registry import MODELS
+from gfvideo.structures import ClipSample
 
 
 class Rollout:
     def __init__(self, rows: torch.Tensor):
         self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def select(self, rows: torch.Tensor) -> Rollout:
         return Rollout(self.rows[rows])
@@ -168,3 +173,53 @@ def test_autocast_on_the_devices_own_terms():
 def test_autocast_takes_bfloat16_alone():
     with pytest.raises(ValueError, match="dtype='float16': only 'bfloat16'"):
         AutocastOptimWrapper('float16', optimizer=torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1))
+
+
+def joint(**options):
+    """A recognizer of looks and its loop, which learns encoders and policy by turns."""
+    torch.manual_seed(0)
+    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
+    model = MODELS.build(
+        dict(
+            type='GlanceFocusRecognizer',
+            glance=encoder,
+            focus=encoder,
+            policy=dict(type='RecurrentGaussianPolicy', hidden=8, reduced=4),
+            classifier=dict(type='ConcatClassifier'),
+            num_classes=3,
+            glance_size=16,
+            patch_size=12,
+            steps=2,
+            train_centres='sample',
+        )
+    )
+    runner = SimpleNamespace(
+        model=model, optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)), val_loop=None
+    )
+    return JointLoop(runner, DataLoader([0]), max_epochs=1, minibatches=1, **options), model
+
+
+def clips():
+    generator = torch.Generator().manual_seed(1)
+    frames = torch.randint(0, 255, (4, 2, 3, 30, 40), dtype=torch.uint8, generator=generator)
+    return dict(
+        inputs=list(frames), data_samples=[ClipSample(gt_label=torch.tensor(i % 3)) for i in range(4)]
+    )
+
+
+def test_encoders_learn_every_time_and_the_policy_when_its_turn_has_come():
+    loop, model = joint(policy_interval=2, update_epochs=1)
+    model.train()
+    for iteration in range(4):
+        loop._iter = iteration
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        logs = loop.learn(clips())
+        moved = {
+            name.split('.')[0] for name, value in model.named_parameters() if not value.equal(before[name])
+        }
+        turn = iteration % 2 == 1
+        assert moved - {'policy'} == set(model.parts()) - {'policy'} and ('policy' in moved) == turn
+        assert ('reward_step1' in logs) == turn and 'loss_step2' in logs
+        assert all(parameter.requires_grad for parameter in model.policy.parameters())
+    with pytest.raises(ValueError, match='policy_interval=0'):
+        joint(policy_interval=0)

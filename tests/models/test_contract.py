@@ -78,6 +78,10 @@ RECOGNIZERS = {
     'looking, bidirectional': looking(),
     'looking, causal': looking('causal', classifier=dict(type='RecurrentClassifier', hidden=16)),
     'looking, no shift': looking(None),
+    'looking, pixels and an own critic': looking(
+        policy=dict(type='RecurrentGaussianPolicy', hidden=8, reduced=4, pixels=True, own_critic=True),
+        glance_size=20,
+    ),
     'looking, one window a clip': looking(
         policy=dict(type='RecurrentGaussianPolicy', scope='clip', hidden=8)
     ),
@@ -256,6 +260,21 @@ POLICIES = {
             hidden=8,
             reduced=4,
             scope=scope,
+        )
+    ),
+    'Gaussian that reads pixels': lambda scope: MODELS.build(
+        dict(
+            type='RecurrentGaussianPolicy',
+            glance_channels=5,
+            focus_channels=7,
+            glance_map=(4, 5),
+            focus_map=(2, 3),
+            steps=2,
+            hidden=8,
+            reduced=4,
+            scope=scope,
+            pixels=True,
+            own_critic=True,
         )
     ),
     'value map': lambda scope: ValueMapPolicy(5, 7, scope, hidden=8),

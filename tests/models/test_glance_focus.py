@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from gfvideo.models import GlanceFocusRecognizer
+from gfvideo.models.losses import supervised_loss
 from gfvideo.registry import MODELS
 from gfvideo.structures import ClipSample, LookState
 
@@ -365,3 +366,88 @@ def test_policy_learns_to_look_at_the_square(actor):
             optimizer.step()
     after = distance(test_frames, test_places)
     assert after < 0.4 * before, (before, after)
+
+
+def test_groups_are_compared_with_themselves_and_need_no_critic():
+    model = build(ppo=dict(baseline='group', group=3), reward='prob')
+    model.train()
+    frames, labels = torch.randn(2, 4, 3, 40, 48), torch.tensor([0, 2])
+    torch.manual_seed(5)
+    rollout = model.rollout(frames, labels)
+    assert len(rollout) == 6 and rollout.centres.shape[0] == 6
+    assert not torch.equal(rollout.centres[0], rollout.centres[1])
+    gamma, returns = model.ppo['gamma'], torch.zeros_like(rollout.rewards)
+    for s in reversed(range(rollout.rewards.shape[1])):
+        later = returns[:, s + 1] if s + 1 < returns.shape[1] else 0
+        returns[:, s] = rollout.rewards[:, s] + gamma * later
+    torch.testing.assert_close(rollout.returns, returns)
+    expected = torch.stack(
+        [
+            returns[i] - returns[[j for j in range(i // 3 * 3, i // 3 * 3 + 3) if j != i]].mean(0)
+            for i in range(6)
+        ]
+    )
+    expected = (expected - expected.mean()) / (expected.std(unbiased=False) + 1e-6)
+    torch.testing.assert_close(rollout.advantages, expected, rtol=1e-4, atol=1e-5)
+    losses = model.policy_losses(rollout.select(torch.tensor([4, 0])))
+    assert losses['loss_value'] == 0 and losses['loss_policy'].requires_grad
+    for wrong in (dict(baseline='mean'), dict(group=1)):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            build(ppo=wrong)
+
+
+def test_budgets_draw_what_a_batch_costs():
+    model = build(
+        budgets=dict(steps=[1], patch_sizes=[8], frames=[2]), distil_weight=1.0, full_frame_weight=2.0
+    )
+    model.train()
+    model.policy.requires_grad_(False)
+    cut = []
+    model.focus_encoder.register_forward_pre_hook(lambda module, args: cut.append(tuple(args[0].shape)))
+    losses = model.losses(torch.randn(3, 4, 3, 40, 48), torch.tensor([0, 1, 2]))
+    P = model.patch_size
+    assert cut == [(3, 2, 3, 8, 8), (3, 2, 3, *P)]  # the look, and the whole frame
+    assert 'loss_step1' in losses and 'loss_step2' not in losses and losses['loss_full_frame'] > 0
+    model.eval()
+    with torch.no_grad():
+        assert set(model.losses(torch.randn(3, 4, 3, 40, 48), torch.tensor([0, 1, 2]))) >= {'loss_step2'}
+
+
+@pytest.mark.parametrize(
+    ('budgets', 'told'),
+    [
+        (dict(looks=[1]), 'looks'),
+        (dict(steps=[3]), 'holds 3'),
+        (dict(steps=2), 'list of choices'),
+        (dict(frames=[0]), 'holds 0'),
+        (dict(patch_sizes=[-4]), 'positive'),
+    ],
+)
+def test_unknown_budgets(budgets, told):
+    with pytest.raises(ValueError, match=told):
+        build(budgets=budgets)
+
+
+def test_earlier_looks_learn_from_the_last():
+    model = build(distil_weight=0.5)
+    model.train()
+    model.policy.requires_grad_(False)
+    frames, labels = torch.randn(3, 4, 3, 40, 48), torch.tensor([0, 1, 2])
+    torch.manual_seed(0)
+    losses = model.losses(frames, labels)
+    torch.manual_seed(0)
+    states = model.looks(frames)
+    last = states[-1].logits.mean(1).softmax(-1)
+    expected = sum(
+        (last * (last.log() - state.logits.mean(1).log_softmax(-1))).sum(-1).mean() for state in states[:-1]
+    )
+    torch.testing.assert_close(losses['loss_distil'], 0.5 * expected / 3, rtol=1e-4, atol=1e-6)
+
+
+def test_rising_supervision_by_hand():
+    logits, labels = torch.randn(2, 3, 4), torch.tensor([1, 3])
+    each = [torch.nn.functional.cross_entropy(logits[:, : t + 1].mean(1), labels) for t in range(3)]
+    expected = (each[0] + 2 * each[1] + 3 * each[2]) / 6
+    torch.testing.assert_close(supervised_loss(logits, labels, 'rising'), expected)
+    torch.testing.assert_close(supervised_loss(logits, labels, 'frames'), sum(each) / 3)
+    torch.testing.assert_close(supervised_loss(logits, labels, 'clip'), each[2])

@@ -9,6 +9,7 @@ from gfvideo.models.ppo import (
     clipped_policy_loss,
     explained_variance,
     generalised_advantages,
+    leave_one_out,
     normalise,
     step_rewards,
 )
@@ -84,3 +85,15 @@ def test_normalise():
     x = normalise(torch.randn(7, 3) * 5 + 2)
     assert x.mean().abs() < 1e-5 and abs(x.std(unbiased=False) - 1) < 1e-4
     assert normalise(torch.ones(4)).abs().max() == 0
+
+
+def test_each_is_compared_with_the_others_of_its_start():
+    returns = torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(0))
+    found = leave_one_out(returns, 4)
+    for row in range(12):
+        start = row // 4 * 4
+        others = [other for other in range(start, start + 4) if other != row]
+        torch.testing.assert_close(found[:, row], returns[:, row] - returns[:, others].mean(1))
+    for group in (1, 5):
+        with pytest.raises(ValueError, match=f'groups of {group}'):
+            leave_one_out(returns, group)

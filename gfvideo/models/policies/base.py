@@ -136,6 +136,10 @@ class Policy(nn.Module, ABC):
     def forward(self, observation: Observation) -> Choice:
         """Choose the centres of the next look, as at test."""
 
+    def described(self) -> dict[str, Any]:
+        """Settings, as JSON holds them, that decide with the weights where it looks; here none."""
+        return {}
+
     @staticmethod
     def for_frames(chosen: Tensor, observation: Observation) -> Tensor:
         """Of numbers ``(B, A, 2)``, A = T or 1, those of every frame ``(B, T, 2)``."""

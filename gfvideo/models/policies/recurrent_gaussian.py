@@ -15,16 +15,18 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ..arguments import one_of
 from .base import Choice, Geometry, Observation, Scope, StochasticPolicy, cell_centres
+from .stem import GlanceStem
 
 __all__ = ['GaussianMemory', 'RecurrentGaussianPolicy']
 
 
 class GaussianMemory(NamedTuple):
-    """State between choices: GRU state ``(B, A, hidden)``, and the glance map's keys ``(B, A, K, h, w)`` if
-    the actor attends."""
+    """State between choices: GRU state ``(B, A, hidden)``, the glance map's keys ``(B, A, K, h, w)`` if the
+    actor attends, and the GRU state of a critic that reads for itself."""
 
     hidden: Tensor
     keys: Tensor | None
+    judged: Tensor | None = None
 
 
 class MapReader(nn.Module):
@@ -118,6 +120,10 @@ class RecurrentGaussianPolicy(StochasticPolicy):
             linear layers, as published for ResNet and DenseNet).
         share_reader: one reader for the maps of all looks (published); else the glance has its own.
         critic_layers: linear layers of the critic, 2 or 1 (published).
+        own_critic: the critic has readers and a GRU of its own (as in AdaptiveNN); else it shares the actor's
+            (published).
+        pixels: the actor attends on the glance's map and, through a stem of its own, its pixels; False: on
+            the map alone.
         hidden: size of the GRU state.
         reduced: channels after the 1x1 convolution, and of the attention's keys.
         std: standard deviation of the draw, in units of the centre, at the start and at the end of the
@@ -145,6 +151,8 @@ class RecurrentGaussianPolicy(StochasticPolicy):
         reader: Literal['convolution', 'flat'] = 'convolution',
         share_reader: bool = False,
         critic_layers: int = 2,
+        own_critic: bool = False,
+        pixels: bool = False,
         hidden: int = 256,
         reduced: int = 32,
         std: tuple[float, float] = (0.25, 0.1),
@@ -168,7 +176,10 @@ class RecurrentGaussianPolicy(StochasticPolicy):
                 f'share_reader=True needs maps of one form, but the glance has {glance_form} and the focus'
                 f' {focus_form} (channels, size); use the same encoder and G = P, or share_reader=False'
             )
+        if pixels and actor != 'attention':
+            raise ValueError(f"pixels=True is for actor='attention', which looks for places; not {actor!r}")
         self.share_reader = share_reader
+        self.reads_glance = pixels
         make_reader: Callable[[int, tuple[int, int]], nn.Module] = (
             partial(MapReader, reduced=reduced, hidden=hidden)
             if reader == 'convolution'
@@ -177,10 +188,16 @@ class RecurrentGaussianPolicy(StochasticPolicy):
         self.glance_reader = make_reader(*glance_form)
         self.focus_reader = make_reader(*focus_form) if steps > 1 and not share_reader else None
         self.gru = nn.GRUCell(hidden, hidden)
+        self.judge = None
+        if own_critic:
+            readers = [make_reader(*glance_form)]
+            readers += [make_reader(*focus_form)] if self.focus_reader is not None else []
+            self.judge = nn.ModuleDict(dict(readers=nn.ModuleList(readers), gru=nn.GRUCell(hidden, hidden)))
+        self.stem = GlanceStem(reduced) if pixels else None
         self.keys = None
         if actor == 'attention':
             self.keys = nn.Sequential(
-                nn.Conv2d(glance_channels, 2 * reduced, 3, padding=1),
+                nn.Conv2d(glance_channels + (reduced if pixels else 0), 2 * reduced, 3, padding=1),
                 nn.ReLU(),
                 nn.Conv2d(2 * reduced, reduced, 1),
             )
@@ -199,23 +216,47 @@ class RecurrentGaussianPolicy(StochasticPolicy):
         """What frames ``(B, T, ...)`` give, as the choices ``(B, A, ...)`` read it."""
         return x.mean(1, keepdim=True) if self.scope == 'clip' else x
 
-    def _remember(self, observation: Observation) -> GaussianMemory:
-        T, memory = observation.feature_map.shape[1], observation.memory
+    def _read(
+        self,
+        observation: Observation,
+        readers: tuple[nn.Module, nn.Module | None],
+        gru: nn.Module,
+        before: Tensor | None,
+    ) -> Tensor:
+        """A GRU's state ``(B, A, hidden)`` after the latest look."""
+        T = observation.feature_map.shape[1]
         images = rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w')
-        reader = self.glance_reader
-        if observation.step > 0 and self.focus_reader is not None:
-            reader = self.focus_reader
+        reader = readers[0] if observation.step == 0 or readers[1] is None else readers[1]
         seen = self._pool(rearrange(reader(images), '(b t) f -> b t f', t=T))  # (B, A, hidden)
-        before = None if memory is None else rearrange(memory.hidden, 'b a f -> (b a) f')
-        hidden = self.gru(rearrange(seen, 'b a f -> (b a) f'), before)
-        hidden = rearrange(hidden, '(b a) f -> b a f', a=seen.shape[1])
-        if memory is not None:
-            return GaussianMemory(hidden, memory.keys)
+        known = None if before is None else rearrange(before, 'b a f -> (b a) f')
+        hidden = gru(rearrange(seen, 'b a f -> (b a) f'), known)
+        return rearrange(hidden, '(b a) f -> b a f', a=seen.shape[1])
+
+    def _keys(self, observation: Observation) -> Tensor | None:
+        """What the actor attends on, of the glance: ``(B, A, K, h, w)``."""
         if self.keys is None:
-            return GaussianMemory(hidden, None)
-        return GaussianMemory(
-            hidden, self._pool(rearrange(self.keys(images), '(b t) k h w -> b t k h w', t=T))
-        )
+            return None
+        T, glance = observation.feature_map.shape[1], observation.glance
+        images = rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w')
+        if self.stem is not None:
+            assert glance is not None  # asked for by reads_glance
+            images = self.stem(images, rearrange(glance, 'b t c h w -> (b t) c h w'))
+        return self._pool(rearrange(self.keys(images), '(b t) k h w -> b t k h w', t=T))
+
+    def _remember(self, observation: Observation) -> GaussianMemory:
+        memory: GaussianMemory | None = observation.memory
+        readers = self.glance_reader, self.focus_reader
+        hidden = self._read(observation, readers, self.gru, memory.hidden if memory else None)
+        return GaussianMemory(hidden, memory.keys if memory else self._keys(observation))
+
+    def _judged(self, observation: Observation, memory: GaussianMemory) -> Tensor:
+        """What the critic goes by, ``(B, A, hidden)``."""
+        if self.judge is None:
+            return memory.hidden
+        before: GaussianMemory | None = observation.memory
+        first, *second = self.judge['readers']
+        readers = first, second[0] if second else None
+        return self._read(observation, readers, self.judge['gru'], before.judged if before else None)
 
     def _mean(self, observation: Observation) -> tuple[Tensor, GaussianMemory]:
         """Mean of the Gaussian ``(B, A, 2)``, not clamped, and what is remembered."""
@@ -241,15 +282,16 @@ class RecurrentGaussianPolicy(StochasticPolicy):
         self, observation: Observation, mean: Tensor, memory: GaussianMemory, action: Tensor
     ) -> Choice:
         log_std, log_turn = self.std.log(), math.log(2 * math.pi)
+        judged = self._judged(observation, memory)
         # two coordinates, each a Gaussian of its own
         log_prob = reduce(
             -(((action - mean) / self.std) ** 2) / 2 - log_std - log_turn / 2, 'b a yx -> b a', 'sum'
         )
         return Choice(
             self.for_frames(action.clamp(0, 1), observation),
-            memory,
+            memory if self.judge is None else memory._replace(judged=judged),
             action=action,
             log_prob=log_prob,
-            value=self.critic(memory.hidden).squeeze(-1).float(),  # (B, A)
+            value=self.critic(judged).squeeze(-1).float(),  # (B, A)
             entropy=(1 + log_turn + 2 * log_std).expand(log_prob.shape),
         )

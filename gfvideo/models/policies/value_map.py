@@ -8,7 +8,7 @@ a glance shows there, once for all places; the best place not seen yet is looked
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from ...ops import bidirectional_shift, causal_shift
 from ...registry import MODELS
 from ..temporal import Shift
 from .base import Choice, Geometry, Observation, Scope, ValuePolicy
+from .stem import GlanceStem
 
 __all__ = ['ValueMapPolicy', 'ValueMemory']
 
@@ -100,9 +101,7 @@ class ValueMapPolicy(ValuePolicy):
             raise ValueError(f'temperature={temperature} must be above 0')
         self.discount, self.temperature = discount, temperature
         self.shift = shift if temporal and scope == 'frame' else None
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, hidden // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(hidden // 2, hidden, 3, 2, 1), nn.ReLU()
-        )
+        self.stem = GlanceStem(hidden)
         self.mix = nn.Sequential(nn.Conv2d(glance_channels + hidden, hidden, 3, padding=1), nn.ReLU())
         self.write = nn.Conv2d(focus_channels, hidden, 1) if write_back else None
         if self.write is not None:  # at first the map is that of the glance
@@ -112,6 +111,9 @@ class ValueMapPolicy(ValuePolicy):
         self.value = nn.Sequential(
             nn.Conv2d(hidden + 4, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
         )
+
+    def described(self) -> dict[str, Any]:
+        return dict(discount=self.discount)
 
     # ---- what is known
 
@@ -124,10 +126,8 @@ class ValueMapPolicy(ValuePolicy):
         T, glance = observation.feature_map.shape[1], observation.glance
         assert glance is not None  # asked for by reads_glance
         maps = rearrange(observation.feature_map.detach(), 'b t d h w -> (b t) d h w')
-        pixels = self.stem(rearrange(glance, 'b t c h w -> (b t) c h w'))
-        pixels = F.adaptive_avg_pool2d(pixels, tuple(maps.shape[-2:]))
-        features = rearrange(self.mix(torch.cat([maps, pixels], 1)), '(b t) k h w -> b t k h w', t=T)
-        return self._pool(features)
+        both = self.stem(maps, rearrange(glance, 'b t c h w -> (b t) c h w'))
+        return self._pool(rearrange(self.mix(both), '(b t) k h w -> b t k h w', t=T))
 
     def remember(self, observation: Observation) -> ValueMemory:
         """What is known before the choice: the glance's features, and the patches and places of all looks so

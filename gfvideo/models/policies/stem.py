@@ -1,0 +1,30 @@
+"""What a policy reads of a glance: the encoder's map, and the pixels through a stem of its own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ['GlanceStem']
+
+
+class GlanceStem(nn.Module):
+    """The glance's map beside its pixels, which two convolutions at strides 2 and 4 bring to the map's size.
+
+    A map that was trained for classes says little of where they are told apart; the pixels do.
+
+    Args:
+        hidden: channels of the pixels' features.
+    """
+
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.pixels = nn.Sequential(
+            nn.Conv2d(3, hidden // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(hidden // 2, hidden, 3, 2, 1), nn.ReLU()
+        )
+
+    def forward(self, maps: Tensor, glance: Tensor) -> Tensor:
+        """Maps ``(N, D, h, w)`` and frames as glanced at ``(N, 3, G, G)`` to ``(N, D + hidden, h, w)``."""
+        pixels = F.adaptive_avg_pool2d(self.pixels(glance), (maps.shape[-2], maps.shape[-1]))
+        return torch.cat([maps, pixels], 1)
