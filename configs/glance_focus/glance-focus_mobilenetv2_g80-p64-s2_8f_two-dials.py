@@ -1,0 +1,17 @@
+"""Two small dials at two places, one look for each."""
+
+_base_ = [
+    '../_base_/models/glance_focus_mobilenetv2.py',
+    '../_base_/datasets/two_dials.py',
+    '../_base_/schedules/joint.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    num_classes=12,
+    glance_size=80,
+    patch_size=64,
+    glance=dict(frozen_stride=4),
+    focus=dict(frozen_stride=4),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
+)
+train_cfg = dict(max_epochs=10, val_interval=5)
