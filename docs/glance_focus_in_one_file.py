@@ -206,7 +206,7 @@ def rollout(model, frames, labels):
         mean, value, memory = model.policy(state.map, state.centres, state.memory)
         action = mean + model.policy.std * torch.randn_like(mean)
         after = model.focus(frames, state, action.clamp(0, 1), memory)
-        reward = label_log_probs(after, labels) - label_log_probs(state, labels)
+        reward = label_log_probs(after, labels).exp() - label_log_probs(state, labels).exp()
         record.append((state, action, model.policy.log_prob(action, mean), value, reward))
         state = after
     advantages, running, value_after = [], 0, 0

@@ -371,12 +371,16 @@ def test_a_causal_recognizer_is_exported_for_whole_clips(tmp_path):
 def test_a_value_map_looks_at_the_same_places(tmp_path):
     model = build(model_config(policy=dict(type='ValueMapPolicy', hidden=8)))
     record = export_recognizer(model, tmp_path / 'graphs')
-    assert 'before.glance' in record.graphs[1].inputs  # the pixels that the policy reads
+    # a look is chosen by the graph before it, which also says what it promises; nothing of the glance is read twice
+    assert 'promise' in record.graphs[0].outputs and 'before.ahead.centres' in record.graphs[1].inputs
+    assert 'before.glance' not in record.graphs[1].inputs
     graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)
     with torch.no_grad():
         for ours, theirs in zip(graphs.looks(CLIPS), model.looks(CLIPS)):
             assert_close(ours.logits, theirs.logits)
             assert ours.step == 0 or torch.allclose(ours.centres, theirs.centres, atol=1e-4)
+            if theirs.promise is not None:
+                assert_close(ours.promise, theirs.promise)
 
 
 def test_what_cannot_be_exported_is_told(tmp_path, monkeypatch):
