@@ -372,6 +372,20 @@ class GlanceFocusRecognizer(Recognizer):
             return self.policy(observation)
 
     @torch.no_grad()
+    def promise_maps(self, frames: Tensor) -> Tensor | None:
+        """What a look at each place promised before each look at clips ``(B, T, 3, H, W)``.
+
+        Returns:
+            ``(B, S, T, h, w)``, maps of the whole frame, see :meth:`ValuePolicy.promises`; None without looks
+            or of a policy that keeps no map.
+        """
+        if not self.steps or not isinstance(self.policy, ValuePolicy):
+            return None
+        maps = [self.policy.promises(self.observe(frames, state)) for state in self.looks(frames)[:-1]]
+        known = [one.expand(-1, frames.shape[1], -1, -1) for one in maps if one is not None]
+        return torch.stack(known, 1) if len(known) == self.steps else None
+
+    @torch.no_grad()
     def _mixed(self, observation: Observation) -> Choice:
         """At half of the places the policy's draw, or its choice if it draws nothing; at the others a random
         one."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from einops import rearrange
@@ -39,6 +40,7 @@ class _Row:
     colour: str | None = None
     prediction: NamedScore | None = None
     notes: tuple[str, ...] = ()
+    look: int | None = None  # whose patches are drawn on the images
 
 
 def draw_looks(
@@ -54,11 +56,13 @@ def draw_looks(
     objects: Objects | None = None,
     cell_width: int | None = None,
     window_sizes: Tensor | np.ndarray | None = None,
+    promises: Tensor | np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw the looks at one clip.
 
     A row of the T frames with the patches of each look in its own colour; a row of the frames as small as the
-    glance sees them; a row of the patches of each look. Left of each row stands what the recognizer said
+    glance sees them; a row of the patches of each look, over which, if they are given, stands what the policy
+    expected of a look at each place. Left of each row stands what the recognizer said
     after it: green and a tick when it is ``label``, red and a cross when it is not.
 
     Args:
@@ -75,6 +79,8 @@ def draw_looks(
             wide.
         window_sizes: ``(S, T, 2)`` (height, width) in pixels of what was cut, where the policy chose that
             too; None for ``patch_size``.
+        promises: ``(S, T, h, w)``, what a look at each cell of a map of the frame promised before each look;
+            one scale of colours serves all of them.
 
     Returns:
         The picture, ``(height, width, 3)`` uint8 RGB.
@@ -105,7 +111,10 @@ def draw_looks(
     windows = _windows(places, (H, W), patch_size, window_sizes)  # (S, T, 4)
     width = cell_width or min(240, max(100, 1440 // T))
     cell = fit_inside((H, W), (width * 3 // 2, width))
-    rows = _rows(frames, windows, patch_size, step_predictions, glance_size, cell)
+    maps = None if promises is None else np.asarray(promises, dtype=np.float32)
+    if maps is not None and (maps.ndim != 4 or maps.shape[:2] != (S, T)):
+        raise ValueError(f'promises {maps.shape} must be (S, T, h, w) with S={S} looks and T={T} frames')
+    rows = _rows(frames, windows, patch_size, step_predictions, glance_size, cell, maps)
     if any(boxes):
         rows[0].notes += ('dashed: the object (not told to the network)',)
 
@@ -137,6 +146,9 @@ def draw_looks(
         if number == 0:
             _draw_boxes(canvas, boxes, (H, W), y, cell)
             _draw_patches(canvas, windows, (H, W), y, cell)
+        elif row.look is not None:
+            _draw_boxes(canvas, boxes, (H, W), y, cell)
+            _draw_patches(canvas, windows, (H, W), y, cell, only=row.look)
         y += height + 2 * GAP
     return canvas.render()
 
@@ -150,6 +162,7 @@ def draw_sample(
     glance_size: tuple[int, int] | None = None,
     objects: Objects | None = None,
     title: str | None = None,
+    promises: Tensor | None = None,
 ) -> np.ndarray:
     """Draw the looks at one recognized clip; :func:`draw_looks` with what a :class:`ClipSample` holds.
 
@@ -165,6 +178,7 @@ def draw_sample(
         glance_size: (height, width) the glance sees; None leaves its row out.
         objects: frame number -> box in pixels of ``inputs``.
         title: the video id by default.
+        promises: ``(S, T, h, w)`` what a look at each place promised, of the first view.
 
     Returns:
         The picture, ``(height, width, 3)`` uint8 RGB.
@@ -187,6 +201,7 @@ def draw_sample(
         inputs, centres = inputs[focused.to(inputs.device)], centres[:, focused.to(centres.device)]
         indices = None if indices is None else [indices[t] for t in focused.tolist()]
         windows = None if windows is None else windows[:, focused]
+        promises = None if promises is None else promises[:, focused.to(promises.device)]
     return draw_looks(
         inputs.permute(0, 2, 3, 1).cpu().numpy(),
         None if centres is None else centres.cpu(),
@@ -198,6 +213,7 @@ def draw_sample(
         frame_indices=indices,
         objects=objects,
         window_sizes=windows,
+        promises=None if promises is None else promises.cpu(),
     )
 
 
@@ -282,6 +298,7 @@ def _rows(
     predictions: Sequence[NamedScore],
     glance_size: tuple[int, int] | None,
     cell: tuple[int, int],
+    promises: np.ndarray | None,
 ) -> list[_Row]:
     H, W = frames.shape[1:3]
     h, w = patch_size
@@ -296,6 +313,16 @@ def _rows(
     # portrait frames: patches no higher than wide
     size = fit_inside((h, w), (min(cell[0], cell[1]), cell[1]))
     for look, places in enumerate(windows.tolist()):
+        if promises is not None:
+            least, most = float(promises.min()), float(promises.max())
+            rows.append(
+                _Row(
+                    f'Worth of look {look + 1}, as expected',
+                    [_over(frame, one, (least, most), cell) for frame, one in zip(frames, promises[look])],
+                    notes=(f'dark {least:+.2f}, bright {most:+.2f} of the probability of the true class',),
+                    look=look,
+                )
+            )
         cut = [
             (
                 resize(frame[top : top + high, left : left + wide], *size)
@@ -313,6 +340,18 @@ def _rows(
             )
         )
     return rows
+
+
+def _over(
+    frame: np.ndarray, values: np.ndarray, limits: tuple[float, float], cell: tuple[int, int]
+) -> np.ndarray:
+    """A frame without its colours, in those of a map of values ``(h, w)`` between ``limits``."""
+    low, high = limits
+    shares = (values - low) / max(high - low, 1e-6)
+    smooth = np.asarray(cv2.resize(shares, (cell[1], cell[0]), interpolation=cv2.INTER_LINEAR)).clip(0, 1)
+    colours = cv2.applyColorMap((255 * smooth).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    grey = resize(frame, *cell).mean(-1, keepdims=True)
+    return (0.35 * grey + 0.65 * colours).astype(np.uint8)
 
 
 def _texts(row: _Row, label: str | None, measure: Canvas) -> list[tuple[str, str, bool]]:
@@ -355,10 +394,18 @@ def _draw_row(
 
 
 def _draw_patches(
-    canvas: Canvas, windows: np.ndarray, frame_size: tuple[int, int], y: int, cell: tuple[int, int]
+    canvas: Canvas,
+    windows: np.ndarray,
+    frame_size: tuple[int, int],
+    y: int,
+    cell: tuple[int, int],
+    only: int | None = None,
 ) -> None:
+    """Outline the patches of all looks, or of one."""
     scale_y, scale_x = cell[0] / frame_size[0], cell[1] / frame_size[1]
     for look, places in enumerate(windows.tolist()):
+        if only not in (None, look):
+            continue
         for t, (top, left, high, wide) in enumerate(places):
             if not high:
                 continue

@@ -371,7 +371,7 @@ def test_a_causal_recognizer_is_exported_for_whole_clips(tmp_path):
 def test_a_value_map_looks_at_the_same_places(tmp_path):
     model = build(model_config(policy=dict(type='ValueMapPolicy', hidden=8)))
     record = export_recognizer(model, tmp_path / 'graphs')
-    # a look is chosen by the graph before it, which also says what it promises; nothing of the glance is read twice
+    # a look is chosen by the graph before it, which says what it promises; the glance is not read twice
     assert 'promise' in record.graphs[0].outputs and 'before.ahead.centres' in record.graphs[1].inputs
     assert 'before.glance' not in record.graphs[1].inputs
     graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)

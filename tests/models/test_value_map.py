@@ -175,3 +175,16 @@ def test_mixed_centres_are_random_at_half_of_the_places():
     assert 0.4 < own < 0.6 and centres.std() > 0.1
     with pytest.raises(ValueError, match="test_centres='mixed' is for training"):
         build(dict(type='CentrePolicy'), test_centres='mixed')
+
+
+def test_maps_of_promises_lead_to_the_centres_that_are_taken():
+    model = build(dict(type='ValueMapPolicy', hidden=8)).eval()
+    frames = torch.rand(2, 4, 3, 40, 60)
+    maps = model.promise_maps(frames)  # (B, S, T, h, w)
+    states = model.looks(frames)
+    assert maps.shape[:3] == (2, model.steps, 4)
+    geometry = Geometry((40, 60), model.patch_size)
+    for step, state in enumerate(states[1:]):
+        best = refined(maps[:, step], maps[:, step].flatten(2).argmax(-1))
+        torch.testing.assert_close(centres_at(best, geometry), state.centres)
+    assert build(dict(type='CentrePolicy')).promise_maps(frames) is None

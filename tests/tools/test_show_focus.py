@@ -274,3 +274,22 @@ def test_real_clips(tool, shared, trained, tmp_path):
         ]
     )
     assert picture(tmp_path / f'{clip["id"]}.png').shape[1] > 1000
+
+
+def test_a_value_map_is_drawn(tool, trained, tmp_path):
+    cfg = Config.fromfile(trained / 'config.py')
+    cfg.model.policy = dict(type='ValueMapPolicy', hidden=8)
+    checkpoint = dict(
+        state_dict=MODELS.build(cfg.model).state_dict(),
+        meta=dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES)),
+    )
+    torch.save(checkpoint, tmp_path / 'value.pth')
+    heights = []
+    for flags in ([], ['--value-map']):
+        tool.main([str(tmp_path / 'value.pth'), str(trained / 'clips/v0'), '--out', str(tmp_path), *flags])
+        heights.append(picture(tmp_path / 'v0.png').shape[0])
+    assert heights[1] > heights[0] + 2 * 100  # a row for each of two looks
+    with pytest.raises(SystemExit, match='ValueMapPolicy keeps one'):
+        tool.main(
+            [str(trained / 'model.pth'), str(trained / 'clips/v0'), '--out', str(tmp_path), '--value-map']
+        )

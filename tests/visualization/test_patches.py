@@ -103,6 +103,7 @@ def test_any_shape_is_drawn(T, H, W, S):
         (dict(objects={0: (0, 0, 1, 1)}), 'frame_indices'),
         (dict(patch_size=(61, 20)), 'larger than the frame'),
         (dict(patch_size=None), 'patch'),
+        (dict(promises=np.zeros((2, 4, 3, 3))), 'promises'),
     ],
 )
 def test_errors_name_the_thing(change, message):
@@ -226,3 +227,20 @@ def test_only_frames_that_were_focused_on_are_drawn():
     everything = ClipSample()
     everything.step_logits, everything.centres = sample.step_logits, torch.full((1, 2, 2), 0.5)
     assert drawn.shape == draw_sample(inputs[1:], everything, patch_size=(16, 16), title='a').shape
+
+
+def test_the_map_of_promises_is_bright_where_it_promises():
+    """One cell of three by four is best: the row over the look's patches is brightest in that cell alone."""
+    frames, values = clip(T=1, H=120, W=160, value=90), np.zeros((1, 1, 3, 4), dtype=np.float32)
+    values[0, 0, 2, 1] = 0.5
+    given = dict(centres=np.zeros((1, 1, 2)), patch_size=(20, 20), step_predictions=said(0.4, 0.6))
+    plain = draw_looks(frames, **given, cell_width=160)
+    picture = draw_looks(frames, **given, cell_width=160, promises=values)
+    added = picture.shape[0] - plain.shape[0]
+    assert added == 120 + 2 * GAP
+    left = np.argwhere((plain == 90).all(-1)).min(0)[1]
+    top = np.argwhere((plain == 90).all(-1)).min(0)[0]
+    row = picture[top + 120 + 2 * GAP :][:120, left : left + 160].astype(int).sum(-1)
+    cells = row.reshape(3, 40, 4, 40)[:, 12:28, :, 12:28].mean((1, 3))
+    assert np.unravel_index(cells.argmax(), cells.shape) == (2, 1)
+    assert cells.max() > 2 * np.median(cells)

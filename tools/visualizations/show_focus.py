@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config, DictAction
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gfvideo.evaluation import Objects
     from gfvideo.models.base import Recognizer
     from gfvideo.structures import ClipSample
@@ -66,6 +68,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
             'where the object is (columns id,frame,x,y,diameter in pixels of the video): drawn, and the share'
             ' of patches that hold it is printed'
         ),
+    )
+    parser.add_argument(
+        '--value-map',
+        action='store_true',
+        help='draw, over each look, what the policy expected of a look at each place (a ValueMapPolicy)',
     )
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of random patches (default: %(default)s)')
@@ -143,6 +150,23 @@ def boxes_in_inputs(clip: dict[str, Any], objects: dict[str, Objects] | None) ->
     return scale_boxes(objects[sample.video_id], sample.frame_size, tuple(clip['inputs'].shape[-2:]))
 
 
+def maps_of(model: Recognizer, clip: dict[str, Any]) -> Tensor:
+    """What looks at the first view promised, ``(S, T, h, w)``."""
+    import torch
+    from mmengine.dataset import pseudo_collate
+
+    from gfvideo.models import GlanceFocusRecognizer
+
+    maps = None
+    if isinstance(model, GlanceFocusRecognizer):
+        with torch.no_grad():
+            inputs = model.data_preprocessor(pseudo_collate([clip]))['inputs']
+            maps = model.promise_maps(inputs[:, 0] if inputs.ndim == 6 else inputs)
+    if maps is None:
+        sys.exit('--value-map: this recognizer has no map of what a look promises; ValueMapPolicy keeps one')
+    return maps[0].float().cpu()
+
+
 def hit_rate_lines(
     looked: list[tuple[dict, ClipSample, Objects | None]], patch_size: tuple[int, int]
 ) -> list[str]:
@@ -209,8 +233,16 @@ def show(args: argparse.Namespace) -> None:
         sample, boxes = predict_clip(model, clip), boxes_in_inputs(clip, objects)
         if label is not None:
             sample.gt_label = torch.tensor(label)
+        promises = maps_of(model, clip) if args.value_map else None
         pictures.append(
-            draw_sample(clip['inputs'], sample, model.dataset_meta.get('classes'), objects=boxes, **sizes)
+            draw_sample(
+                clip['inputs'],
+                sample,
+                model.dataset_meta.get('classes'),
+                objects=boxes,
+                promises=promises,
+                **sizes,
+            )
         )
         print(
             save_picture(

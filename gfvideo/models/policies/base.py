@@ -189,6 +189,11 @@ class ValuePolicy(Policy):
     def draw(self, observation: Observation) -> Choice:
         """A choice drawn at random, more often where much is promised."""
 
+    def promises(self, observation: Observation) -> Tensor | None:
+        """What a look at each cell of a map of the frame still promises, ``(B, A, h, w)``, in units of the
+        probability of the true class; for pictures. None of a policy that keeps no map."""
+        return None
+
     @abstractmethod
     def value_loss(self, observations: Sequence[Observation], centres: Tensor, gains: Tensor) -> Tensor:
         """How far what it expects of S looks is from what was gained.

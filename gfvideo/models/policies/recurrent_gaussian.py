@@ -254,8 +254,8 @@ class RecurrentGaussianPolicy(StochasticPolicy):
         if self.judge is None:
             return memory.hidden
         before: GaussianMemory | None = observation.memory
-        first, *second = self.judge['readers']
-        readers = first, second[0] if second else None
+        own = list(self.judge['readers'])  # type: ignore[call-overload]  # a ModuleDict's stub
+        readers = own[0], own[1] if len(own) > 1 else None
         return self._read(observation, readers, self.judge['gru'], before.judged if before else None)
 
     def _mean(self, observation: Observation) -> tuple[Tensor, GaussianMemory]:

@@ -204,6 +204,9 @@ class ValueMapPolicy(ValuePolicy):
         promise, seen = valued.promise, valued.memory.seen
         return promise - self.discount * seen * (promise - reduce(promise, 'b a h w -> b a 1 1', 'min'))
 
+    def promises(self, observation: Observation) -> Tensor:
+        return self.left(self.valued(observation))
+
     # ---- choices
 
     def forward(self, observation: Observation) -> Choice:
