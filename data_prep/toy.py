@@ -13,17 +13,21 @@ a clip to the right played backwards. Where a disc leaves its room at one side i
 so that in every frame of every class it may stand anywhere. WHERE the disc is differs by clip, and by frame
 within a clip.
 
+With --objects 2 there are two such discs of different textures, apart, and WHAT is which two: one look at one
+of them cannot know.
+
 DIR holds videos/<id>.webm (VP9, 12 frames a second),
 something-something-v2-{labels,train,validation,test}.json, test-answers.csv (id;label), objects.csv
 (id,frame,x,y,diameter: centre and width of the disc in pixels, to measure where patches fall, never to train
-on) and toy.json (the settings; the sign that the folder may be replaced). A clip depends on its id and the
-settings, not on how many there are.
+on; of two discs the column object says which) and toy.json (the settings; the sign that the folder may be
+replaced). A clip depends on its id and the settings, not on how many there are.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import math
 import multiprocessing
@@ -34,6 +38,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import av
@@ -61,6 +66,7 @@ SPEEDS = (1.0, 1.4)  # 1 crosses half the frame's width in a clip
 # hues of the disc and of the others: degrees in the plane of red and blue differences
 WARM, COLD = (-60, 20), (100, 220)
 OTHERS = 4
+APART = 36 / 128  # between the middles of two discs with a texture at least: no small patch shows both
 
 MARKER = 'toy.json'
 LISTS = [f'something-something-v2-{name}.json' for name in ('labels', *FIRST_IDS)] + [
@@ -72,12 +78,13 @@ LISTS = [f'something-something-v2-{name}.json' for name in ('labels', *FIRST_IDS
 @dataclass(frozen=True)
 class Settings:
     """All that a clip's pixels depend on besides its id: height and width in pixels, length in frames, seed,
-    version of the drawing."""
+    version of the drawing; how many discs have a texture, 1 or 2."""
 
     size: int
     frames: int
     seed: int
     version: int = VERSION
+    objects: int = 1
 
     @property
     def diameter(self) -> float:
@@ -154,39 +161,52 @@ def within(x: np.ndarray, y: np.ndarray, diameter: float) -> np.ndarray:
     return np.clip(diameter / 2 - np.hypot(x, y) + 0.5, 0, 1)
 
 
+def courses(rng: np.random.Generator, settings: Settings) -> np.ndarray:
+    """Centres (frames, objects, 2), (x, y) in pixels, of the discs with a texture, in every frame ``APART``
+    at least."""
+    while True:
+        found = np.stack([course(rng, settings) for _ in range(settings.objects)], 1)
+        if settings.objects == 1 or np.hypot(*(found[:, 0] - found[:, 1]).T).min() >= APART * settings.size:
+            return found
+
+
 def draw_clip(
-    rng: np.random.Generator, settings: Settings, what: str, how: str, pixels: bool = True
+    rng: np.random.Generator, settings: Settings, what: tuple[str, ...], how: str, pixels: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Draw a clip of the disc with texture ``what``, pushed ``how``.
+    """Draw a clip of the discs with textures ``what``, pushed ``how``.
 
     Returns:
-        Frames, uint8 (frames, size, size, 3) RGB, or None without ``pixels``; and the disc's centres,
-        (frames, 2), (x, y) in pixels.
+        Frames, uint8 (frames, size, size, 3) RGB, or None without ``pixels``; and the discs' centres,
+        (frames, objects, 2), (x, y) in pixels.
     """
-    centres = course(rng, settings)
+    centres = courses(rng, settings)
     frames = draw_frames(rng, settings, what, centres) if pixels else None
     if MOTIONS[how] < 0:  # to the left is to the right played backwards, so the two have the same frames
         return frames if frames is None else frames[::-1], centres[::-1]
     return frames, centres
 
 
-def draw_frames(rng: np.random.Generator, settings: Settings, what: str, centres: np.ndarray) -> np.ndarray:
-    """Frames, uint8 (frames, size, size, 3) RGB: the disc at ``centres``, over discs of cold colours, over a
+def draw_frames(
+    rng: np.random.Generator, settings: Settings, what: tuple[str, ...], centres: np.ndarray
+) -> np.ndarray:
+    """Frames, uint8 (frames, size, size, 3) RGB: the discs at ``centres``, over discs of cold colours, over a
     cloudy ground."""
     size, diameter = settings.size, settings.diameter
-    warm, phases = colour(rng, WARM), tuple(rng.uniform(0, 2 * math.pi, 2))
+    warm = [(colour(rng, WARM), tuple(rng.uniform(0, 2 * math.pi, 2))) for _ in what]
     others = [(course(rng, settings), colour(rng, COLD)) for _ in range(OTHERS)]
     ground = background(rng, size)
 
-    def mark(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return 45 * within(x, y, MARK * size) * texture(what, x, y, PERIOD * size, phases)
+    def mark(x: np.ndarray, y: np.ndarray, number: int) -> np.ndarray:
+        waves = texture(what[number], x, y, PERIOD * size, warm[number][1])
+        return 45 * within(x, y, MARK * size) * waves
 
     frames = np.empty((settings.frames, size, size, 3), np.uint8)
-    for number, centre in enumerate(centres):
+    for number, places in enumerate(centres):
         frame = ground + 3 * rng.standard_normal((size, size, 1), dtype=np.float32)
         for elsewhere, cold in others:
             draw_disc(frame, elsewhere[number], diameter, cold)
-        draw_disc(frame, centre, diameter, warm, mark)
+        for one, centre in enumerate(places):
+            draw_disc(frame, centre, diameter, warm[one][0], partial(mark, number=one))
         frames[number] = np.clip(frame + 0.5, 0, 255)
     return frames
 
@@ -194,10 +214,16 @@ def draw_frames(rng: np.random.Generator, settings: Settings, what: str, centres
 # ---------------------------------------------------------------- clips and files
 
 
-def class_templates() -> list[str]:
+def kinds(settings: Settings) -> list[tuple[str, ...]]:
+    """What there is to see: each texture, or each two of them."""
+    return list(itertools.combinations(TEXTURES, settings.objects))
+
+
+def class_templates(settings: Settings) -> list[str]:
     """The template of every class, by its number here; the name of a class is its template without
     brackets."""
-    return [f'Pushing [something with {what}] {how}' for what in TEXTURES for how in MOTIONS]
+    shown = [' and '.join(f'[something with {one}]' for one in what) for what in kinds(settings)]
+    return [f'Pushing {what} {how}' for what in shown for how in MOTIONS]
 
 
 def class_name(template: str) -> str:
@@ -207,7 +233,7 @@ def class_name(template: str) -> str:
 def class_of(settings: Settings, split: str, number: int) -> int:
     """Which of :func:`class_templates` clip ``number`` of a split shows: each run of 6 clips shows all 6, in
     an order of its own."""
-    classes = len(TEXTURES) * len(MOTIONS)
+    classes = len(class_templates(settings))
     rng = np.random.default_rng([settings.seed, FIRST_IDS[split], number // classes, 1])
     return int(rng.permutation(classes)[number % classes])
 
@@ -217,7 +243,7 @@ def make_clip(
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Clip ``number`` of a split, as :func:`draw_clip` returns it: the same for the same arguments."""
     label = class_of(settings, split, number)
-    what, how = TEXTURES[label // len(MOTIONS)], list(MOTIONS)[label % len(MOTIONS)]
+    what, how = kinds(settings)[label // len(MOTIONS)], list(MOTIONS)[label % len(MOTIONS)]
     return draw_clip(
         np.random.default_rng([settings.seed, FIRST_IDS[split], number, 0]), settings, what, how, pixels
     )
@@ -256,14 +282,14 @@ def write_videos(folder: Path, settings: Settings, clips: list[tuple[str, int]])
 def annotation(template: str) -> dict[str, str | list[str]]:
     """What a list says of a clip besides its id: a caption, the template (the class), and what stands in its
     brackets."""
-    placeholder = template[template.index('[') + 1 : template.index(']')].replace('something', 'a disc')
-    caption = re.sub(r'\[.*\]', placeholder, template).lower()
-    return {'label': caption, 'template': template, 'placeholders': [placeholder]}
+    placeholders = [one.replace('something', 'a disc') for one in re.findall(r'\[(.*?)\]', template)]
+    caption = class_name(template).replace('something', 'a disc').lower()
+    return {'label': caption, 'template': template, 'placeholders': placeholders}
 
 
 def lists(settings: Settings, counts: dict[str, int]) -> dict[str, str]:
     """Name and text of each of ``LISTS``."""
-    templates = class_templates()
+    templates = class_templates(settings)
     shown = {
         split: [(clip_id(split, i), templates[class_of(settings, split, i)]) for i in range(count)]
         for split, count in counts.items()
@@ -280,7 +306,8 @@ def lists(settings: Settings, counts: dict[str, int]) -> dict[str, str]:
     files['test-answers.csv'] = ''.join(
         f'{clip};{class_name(template)}\n' for clip, template in shown['test']
     )
-    files['objects.csv'] = 'id,frame,x,y,diameter\n' + ''.join(object_rows(settings, counts))
+    columns = 'id,frame,x,y,diameter' if settings.objects == 1 else 'id,frame,object,x,y,diameter'
+    files['objects.csv'] = f'{columns}\n' + ''.join(object_rows(settings, counts))
     return files
 
 
@@ -288,8 +315,10 @@ def object_rows(settings: Settings, counts: dict[str, int]) -> Iterator[str]:
     for split, count in counts.items():
         for number in range(count):
             _, centres = make_clip(settings, split, number, pixels=False)
-            for frame, (x, y) in enumerate(centres):
-                yield f'{clip_id(split, number)},{frame},{x:.1f},{y:.1f},{settings.diameter:g}\n'
+            for frame, places in enumerate(centres):
+                for one, (x, y) in enumerate(places):
+                    which = '' if settings.objects == 1 else f'{one},'
+                    yield f'{clip_id(split, number)},{frame},{which}{x:.1f},{y:.1f},{settings.diameter:g}\n'
 
 
 # ---------------------------------------------------------------- the whole set
@@ -304,6 +333,7 @@ def generate(
     size: int = 128,
     frames: int = 16,
     seed: int = 0,
+    objects: int = 1,
     workers: int | None = None,
 ) -> Path:
     """Write the toy set into the folder ``out``, going on where an earlier run was cut off; progress goes to
@@ -317,6 +347,7 @@ def generate(
         frames: length of a clip, 2 to 1000; the disc crosses about half the frame's width in a clip of any
             length.
         seed: 0 or more; every seed draws other clips under the same ids.
+        objects: 1 or 2 discs with a texture.
         workers: processes; as many as cores by default. 1 works in this process; more are spawned, so that a
             script must call this under ``if __name__ == '__main__'``.
 
@@ -338,13 +369,14 @@ def generate(
         size=(size, 96, 1024),
         frames=(frames, 2, 1000),
         seed=(seed, 0, 2**63),
+        objects=(objects, 1, 2),
         workers=(workers, 1, 1024),
     )
     if size % 2:
         raise ValueError(
             f'size is {size}; give an even number, for the colours of two pixels are stored as one'
         )
-    folder, settings = Path(out), Settings(size, frames, seed)
+    folder, settings = Path(out), Settings(size, frames, seed, objects=objects)
     clips = [(split, number) for split, count in counts.items() for number in range(count)]
     present = claim(folder, settings, {f'{clip_id(*clip)}.webm' for clip in clips})
     missing = [clip for clip in clips if f'{clip_id(*clip)}.webm' not in present]
@@ -391,7 +423,7 @@ def settings_of(folder: Path) -> dict | None:
     if not folder.exists() or folder.is_dir() and not any(folder.iterdir()):
         return None
     try:
-        return json.loads((folder / MARKER).read_text(encoding='utf-8'))['settings']
+        return {'objects': 1} | json.loads((folder / MARKER).read_text(encoding='utf-8'))['settings']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileExistsError(
             f'{folder} is there and was not made by toy.py (it holds no {MARKER} with settings); '
@@ -438,6 +470,7 @@ def main(argv: list[str] | None = None) -> None:
         'size': (128, 'height and width of a frame in pixels'),
         'frames': (16, 'frames of a clip'),
         'seed': (0, 'another seed draws other clips'),
+        'objects': (1, 'discs with a texture, 1 or 2; with 2 the class is which two'),
         'workers': (core_count(), 'processes'),
     }
     for name, (default, text) in options.items():

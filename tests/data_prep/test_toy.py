@@ -254,10 +254,10 @@ def test_left_is_right_played_backwards() -> None:
     """So the frames as a bag are the same, and nothing but their order tells the direction."""
     settings, (right, left) = toy.Settings(96, 5, 0), toy.MOTIONS
     for what in toy.TEXTURES:
-        clips = [toy.draw_clip(np.random.default_rng(7), settings, what, how) for how in (right, left)]
+        clips = [toy.draw_clip(np.random.default_rng(7), settings, (what,), how) for how in (right, left)]
         np.testing.assert_array_equal(clips[0][0], clips[1][0][::-1])
         np.testing.assert_array_equal(clips[0][1], clips[1][1][::-1])
-    moved = np.diff(clips[0][1][:, 0])
+    moved = np.diff(clips[0][1][:, 0, 0])
     assert (moved > 0).sum() >= 3  # to the right, but for at most one start at the other side
 
 
@@ -265,7 +265,7 @@ def test_left_is_right_played_backwards() -> None:
 def centres() -> tuple[np.ndarray, np.ndarray]:
     """Centres (clips, 16, 2) in [0, 1] of where a disc fits, and how they move (clips,): 0 right, 1 left."""
     settings = toy.Settings(128, 16, 3)
-    places = np.stack([toy.make_clip(settings, 'train', i, pixels=False)[1] for i in range(800)])
+    places = np.stack([toy.make_clip(settings, 'train', i, pixels=False)[1][:, 0] for i in range(800)])
     places = (places - settings.diameter / 2) / (settings.size - settings.diameter)
     return places, np.array([toy.class_of(settings, 'train', i) % 2 for i in range(800)])
 
@@ -301,7 +301,7 @@ def clips() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     frames = np.stack([decode(toy.encode(frames)) for frames, _ in drawn])
     return (
         frames,
-        np.stack([places for _, places in drawn]),
+        np.stack([places[:, 0] for _, places in drawn]),
         np.array([toy.class_of(settings, 'train', i) for i in range(120)]),
     )
 
@@ -406,3 +406,49 @@ def test_where_and_how_are_read_from_the_small_frames_in_order(
     assert (offsets < 10).mean() > 0.97  # a 24 pixel patch cut there holds most of the texture
     # between 4 frames the disc moves 16 pixels or more, and starts at the other side at most once
     assert ((np.median(np.diff(found[..., 0], axis=1), axis=1) < 0) == (labels % 2 == 1)).mean() > 0.95
+
+
+# ---------------------------------------------------------------- two discs
+
+
+def test_two_discs_stand_apart_and_the_class_is_which_two(tmp_path: Path) -> None:
+    folder = toy.generate(tmp_path / 'two', **SMALL, objects=2)
+    settings = toy.Settings(96, 4, 0, objects=2)
+    labels = list(read_list(folder, 'labels'))
+    pairs = ['checks', 'level stripes', 'upright stripes']
+    assert len(labels) == 6 and labels == sorted(labels)
+    for first, second in itertools.combinations(pairs, 2):  # each two once, in both directions
+        named = [name for name in labels if f'with {first}' in name and f'with {second}' in name]
+        assert [name.split(' from ')[1] for name in named] == ['left to right', 'right to left']
+        assert labels.index(named[0]) % 2 == 0  # so that the mirror's label map is that of one disc
+    row = read_list(folder, 'train')[0]
+    assert len(row['placeholders']) == 2 and toy.class_name(row['template']) in labels
+    assert row['label'] == toy.class_name(row['template']).replace('something', 'a disc').lower()
+    with open(folder / 'objects.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [line['object'] for line in rows[:4]] == ['0', '1', '0', '1'] and len(rows) == 24 * 4 * 2
+    for number in range(12):
+        frames, centres = toy.make_clip(settings, 'train', number)
+        assert centres.shape == (4, 2, 2)
+        assert np.hypot(*(centres[:, 0] - centres[:, 1]).T).min() >= 96 * toy.APART
+        what = toy.kinds(settings)[toy.class_of(settings, 'train', number) // 2]
+        for one, name in enumerate(what):  # each disc has the texture of its name: stripes change one way
+            found = slopes(patches(frames[None], centres[None, :, one], 8))[0]
+            sides = found[0] / found[:2].sum()
+            assert sides > 0.7 if name == 'upright stripes' else sides < 0.7
+            assert sides < 0.3 if name == 'level stripes' else sides > 0.3
+
+
+def test_a_folder_of_one_disc_is_replaced_by_two_and_an_old_one_is_kept(tmp_path: Path) -> None:
+    folder = toy.generate(tmp_path / 'set', **SMALL)
+    marker = json.loads((folder / 'toy.json').read_text())
+    del marker['settings']['objects']  # as written before there were two
+    (folder / 'toy.json').write_text(json.dumps(marker))
+    video = folder / 'videos/100000.webm'
+    before, when = video.read_bytes(), video.stat().st_mtime_ns
+    toy.generate(folder, **SMALL)
+    assert video.stat().st_mtime_ns == when
+    toy.generate(folder, **SMALL, objects=2)
+    assert video.read_bytes() != before
+    with pytest.raises(ValueError, match='objects is 3'):
+        toy.generate(folder, **SMALL, objects=3)
