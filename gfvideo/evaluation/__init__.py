@@ -10,7 +10,17 @@ from .functional import (
     top_k_accuracy,
 )
 from .metrics import ClipAccuracy, anytime_table
-from .objects import Box, Objects, patch_hit_rate, patch_hits, read_objects, scale_boxes
+from .objects import (
+    Box,
+    HitRates,
+    Objects,
+    PatchHits,
+    covered_areas,
+    patch_hit_rate,
+    patch_hits,
+    read_objects,
+    scale_boxes,
+)
 from .predictions import PredictionsError, read_predictions
 
 __all__ = [
@@ -19,7 +29,9 @@ __all__ = [
     'BudgetMetric',
     'ClipAccuracy',
     'ExitAccuracy',
+    'HitRates',
     'Objects',
+    'PatchHits',
     'PredictionsError',
     'accuracy_standard_error',
     'accuracy_within',
@@ -27,6 +39,7 @@ __all__ = [
     'area_under_curve',
     'class_accuracies',
     'confusion_matrix',
+    'covered_areas',
     'label_ranks',
     'mean_class_accuracy',
     'patch_hit_rate',
