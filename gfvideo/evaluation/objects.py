@@ -269,7 +269,7 @@ def patch_hit_rate(
     shown = [np.any(clip.known, axis=0) for clip in clips]  # (T,): frames with an object
     # (S, frames) of all clips
     centre, whole = (
-        np.concatenate([hits.any(0)[:, frames] for hits, frames in zip(found, shown)], axis=1)
+        np.concatenate([np.any(hits, axis=0)[:, frames] for hits, frames in zip(found, shown)], axis=1)
         for found in ([clip.centre for clip in clips], [clip.whole for clip in clips])
     )
     so_far = np.logical_or.accumulate(centre, axis=0)

@@ -76,8 +76,8 @@ def report(args: argparse.Namespace) -> list[str]:
     )
     lines = [
         f'{len(clips)} clips; % of patches that hold the centre of an object, all of one; of clips and of'
-        ' frames with a centre held so far; of patches after misses alone (and how many those were); of the objects'
-        ' in all frames, those found so far; of the frame, what was covered so far'
+        ' frames with a centre held so far; of patches after misses alone (and how many those were); of the'
+        ' objects in all frames, those found so far; of the frame, what was covered so far'
     ]
     names = dict(centre='centre', whole='whole', clip='clips', frame='frames', after_miss='after a miss')
     for step, misses in enumerate(rates['misses']):
