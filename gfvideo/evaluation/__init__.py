@@ -22,12 +22,20 @@ from .objects import (
     scale_boxes,
 )
 from .predictions import PredictionsError, read_predictions
+from .sources import (
+    Difference,
+    mean_standard_error,
+    paired_difference,
+    sources_by_pattern,
+    sources_of_table,
+)
 
 __all__ = [
     'AnytimeMetric',
     'Box',
     'BudgetMetric',
     'ClipAccuracy',
+    'Difference',
     'ExitAccuracy',
     'HitRates',
     'Objects',
@@ -42,10 +50,14 @@ __all__ = [
     'covered_areas',
     'label_ranks',
     'mean_class_accuracy',
+    'mean_standard_error',
+    'paired_difference',
     'patch_hit_rate',
     'patch_hits',
     'read_objects',
     'read_predictions',
     'scale_boxes',
+    'sources_by_pattern',
+    'sources_of_table',
     'top_k_accuracy',
 ]
