@@ -1,5 +1,13 @@
 """Accuracy after every look, and where the looks fall."""
 
+from .controls import (
+    Answers,
+    ControlMeter,
+    ControlRow,
+    control_rows,
+    controls_table,
+    right_answers,
+)
 from .exits import AnytimeMetric, BudgetMetric, ExitAccuracy, accuracy_within, area_under_curve
 from .functional import (
     accuracy_standard_error,
@@ -21,6 +29,7 @@ from .objects import (
     read_objects,
     scale_boxes,
 )
+from .oracle import oracle_centres
 from .predictions import PredictionsError, read_predictions
 from .sources import (
     Difference,
@@ -31,10 +40,13 @@ from .sources import (
 )
 
 __all__ = [
+    'Answers',
     'AnytimeMetric',
     'Box',
     'BudgetMetric',
     'ClipAccuracy',
+    'ControlMeter',
+    'ControlRow',
     'Difference',
     'ExitAccuracy',
     'HitRates',
@@ -47,15 +59,19 @@ __all__ = [
     'area_under_curve',
     'class_accuracies',
     'confusion_matrix',
+    'control_rows',
+    'controls_table',
     'covered_areas',
     'label_ranks',
     'mean_class_accuracy',
     'mean_standard_error',
+    'oracle_centres',
     'paired_difference',
     'patch_hit_rate',
     'patch_hits',
     'read_objects',
     'read_predictions',
+    'right_answers',
     'scale_boxes',
     'sources_by_pattern',
     'sources_of_table',
