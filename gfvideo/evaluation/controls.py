@@ -77,6 +77,11 @@ class ControlRow:
         written = asdict(self) | dict(ahead=[difference._asdict() for difference in self.ahead])
         return _without_nan(written)
 
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> ControlRow:
+        """Back from :meth:`as_json`."""
+        return cls(**{**written, 'ahead': [Difference(**one) for one in written['ahead']]})
+
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
@@ -375,9 +380,13 @@ def _cells(row: ControlRow, S: int) -> list[str]:
 def _hit_cells(hits: HitRates | None, S: int) -> list[str]:
     if hits is None:
         return [''] * (S + 4)
-    after = f'{100 * hits["after_miss"][-1]:.1f} of {hits["misses"][-1]}' if S > 1 else ''
+    after = f'{_percent(hits["after_miss"][-1])} of {hits["misses"][-1]}' if S > 1 else ''
     return [
-        *(f'{100 * share:.1f}' for share in hits['centre']),
+        *map(_percent, hits['centre']),
         after,
-        *(f'{100 * share[-1]:.1f}' for share in (hits['frame'], hits['found'], hits['area'])),
+        *(_percent(share[-1]) for share in (hits['frame'], hits['found'], hits['area'])),
     ]
+
+
+def _percent(share: float | None) -> str:
+    return '-' if share is None or math.isnan(share) else f'{100 * share:.1f}'

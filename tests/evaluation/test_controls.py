@@ -12,6 +12,7 @@ from gfvideo.complexity import recognizer_cost
 from gfvideo.evaluation import (
     Answers,
     ControlMeter,
+    ControlRow,
     control_rows,
     controls_table,
     oracle_centres,
@@ -215,7 +216,9 @@ def test_differences_are_of_the_same_clips():
 def test_rows_are_written_without_nan(clips):
     row = control_rows([measured(recognizer(), clips)['oracle']])[0]
     assert np.isnan(row.hits['after_miss'][-1]) and row.as_json()['hits']['after_miss'][-1] is None
-    assert json.loads(json.dumps(row.as_json(), allow_nan=False))['hits']['found'] == row.hits['found']
+    again = ControlRow.from_json(json.loads(json.dumps(row.as_json(), allow_nan=False)))
+    assert again.hits['found'] == row.hits['found'] and again.ahead == row.ahead
+    assert controls_table([again]) == controls_table([row]) and '- of 0' in controls_table([row])
 
 
 def test_equal_scores_are_not_all_right():
