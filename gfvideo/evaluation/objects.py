@@ -144,13 +144,13 @@ def scale_boxes(
 
 
 def _corners(
-    centres: Tensor | np.ndarray, frames: int, frame_size: tuple[int, int], patch_size: tuple[int, int]
+    centres: Tensor | np.ndarray, num_frames: int, frame_size: tuple[int, int], patch_size: tuple[int, int]
 ) -> np.ndarray:
     """Top-left corners ``(S, T, 2)`` in whole pixels; nan of looks that were not taken."""
     places = torch.as_tensor(centres, dtype=torch.float32)  # (S, T, 2)
-    if places.ndim != 3 or places.shape[1:] != (frames, 2):
+    if places.ndim != 3 or places.shape[1:] != (num_frames, 2):
         raise ValueError(
-            f'centres {tuple(places.shape)} must be (S, T, 2) with T={frames}, the number of frame indices'
+            f'centres {tuple(places.shape)} must be (S, T, 2) with T={num_frames}, the number of frame indices'
         )
     return patch_corners(places, frame_size, patch_size).floor().numpy()
 
