@@ -16,6 +16,7 @@ from torch import Tensor
 from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips, run_stream
 from ..models.base import Recognizer
 from ..progress import progress
+from ..structures import ClipSample
 from .config import ConfigError
 from .exiting import costs_of
 
@@ -55,6 +56,7 @@ class SplitPredictions:
     Attributes:
         meta: what the dataset says of itself, without its classes.
         labels: ``(N,)``, after the first pass.
+        video_ids: of the N clips, after the first pass.
 
     Raises:
         ConfigError, FileNotFoundError, ManifestError: if the data is not there.
@@ -66,25 +68,32 @@ class SplitPredictions:
         self.model = model
         self.meta = {key: value for key, value in self._loader.dataset.metainfo.items() if key != 'classes'}
         self.labels: Tensor | None = None
+        self.video_ids: list[str] = []
         self._clip: Tensor | None = None
 
-    def _batches(self, what: str) -> Iterator[Tensor]:
-        labels: list[int] = []
+    def batches(self, what: str) -> Iterator[tuple[Tensor, list[ClipSample]]]:
+        """Normalised frames ``(B, T, 3, H, W)`` and the samples of all clips; ``what`` is told while it
+        runs."""
+        samples: list[ClipSample] = []
         for data in progress(self._loader, what):
             if any('gt_label' not in sample for sample in data['data_samples']):
                 raise ConfigError(
                     f'split {self.meta.get("split")!r} has clips without labels; name one with labels'
                 )
-            labels += [int(sample.gt_label) for sample in data['data_samples']]
+            samples += data['data_samples']
             frames = self.model.data_preprocessor(data)['inputs']
             if frames.dim() != 5:
                 raise ConfigError(
-                    f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits are for'
-                    ' one view'
+                    f'the test pipeline makes several views of a clip, {tuple(frames.shape)}; exits and'
+                    ' controls are for one view'
                 )
             self._clip = frames[:1] if self._clip is None else self._clip
-            yield frames
-        self.labels = torch.tensor(labels)
+            yield frames, data['data_samples']
+        self.labels = torch.tensor([int(sample.gt_label) for sample in samples])
+        self.video_ids = [str(sample.video_id) for sample in samples]
+
+    def _batches(self, what: str) -> Iterator[Tensor]:
+        return (frames for frames, _ in self.batches(what))
 
     @torch.no_grad()
     def step_logits(self) -> Tensor:

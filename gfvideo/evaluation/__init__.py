@@ -1,5 +1,13 @@
 """Accuracy after every look, and where the looks fall."""
 
+from .controls import (
+    Answers,
+    ControlMeter,
+    ControlRow,
+    control_rows,
+    controls_table,
+    right_answers,
+)
 from .exits import AnytimeMetric, BudgetMetric, ExitAccuracy, accuracy_within, area_under_curve
 from .functional import (
     accuracy_standard_error,
@@ -10,16 +18,40 @@ from .functional import (
     top_k_accuracy,
 )
 from .metrics import ClipAccuracy, anytime_table
-from .objects import Box, Objects, patch_hit_rate, patch_hits, read_objects, scale_boxes
+from .objects import (
+    Box,
+    HitRates,
+    Objects,
+    PatchHits,
+    covered_areas,
+    patch_hit_rate,
+    patch_hits,
+    read_objects,
+    scale_boxes,
+)
+from .oracle import oracle_centres
 from .predictions import PredictionsError, read_predictions
+from .sources import (
+    Difference,
+    mean_standard_error,
+    paired_difference,
+    sources_by_pattern,
+    sources_of_table,
+)
 
 __all__ = [
+    'Answers',
     'AnytimeMetric',
     'Box',
     'BudgetMetric',
     'ClipAccuracy',
+    'ControlMeter',
+    'ControlRow',
+    'Difference',
     'ExitAccuracy',
+    'HitRates',
     'Objects',
+    'PatchHits',
     'PredictionsError',
     'accuracy_standard_error',
     'accuracy_within',
@@ -27,12 +59,21 @@ __all__ = [
     'area_under_curve',
     'class_accuracies',
     'confusion_matrix',
+    'control_rows',
+    'controls_table',
+    'covered_areas',
     'label_ranks',
     'mean_class_accuracy',
+    'mean_standard_error',
+    'oracle_centres',
+    'paired_difference',
     'patch_hit_rate',
     'patch_hits',
     'read_objects',
     'read_predictions',
+    'right_answers',
     'scale_boxes',
+    'sources_by_pattern',
+    'sources_of_table',
     'top_k_accuracy',
 ]

@@ -74,7 +74,7 @@ def draw_looks(
         label: name of the true class, None when it is unknown.
         glance_size: (height, width) the glance sees; None leaves its row out.
         frame_indices: T frame numbers, written over the frames.
-        objects: frame number -> box in pixels of ``frames``, drawn dashed; needs ``frame_indices``.
+        objects: frame number -> name -> box in pixels of ``frames``, drawn dashed; needs ``frame_indices``.
         cell_width: width in pixels at which a frame is drawn; by default what makes T of them about 1440
             wide.
         window_sizes: ``(S, T, 2)`` (height, width) in pixels of what was cut, where the policy chose that
@@ -98,11 +98,11 @@ def draw_looks(
             f'{len(step_predictions)} predictions for {S} looks: give one after the glance and one after each'
             f' look, {S + 1}'
         )
-    boxes: list[Box | None] = [None] * T
+    boxes: list[list[Box]] = [[]] * T
     if objects:
         if frame_indices is None:
             raise ValueError('objects are given by frame number: give frame_indices too')
-        boxes = [objects.get(int(frame)) for frame in frame_indices]
+        boxes = [list(objects.get(int(frame), {}).values()) for frame in frame_indices]
     if not S:
         patch_size = (H, W)
     elif patch_size is None:
@@ -116,7 +116,7 @@ def draw_looks(
         raise ValueError(f'promises {maps.shape} must be (S, T, h, w) with S={S} looks and T={T} frames')
     rows = _rows(frames, windows, patch_size, step_predictions, glance_size, cell, maps)
     if any(boxes):
-        rows[0].notes += ('dashed: the object (not told to the network)',)
+        rows[0].notes += ('dashed: the objects (not told to the network)',)
 
     total_width = 2 * MARGIN + LABELS + T * (cell[1] + GAP)
     measure = Canvas(1, total_width)
@@ -176,7 +176,7 @@ def draw_sample(
         classes: C class names; None names them by number.
         patch_size: (height, width) in pixels, needed when the recognizer focused.
         glance_size: (height, width) the glance sees; None leaves its row out.
-        objects: frame number -> box in pixels of ``inputs``.
+        objects: frame number -> name -> box in pixels of ``inputs``.
         title: the video id by default.
         promises: ``(S, T, h, w)`` what a look at each place promised, of the first view.
 
@@ -420,13 +420,10 @@ def _draw_patches(
 
 
 def _draw_boxes(
-    canvas: Canvas, boxes: Sequence[Box | None], frame_size: tuple[int, int], y: int, cell: tuple[int, int]
+    canvas: Canvas, boxes: Sequence[list[Box]], frame_size: tuple[int, int], y: int, cell: tuple[int, int]
 ) -> None:
     scale_y, scale_x = cell[0] / frame_size[0], cell[1] / frame_size[1]
-    for t, box in enumerate(boxes):
-        if box is None:
-            continue
-        top, left, bottom, right = box
+    for t, (top, left, bottom, right) in ((t, box) for t, here in enumerate(boxes) for box in here):
         place = (
             y + top * scale_y,
             _left(t, cell) + left * scale_x,

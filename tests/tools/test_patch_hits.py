@@ -31,9 +31,29 @@ def test_rates(tool, tmp_path, capsys):
     tool.main(write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == [
-        'look 1: centre 50.0  whole 50.0  clips 100.0  frames 50.0  after a miss 50.0',
-        'look 2: centre 50.0  whole 50.0  clips 100.0  frames 100.0  after a miss 100.0',
+        'look 1: centre 50.0  whole 50.0  clips 100.0  frames 50.0  after a miss 50.0 (of 2)  found 50.0'
+        '  area 16.7',
+        'look 2: centre 50.0  whole 50.0  clips 100.0  frames 100.0  after a miss 100.0 (of 1)  found 100.0'
+        '  area 33.3',
     ]
+
+
+def test_rates_of_several_objects(tool, tmp_path, capsys):
+    arguments = write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]])
+    (tmp_path / 'objects.csv').write_text(
+        'id,frame,object,x,y,diameter\n7,0,fig,10,10,8\n7,0,wheel,50,30,8\n7,5,fig,30,20,8\n'
+    )
+    tool.main(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:4] == [
+        '  fig: centre 50.0  whole 50.0  frames 50.0',
+        '  wheel: centre 0.0  whole 0.0  frames 0.0',
+    ]
+    assert lines[5:] == [
+        '  fig: centre 0.0  whole 0.0  frames 50.0',
+        '  wheel: centre 100.0  whole 100.0  frames 100.0',
+    ]
+    assert 'found 33.3' in lines[1] and 'found 66.7' in lines[4]
 
 
 def test_predictions_without_centres(tool, tmp_path):

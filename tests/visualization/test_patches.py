@@ -88,7 +88,7 @@ def test_any_shape_is_drawn(T, H, W, S):
         label=CLASSES[1],
         glance_size=(12, 16),
         frame_indices=range(0, 2 * T, 2),
-        objects={0: (2, 3, 12, 13)},
+        objects={0: {'': (2, 3, 12, 13)}},
     )
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     assert (picture[:, -1] == 255).all() and (picture[-1] == 255).all()  # nothing runs over the margin
@@ -100,7 +100,7 @@ def test_any_shape_is_drawn(T, H, W, S):
         (dict(frames=np.zeros((4, 60, 80, 3))), 'uint8'),
         (dict(centres=np.zeros((1, 3, 2))), 'T=4'),
         (dict(step_predictions=said(0.5)), '1 predictions for 1 looks'),
-        (dict(objects={0: (0, 0, 1, 1)}), 'frame_indices'),
+        (dict(objects={0: {'': (0, 0, 1, 1)}}), 'frame_indices'),
         (dict(patch_size=(61, 20)), 'larger than the frame'),
         (dict(patch_size=None), 'patch'),
         (dict(promises=np.zeros((2, 4, 3, 3))), 'promises'),

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""How often the patches of a test hold the object, where its place is known.
+"""How often the patches of a test hold the objects, where their places are known.
 
     python tools/test.py CONFIG CHECKPOINT --dump predictions.pkl
     python tools/analysis_tools/patch_hits.py predictions.pkl objects.csv --patch-size 64
 
-OBJECTS is a table with the header id,frame,x,y,diameter (centre and width in pixels); it serves to measure,
-never to train. The clips must have been tested on whole frames (decoded, perhaps resized, not cropped).
+OBJECTS is a table with the header id,frame,x,y,diameter (centre and width in pixels) or, where frames show
+several, id,frame,object,x,y,diameter; it serves to measure, never to train. The clips must have been tested
+on whole frames (decoded, perhaps resized, not cropped).
 """
 
 from __future__ import annotations
@@ -74,13 +75,25 @@ def report(args: argparse.Namespace) -> list[str]:
         (args.patch_size[0], args.patch_size[-1]),
     )
     lines = [
-        f'{len(clips)} clips; % of patches that hold the centre of the object, all of it; of clips and of'
-        ' frames with a centre held so far; of patches after misses alone'
+        f'{len(clips)} clips; % of patches that hold the centre of an object, all of one; of clips and of'
+        ' frames with a centre held so far; of patches after misses alone (and how many those were); of the'
+        ' objects in all frames, those found so far; of the frame, what was covered so far'
     ]
     names = dict(centre='centre', whole='whole', clip='clips', frame='frames', after_miss='after a miss')
-    for step in range(len(rates['centre'])):
+    for step, misses in enumerate(rates['misses']):
         told = [f'{word} {100 * rates[name][step]:.1f}' for name, word in names.items()]
+        told[-1] += f' (of {misses})'
+        told += [f'{name} {100 * rates[name][step]:.1f}' for name in ('found', 'area')]
         lines.append(f'look {step + 1}: {"  ".join(told)}')
+        if len(rates['objects']) > 1:
+            lines += [
+                f'  {name}: '
+                + '  '.join(
+                    f'{word} {100 * own[key][step]:.1f}'
+                    for key, word in (('centre', 'centre'), ('whole', 'whole'), ('frame', 'frames'))
+                )
+                for name, own in rates['objects'].items()
+            ]
     return lines
 
 

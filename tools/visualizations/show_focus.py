@@ -65,8 +65,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar='CSV',
         help=(
-            'where the object is (columns id,frame,x,y,diameter in pixels of the video): drawn, and the share'
-            ' of patches that hold it is printed'
+            'where the objects are (columns id,frame,x,y,diameter in pixels of the video, and object where'
+            ' there are several): drawn, and the share of patches that hold one is printed'
         ),
     )
     parser.add_argument(
@@ -141,7 +141,7 @@ def label_number(model: Recognizer, name: str | None) -> int | None:
 
 
 def boxes_in_inputs(clip: dict[str, Any], objects: dict[str, Objects] | None) -> Objects | None:
-    """Where the object is, in pixels of what the recognizer is given."""
+    """Where the objects are, in pixels of what the recognizer is given."""
     from gfvideo.evaluation import scale_boxes
 
     sample = clip['data_samples']
@@ -170,7 +170,7 @@ def maps_of(model: Recognizer, clip: dict[str, Any]) -> Tensor:
 def hit_rate_lines(
     looked: list[tuple[dict, ClipSample, Objects | None]], patch_size: tuple[int, int]
 ) -> list[str]:
-    """Share of the patches, of the first view, that fall on the object, one line a look."""
+    """Share of the patches, of the first view, that fall on an object, one line a look."""
     from gfvideo.evaluation import patch_hit_rate
 
     known = [
@@ -194,7 +194,7 @@ def hit_rate_lines(
         patch_size,
     )
     lines = [
-        f'patches that hold the object, of {len(known)} clips:',
+        f'patches that hold an object, of {len(known)} clips:',
         f'{"look":<6}{"its centre":>12}{"all of it":>12}{"clips found":>14}',
     ]
     for look, shares in enumerate(zip(rates['centre'], rates['whole'], rates['clip']), start=1):

@@ -14,6 +14,7 @@ from .base import (
 )
 from .fixed import CentrePolicy, RandomPolicy
 from .recurrent_gaussian import RecurrentGaussianPolicy
+from .top_k import TopKPolicy
 from .value_map import ValueMapPolicy
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'Scope',
     'StackedMapPolicy',
     'StochasticPolicy',
+    'TopKPolicy',
     'ValueMapPolicy',
     'ValuePolicy',
     'cell_centres',
