@@ -256,13 +256,23 @@ def check_weights(model: torch.nn.Module, state_dict: Mapping[str, Tensor], sour
     Raises:
         CheckpointError: naming the keys that are missing, superfluous, of another shape, or not finite.
     """
-    weights = unwrapped(state_dict)
+    weights = upgraded(model, unwrapped(state_dict))
     if found := misfit(model.state_dict(), weights):
         raise CheckpointError(
             f'{source} does not fit the model of the config: {found.told()}. Use the config it was trained'
             ' with'
         )
     check_finite(weights, source)
+
+
+def upgraded(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as the modules of ``model`` name them now: a module that once had others turns them into its
+    own in a method ``upgrade_weights(weights, prefix)``, which it also asks when it loads."""
+    found = dict(weights)
+    for name, module in model.named_modules():
+        if hasattr(module, 'upgrade_weights'):
+            module.upgrade_weights(found, f'{name}.' if name else '')
+    return found
 
 
 def check_finite(state_dict: Mapping[str, Tensor], source: str) -> None:

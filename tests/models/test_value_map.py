@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gfvideo.engine.checkpoint import check_weights
 from gfvideo.models import Geometry, Observation, ValueMapPolicy, cell_centres
 from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
 from gfvideo.registry import MODELS
@@ -188,3 +189,25 @@ def test_maps_of_promises_lead_to_the_centres_that_are_taken():
         best = refined(maps[:, step], maps[:, step].flatten(2).argmax(-1))
         torch.testing.assert_close(centres_at(best, geometry), state.centres)
     assert build(dict(type='CentrePolicy')).promise_maps(frames) is None
+
+
+def test_weights_of_the_first_version_give_its_places():
+    """It had no write-back, no shift in time, and read of other frames and of sureness nothing."""
+    torch.manual_seed(0)
+    singly = ValueMapPolicy(3, 9, hidden=8, write_back=False, temporal=False).eval()
+    with torch.no_grad():
+        singly.value[0].weight[:, 9:11] = 0  # places seen at other frames, sureness
+    weights = {name.replace('stem.pixels.', 'stem.'): value for name, value in singly.state_dict().items()}
+    weights['value.0.weight'] = weights['value.0.weight'][:, [*range(9), 11]]
+    policy = ValueMapPolicy(3, 9, shift='bidirectional', hidden=8).eval()
+    check_weights(policy, weights, 'model.pth')  # what loads a checkpoint first looks whether it fits
+    policy.load_state_dict(weights)
+    glance, maps = torch.randn(4, 2, 3, 32, 32), torch.randn(4, 2, 3, 8, 8)
+    observation = Observation(0, maps, None, GEOMETRY, None, glance, torch.randn(4, 2, 5))
+    for _ in range(2):
+        theirs, ours = singly(observation), policy(observation)
+        torch.testing.assert_close(ours.centres, theirs.centres)
+        torch.testing.assert_close(ours.value, theirs.value)
+        observation = Observation(
+            1, torch.randn(4, 2, 9, 2, 2), ours.centres, GEOMETRY, ours.memory, glance, torch.randn(4, 2, 5)
+        )

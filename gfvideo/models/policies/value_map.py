@@ -115,6 +115,25 @@ class ValueMapPolicy(ValuePolicy):
     def described(self) -> dict[str, Any]:
         return dict(discount=self.discount)
 
+    def upgrade_weights(self, weights: dict[str, Tensor], prefix: str = '') -> None:
+        """Turn weights of the first version, which saw frames singly and wrote nothing back, into those of
+        this one, in place, and see as it did: its numbers come back."""
+        if prefix + 'stem.0.weight' not in weights:
+            return
+        for name in ('0.weight', '0.bias', '2.weight', '2.bias'):
+            weights[f'{prefix}stem.pixels.{name}'] = weights.pop(f'{prefix}stem.{name}')
+        weight = weights[prefix + 'value.0.weight']  # of features, seen, look
+        unread = weight.new_zeros(len(weight), 2, *weight.shape[2:])
+        weights[prefix + 'value.0.weight'] = torch.cat([weight[:, :-1], unread, weight[:, -1:]], 1)
+        if self.write is not None:
+            for name, value in self.write.state_dict().items():
+                weights[f'{prefix}write.{name}'] = torch.zeros_like(value)
+        self.shift = None
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        self.upgrade_weights(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
     # ---- what is known
 
     def _pool(self, x: Tensor) -> Tensor:
