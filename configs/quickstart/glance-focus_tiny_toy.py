@@ -1,4 +1,4 @@
-"""Learns on two CPU cores in minutes; the demo trains it."""
+"""The three stages with PPO, on two CPU cores in minutes."""
 
 _base_ = [
     '../_base_/models/glance_focus_tiny.py',

@@ -1,0 +1,16 @@
+"""A value map that learns beside the encoders says where to look."""
+
+_base_ = [
+    '../_base_/models/glance_focus_mobilenetv2.py',
+    '../_base_/datasets/turning_camera.py',
+    '../_base_/schedules/joint.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    num_classes=12,
+    glance_size=80,
+    patch_size=72,
+    glance=dict(frozen_stride=4),
+    focus=dict(frozen_stride=4),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
+)
