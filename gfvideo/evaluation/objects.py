@@ -150,7 +150,8 @@ def _corners(
     places = torch.as_tensor(centres, dtype=torch.float32)  # (S, T, 2)
     if places.ndim != 3 or places.shape[1:] != (num_frames, 2):
         raise ValueError(
-            f'centres {tuple(places.shape)} must be (S, T, 2) with T={num_frames}, the number of frame indices'
+            f'centres {tuple(places.shape)} must be (S, T, 2) with T={num_frames}, the number of frame'
+            ' indices'
         )
     return patch_corners(places, frame_size, patch_size).floor().numpy()
 
