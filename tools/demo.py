@@ -29,70 +29,19 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gfvideo.engine.trainings import Training
 
 ROOT = Path(__file__).resolve().parents[1]
 GLANCE_FOCUS, TSM, TSN = (f'configs/quickstart/{name}_tiny_toy.py' for name in ('glance-focus', 'tsm', 'tsn'))
 METHODS = ('glance_focus', 'random', 'centre', 'tsm', 'tsn')
 CLIP = (8, 3, 112, 112)  # what test_pipeline of configs/_base_/datasets/toy.py hands to a network
-
-
-@dataclass
-class Task:
-    """A network to train: one child process, its folder, its log."""
-
-    name: str
-    config: str
-    folder: Path
-    arguments: list[str] = field(default_factory=list)
-    after: str | None = None  # the task whose checkpoint it starts from
-    process: subprocess.Popen | None = None
-    status: str = 'waiting'
-
-    @property
-    def log(self) -> Path:
-        return self.folder.with_suffix('.log')
-
-    @property
-    def marker(self) -> Path:
-        """Written when the training is over; it holds the command, so that another command trains anew."""
-        return self.folder / 'demo_done.json'
-
-    def command(self) -> list[str]:
-        return [
-            sys.executable,
-            str(ROOT / 'tools/train.py'),
-            str(ROOT / self.config),
-            '--work-dir',
-            str(self.folder),
-            *self.arguments,
-        ]
-
-    def done(self) -> bool:
-        return self.marker.is_file() and json.loads(self.marker.read_text()) == self.command()[1:]
-
-    def read_status(self) -> str:
-        """Stage, epoch, loss and validation accuracy, from the end of the log."""
-        if not self.log.is_file():
-            return self.status
-        with self.log.open('rb') as file:
-            file.seek(max(0, self.log.stat().st_size - 20000))
-            text = file.read().decode(errors='replace')
-        stages = re.findall(r'tage [\'"]?(\w+)', text)
-        steps = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\].*?(?:  (loss: [\d.]+)|$)', text)
-        accuracies = re.findall(r'Epoch\(val\).*?top1: ([\d.]+)', text)
-        parts = [stages[-1]] if stages else []
-        if steps:
-            epoch, done, of, loss = steps[-1]
-            parts.append(f'epoch {epoch} {int(done) * 100 // int(of)} %' + (f' {loss}' if loss else ''))
-        if accuracies:
-            parts.append(f'val top-1 {100 * float(accuracies[-1]):.0f} %')
-        return ' '.join(parts) or 'starting'
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -158,18 +107,22 @@ def prepare_videos(work_dir: Path, clips: tuple[int, int, int]) -> None:
     marker.write_text(json.dumps(settings))
 
 
-def make_tasks(folder: Path, args: argparse.Namespace) -> list[Task]:
+def make_tasks(folder: Path, args: argparse.Namespace) -> list[Training]:
     """What to train, the longest first; the controls start from the encoders that stage 1 trained on random
     patches."""
+    from gfvideo.engine.trainings import Training
+
     common = ['--seed', str(args.seed)]
     options = list(args.cfg_options)
 
-    def control(centres: str) -> Task:
+    def task(name: str, config: str, arguments: list[str], after: str | None = None) -> Training:
+        return Training(name, ROOT / 'tools/train.py', ROOT / config, folder / name, arguments, after)
+
+    def control(centres: str) -> Training:
         start = folder / 'glance_focus/random/last.pth'
-        return Task(
+        return task(
             centres,
             GLANCE_FOCUS,
-            folder / centres,
             after='glance_focus',
             arguments=[
                 *common,
@@ -185,9 +138,9 @@ def make_tasks(folder: Path, args: argparse.Namespace) -> list[Task]:
 
     plain = [*common, *(['--cfg-options', *options] if options else [])]
     return [
-        Task('glance_focus', GLANCE_FOCUS, folder / 'glance_focus', plain),
-        Task('tsm', TSM, folder / 'tsm', plain),
-        Task('tsn', TSN, folder / 'tsn', plain),
+        task('glance_focus', GLANCE_FOCUS, plain),
+        task('tsm', TSM, plain),
+        task('tsn', TSN, plain),
         control('random'),
         control('centre'),
     ]
@@ -204,77 +157,11 @@ def environment(work_dir: Path) -> dict[str, str]:
     }
 
 
-def start(task: Task, env: dict[str, str]) -> None:
-    command = task.command()
-    if task.folder.is_dir() and task.arguments and '--stage' not in task.arguments:
-        command.append('--resume')
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with task.log.open('wb') as log:
-        task.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=ROOT)
-
-
-def finish(task: Task) -> None:
-    """Check how a training ended; leave its last checkpoint under a fixed name.
-
-    Raises:
-        RuntimeError: with the end of the log, if it failed.
-    """
-    if task.process.returncode:
-        raise RuntimeError(
-            f'training {task.name} failed with exit status {task.process.returncode}; the end of'
-            f' {task.log}:\n' + '\n'.join(task.log.read_text(errors='replace').splitlines()[-15:])
-        )
-    from gfvideo.engine import latest_checkpoint
-
-    for folder in [task.folder, *(path for path in task.folder.iterdir() if path.is_dir())]:
-        checkpoint = latest_checkpoint(folder)
-        if checkpoint is not None:
-            shutil.copyfile(checkpoint, folder / 'last.pth')
-    task.marker.write_text(json.dumps(task.command()[1:]))
-
-
-def train_all(tasks: list[Task], jobs: int, env: dict[str, str]) -> None:
-    """Train the tasks, ``jobs`` at a time, and tell how far they are."""
-    from gfvideo.progress import StatusLine
-
-    began = time.monotonic()
-    for task in tasks:
-        task.status = 'done' if task.done() else 'waiting'
-    try:
-        with StatusLine() as line:
-            while any(task.status != 'done' for task in tasks):
-                for task in tasks:
-                    if task.status == 'waiting' and may_start(task, tasks, jobs):
-                        start(task, env)
-                        task.status = 'running'
-                    elif task.status == 'running' and task.process.poll() is not None:
-                        finish(task)
-                        task.status = 'done'
-                        passed = time.monotonic() - began
-                        line.say(f'[{passed:4.0f} s] {task.name}: trained, {task.read_status()}')
-                running = ' | '.join(f'{t.name}: {t.read_status()}' for t in tasks if t.status == 'running')
-                if running:
-                    line.show(f'[{time.monotonic() - began:4.0f} s] {running}')
-                    time.sleep(0.5)
-    finally:
-        for task in tasks:
-            if task.process is not None and task.process.poll() is None:
-                task.process.terminate()
-                task.process.wait(20)
-
-
-def may_start(task: Task, tasks: list[Task], jobs: int) -> bool:
-    """Whether a place is free for the task, and the one that it starts from is trained."""
-    before = [other for other in tasks if other.name == task.after]
-    running = sum(other.status == 'running' for other in tasks)
-    return running < jobs and all(other.status == 'done' for other in before)
-
-
-def folder_of_last_stage(task: Task) -> Path:
+def folder_of_last_stage(task: Training) -> Path:
     return task.folder / 'tune' if (task.folder / 'tune').is_dir() else task.folder
 
 
-def measure(task: Task, env: dict[str, str], seed: int) -> dict:
+def measure(task: Training, env: dict[str, str], seed: int) -> dict:
     """A row of the table: accuracy from tools/test.py, multiply-adds counted, time measured one clip at a
     time."""
     import torch
@@ -291,7 +178,7 @@ def measure(task: Task, env: dict[str, str], seed: int) -> dict:
         [
             sys.executable,
             str(ROOT / 'tools/test.py'),
-            str(ROOT / task.config),
+            str(task.config),
             str(checkpoint),
             '--work-dir',
             str(task.folder / 'test'),
@@ -319,7 +206,7 @@ def measure(task: Task, env: dict[str, str], seed: int) -> dict:
     )
 
 
-def measure_exits(task: Task, env: dict[str, str], seed: int) -> dict:
+def measure_exits(task: Training, env: dict[str, str], seed: int) -> dict:
     """A row of the table: the same network, stopping when it is sure; thresholds are fitted on the validation
     clips."""
     checkpoint, exits = folder_of_last_stage(task) / 'last.pth', task.folder / 'exits.json'
@@ -328,7 +215,7 @@ def measure_exits(task: Task, env: dict[str, str], seed: int) -> dict:
         [
             sys.executable,
             str(ROOT / 'tools/calibrate.py'),
-            str(ROOT / task.config),
+            str(task.config),
             str(checkpoint),
             '--split',
             'val',
@@ -341,7 +228,7 @@ def measure_exits(task: Task, env: dict[str, str], seed: int) -> dict:
         [
             sys.executable,
             str(ROOT / 'tools/test.py'),
-            str(ROOT / task.config),
+            str(task.config),
             str(checkpoint),
             '--exits',
             str(exits),
@@ -420,6 +307,8 @@ def draw(folder: Path, rows: list[dict], env: dict[str, str]) -> None:
 
 
 def demo(args: argparse.Namespace) -> None:
+    from gfvideo.engine.trainings import train_all
+
     work_dir = args.work_dir.resolve()
     folder = work_dir / f'seed{args.seed}'
     folder.mkdir(parents=True, exist_ok=True)
@@ -427,7 +316,7 @@ def demo(args: argparse.Namespace) -> None:
     prepare_videos(work_dir, tuple(args.clips))
     say(f'2/4  training five networks, {args.jobs} at a time')
     env, tasks = environment(work_dir), make_tasks(folder, args)
-    train_all(tasks, args.jobs, env)
+    train_all(tasks, args.jobs, env, ROOT)
     say('\n3/4  testing, counting multiply-adds, measuring time one clip at a time')
     by_name = {task.name: task for task in tasks}
     rows = [measure(by_name[name], env, args.seed) for name in METHODS]

@@ -6,6 +6,7 @@ from .controls import (
     ControlRow,
     control_rows,
     controls_table,
+    over_seeds,
     right_answers,
 )
 from .exits import AnytimeMetric, BudgetMetric, ExitAccuracy, accuracy_within, area_under_curve
@@ -66,6 +67,7 @@ __all__ = [
     'mean_class_accuracy',
     'mean_standard_error',
     'oracle_centres',
+    'over_seeds',
     'paired_difference',
     'patch_hit_rate',
     'patch_hits',

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,15 @@ from .objects import HitRates, Objects, patch_hit_rate, scale_boxes
 from .oracle import oracle_centres
 from .sources import Difference, mean_standard_error, paired_difference
 
-__all__ = ['Answers', 'ControlMeter', 'ControlRow', 'control_rows', 'controls_table', 'right_answers']
+__all__ = [
+    'Answers',
+    'ControlMeter',
+    'ControlRow',
+    'control_rows',
+    'controls_table',
+    'over_seeds',
+    'right_answers',
+]
 
 TUNED = ('random', 'centre')  # the controls that can be trained on
 
@@ -132,6 +140,52 @@ def control_rows(answers: Sequence[Answers], sources: Sequence[str] | None = Non
             )
         )
     return rows
+
+
+def over_seeds(runs: Sequence[Sequence[ControlRow]]) -> list[ControlRow]:
+    """The same rows of several trainings: means, and in the place of standard errors the standard deviations
+    over trainings, of the differences too.
+
+    Args:
+        runs: for each of two or more seeds the rows, by the same names in the same order.
+
+    Raises:
+        ValueError: if there are fewer seeds, or their rows are not the same.
+    """
+    names = [[row.name for row in rows] for rows in runs]
+    if len(runs) < 2 or any(found != names[0] for found in names):
+        raise ValueError(f'{len(runs)} runs with rows {names}: give the same rows of two seeds or more')
+    return [_over_seeds(rows) for rows in zip(*runs, strict=True)]
+
+
+def _over_seeds(rows: Sequence[ControlRow]) -> ControlRow:
+    first, top1 = rows[0], np.array([row.top1 for row in rows])  # (seeds, S+1)
+    ahead = np.array([[one.mean for one in row.ahead] for row in rows])  # (seeds, S+1), or 1, or 0
+    known = [row.hits for row in rows if row.hits is not None]
+    return ControlRow(
+        first.name,
+        first.step,
+        top1.mean(0).tolist(),
+        top1.std(0, ddof=1).tolist(),
+        [Difference(float(one.mean()), float(one.std(ddof=1))) for one in ahead.T],
+        first.gmacs,
+        _mean_hits(known) if known else None,
+    )
+
+
+def _mean_hits(hits: Sequence[HitRates]) -> HitRates:
+    """The means of all rates; ``misses`` are added up, since rates after a miss rest on all of them."""
+
+    def mean(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], dict):
+            return {key: mean([value[key] for value in values]) for key in values[0]}
+        if isinstance(values[0], list):
+            return [mean(items) for items in zip(*values, strict=True)]
+        numbers = [value for value in values if value is not None and not math.isnan(value)]
+        return float(np.mean(numbers)) if numbers else math.nan
+
+    misses = np.sum([one['misses'] for one in hits], axis=0).tolist()
+    return cast(HitRates, mean(hits) | dict(misses=misses))
 
 
 class ControlMeter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gfvideo.evaluation import (
     control_rows,
     controls_table,
     oracle_centres,
+    over_seeds,
     patch_hit_rate,
     right_answers,
 )
@@ -219,6 +221,33 @@ def test_rows_are_written_without_nan(clips):
     again = ControlRow.from_json(json.loads(json.dumps(row.as_json(), allow_nan=False)))
     assert again.hits['found'] == row.hits['found'] and again.ahead == row.ahead
     assert controls_table([again]) == controls_table([row]) and '- of 0' in controls_table([row])
+
+
+def test_over_seeds(clips):
+    runs = [
+        control_rows([one for one in measured(recognizer(seed=seed), clips).values()]) for seed in range(3)
+    ]
+    rows = over_seeds(runs)
+    assert [row.name for row in rows] == [row.name for row in runs[0]]
+    for number, row in enumerate(rows):
+        for step in range(len(row.top1)):
+            each = [run[number].top1[step] for run in runs]
+            assert row.top1[step] == pytest.approx(sum(each) / 3)
+            assert row.errors[step] == pytest.approx(statistics.stdev(each))
+        assert len(row.ahead) == len(runs[0][number].ahead)
+        if row.ahead:
+            each = [run[number].ahead[-1].mean for run in runs]
+            assert row.ahead[-1] == pytest.approx((sum(each) / 3, statistics.stdev(each)))
+    hits = [run[0].hits for run in runs]
+    assert rows[0].hits['area'] == pytest.approx(np.mean([one['area'] for one in hits], axis=0).tolist())
+    assert rows[0].hits['objects']['clock']['centre'][0] == pytest.approx(
+        sum(one['objects']['clock']['centre'][0] for one in hits) / 3
+    )
+    assert rows[0].hits['misses'] == [sum(one['misses'][step] for one in hits) for step in range(STEPS)]
+    with pytest.raises(ValueError, match='two seeds or more'):
+        over_seeds(runs[:1])
+    with pytest.raises(ValueError, match='the same rows'):
+        over_seeds([runs[0], runs[1][1:]])
 
 
 def test_equal_scores_are_not_all_right():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import runpy
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+import gfvideo.engine.trainings
 from gfvideo.apis import init_recognizer
 from gfvideo.data.manifest import ClipRow, write_manifest
+from gfvideo.engine import expand_stages, load_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/controls.py'
 CLIPS, FRAMES, H, W = 6, 4, 48, 64
@@ -28,7 +31,7 @@ def tool():
     return module
 
 
-def config(root, model, size=(H, W)):
+def config(root, model, size=(H, W), **more):
     pipeline = [
         dict(type='SampleFrames', frames=FRAMES, test_mode=True),
         dict(type='DecodeFrames'),
@@ -39,12 +42,23 @@ def config(root, model, size=(H, W)):
     loader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
     return Config(
         dict(
+            default_scope='gfvideo',
             model=dict(model, num_classes=2),
+            train_dataloader=dict(loader, dataset=dict(dataset, split='train')),
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)),
             test_dataloader=dict(loader, dataset=dataset),
             test_cfg=dict(),
             test_evaluator=dict(type='ClipAccuracy'),
+            **more,
         )
     )
+
+
+STAGES = [
+    dict(name='joint', model=dict(train_centres='mixed')),
+    dict(name='tune', model=dict(train_centres='mean', frozen=('policy',)), train_cfg=dict(max_epochs=1)),
+]
 
 
 def looking(**settings):
@@ -69,7 +83,7 @@ def world(tmp_path_factory):
     weights."""
     root = tmp_path_factory.mktemp('controls')
     rng, rows, lines = np.random.default_rng(0), [], []
-    for clip in range(CLIPS):
+    for clip in range(CLIPS + 2):
         name = f'yard{clip % 2}_{clip}'
         (root / 'clips' / name).mkdir(parents=True)
         for frame in range(FRAMES):
@@ -85,7 +99,7 @@ def world(tmp_path_factory):
         version='1',
         classes=['a', 'b'],
         label_order='given',
-        rows=dict(val=rows),
+        rows=dict(val=rows[:CLIPS], train=rows[CLIPS:]),
         video_root='clips',
     )
     (root / 'objects.csv').write_text('id,frame,object,x,y,diameter\n' + '\n'.join(lines) + '\n')
@@ -100,6 +114,7 @@ def world(tmp_path_factory):
         cfg.dump(root / f'{name}.py')
         torch.manual_seed(0)
         torch.save(dict(state_dict=init_recognizer(cfg).state_dict(), meta={}), root / f'{name}.pth')
+    config(root, looking(), stages=STAGES).dump(root / 'staged.py')
     return root
 
 
@@ -154,6 +169,93 @@ def test_the_rows_agree_with_tools_that_test_one_at_a_time(tool, world, tmp_path
         assert rows[name]['top1'] == pytest.approx(right.tolist())
 
 
+def stages_of(training):
+    """The stages that the command of a training runs, and which of them alone."""
+    train = runpy.run_path(str(training.tool))
+    args = train['parse_args'](training.command()[1:])
+    assert Path(args.work_dir) == training.folder
+    return expand_stages(load_config(args.config), args.cfg_options), args
+
+
+def test_what_is_trained(tool, world, tmp_path):
+    arguments = [str(world / 'staged.py'), '--train', '--seeds', '4', '--work-dir', str(tmp_path), '--amp']
+    arguments += ['--static', str(world / 'tsm.py'), '--tsm-plus', str(world / 'plus.py')]
+    arguments += ['--cfg-options', 'model.aux_weight=0.5']
+    trainings, measured = tool.trainings_of(tool.parse_args(arguments), 4)
+    assert [one.folder.name for one in trainings] == ['learned', 'tsm', 'plus', 'random', 'centre']
+    learned = tmp_path / 'seed4' / 'learned'
+    for training in trainings:
+        stages, args = stages_of(training)
+        name = training.folder.name
+        assert args.seed == 4 and args.amp and training.folder == tmp_path / 'seed4' / name
+        if name in ('tsm', 'plus'):
+            assert not args.cfg_options and args.stage is None and training.after is None
+            continue
+        assert {stage.cfg.model.aux_weight for stage in stages} == {0.5}
+        if name == 'learned':
+            assert args.stage is None and [stage.name for stage in stages] == ['joint', 'tune']
+            continue
+        tune = stages[1].cfg
+        assert args.stage == 'tune' and training.after == trainings[0].name
+        assert tune.model.train_centres == tune.model.test_centres == name
+        assert tune.load_from == str(learned / 'joint' / 'last.pth') and tune.train_cfg.max_epochs == 1
+    assert measured.checkpoint == str(learned / 'tune' / 'last.pth')
+    assert dict(measured.tuned) == {
+        centres: str(tmp_path / 'seed4' / centres / 'tune' / 'last.pth') for centres in ('random', 'centre')
+    }
+    assert [checkpoint for _, checkpoint in measured.static] == [
+        str(tmp_path / 'seed4' / name / 'last.pth') for name in ('tsm', 'plus')
+    ]
+
+
+def test_trained_over_seeds(tool, world, tmp_path, monkeypatch, capsys):
+    """All but the training: drawn weights stand where it would leave its checkpoints."""
+
+    def draw_weights(trainings, jobs, env):
+        assert jobs == 2 and len(trainings) == 8
+        for number, training in enumerate(trainings):
+            torch.manual_seed(number)
+            weights = init_recognizer(str(training.config)).state_dict()
+            for folder in (training.folder, training.folder / 'tune'):
+                folder.mkdir(parents=True)
+                torch.save(dict(state_dict=weights, meta={}), folder / 'last.pth')
+
+    monkeypatch.setattr(gfvideo.engine.trainings, 'train_all', draw_weights)
+    arguments = [
+        str(world / 'staged.py'),
+        '--train',
+        '--seeds',
+        '0',
+        '1',
+        '--work-dir',
+        str(tmp_path / 'runs'),
+    ]
+    arguments += ['--static', str(world / 'tsm.py'), '--objects', str(world / 'objects.csv'), '--jobs', '2']
+    out = tmp_path / 'controls.json'
+    tool.main([*arguments, '--device', 'cpu', '--out', str(out)])
+    assert 'means of 2 trainings, seeds 0, 1' in (told := capsys.readouterr().out)
+    assert '± one standard deviation over trainings;' in told
+    written = json.loads(out.read_text())
+    assert written['seeds'] == [0, 1] and len(written['runs']) == 2
+    for number, row in enumerate(written['rows']):
+        one, two = (run['rows'][number] for run in written['runs'])
+        assert row['name'] == one['name'] == two['name']
+        assert row['top1'][-1] == pytest.approx((one['top1'][-1] + two['top1'][-1]) / 2)
+        assert row['errors'][-1] == pytest.approx(abs(one['top1'][-1] - two['top1'][-1]) / 2**0.5)
+    assert [row['name'] for row in written['rows']][-3:] == ['random, tuned', 'centre, tuned', 'tsm, 24x24']
+
+
+@pytest.mark.slow
+def test_really_trained(tool, world, tmp_path, capsys):
+    arguments = [str(world / 'staged.py'), '--train', '--work-dir', str(tmp_path / 'runs'), '--device', 'cpu']
+    tool.main(arguments)
+    first = capsys.readouterr().out
+    assert 'seed 0, random: trained' in first
+    tool.main(arguments)  # again: nothing is trained, and the table is the same
+    second = capsys.readouterr().out
+    assert 'trained,' not in second and second[second.index('row') :] == first[first.index('row') :]
+
+
 def test_refusals(tool, world, tmp_path):
     gf, tsm = ([str(world / f'{name}.py'), str(world / f'{name}.pth')] for name in ('gf', 'tsm'))
     for arguments, message in (
@@ -162,6 +264,7 @@ def test_refusals(tool, world, tmp_path):
         ([*gf, '--source-pattern', 'park'], "clip 'yard0_0' does not match"),
         ([*gf, '--objects', str(world / 'val.csv')], 'has no column'),
         ([*gf, '--split', 'vla'], "'vla'"),
+        ([gf[0], '--train', '--work-dir', str(tmp_path)], 'has no stages'),
     ):
         with pytest.raises(SystemExit, match=message):
             tool.main([*arguments, '--device', 'cpu'])
@@ -172,7 +275,19 @@ def test_usage(tool, capsys):
         (['--sources', 'val.csv'], '--source-column NAME go together'),
         (['--sources', 'a', '--source-column', 'b', '--source-pattern', 'c'], 'give one'),
         (['--tuned', 'random'], 'must be of the form NAME=VALUE'),
+        (['--static', 'tsm.py'], 'must be of the form CONFIG=CHECKPOINT'),
+        (['--train'], '--train makes the checkpoints'),
+        (['--seeds', '1'], 'say how to --train'),
     ):
         with pytest.raises(SystemExit) as stop:
             tool.main(['config.py', 'best.pth', *arguments])
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+    for arguments, message in (
+        ([], 'give a CHECKPOINT of CONFIG, or --train'),
+        (['--train', '--seeds', '1', '1'], 'each once'),
+        (['--train', '--jobs', '0'], 'one at a time at least'),
+        (['--train', '--static', 'a/tsm.py', 'b/tsm.py'], 'give each once'),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            tool.main(['config.py', *arguments])
         assert stop.value.code == 2 and message in capsys.readouterr().err
