@@ -5,11 +5,12 @@ print one table.
     make demo                          # one seed, a few minutes on two cores
     make demo DEMO_ARGS="--seed 1"     # another seed of the training; the videos stay the same
 
-The videos (data_prep/toy.py) hide WHAT moves in a texture that only full resolution shows, HOW it moves in
-the order of the frames, and show WHERE it is at a glance. Five networks of one tiny backbone learn to name
+The videos (data_prep/toy.py --objects 2) show two discs that move among others, and the class is which two,
+and where to. WHAT they are is hidden in textures that only full resolution shows, HOW they move in the order
+of the frames, and WHERE they are shows at a glance. Five networks of one tiny backbone learn to name
 (what, how):
 
-    glance_focus   a glance at 32x32, then two 24x24 patches a frame where the learned policy says
+    glance_focus   a glance at 32x32, then two 24x24 patches a frame where a learned value map promises most
     random         the same, with patches at random places, tuned on them for as long
     centre         the same, with patches at the centre of the frame, tuned on them for as long
     tsm            the focus encoder on whole frames at full resolution
@@ -19,8 +20,8 @@ and the first of them once more with early exit: thresholds fitted on the valida
 sure skip further looks.
 
 Cut off, the same command goes on where it was. Everything is written to --work-dir: results.json (the rows of
-the table), focus.png (where the policy looks), curve.png, and of every network its log, checkpoints and
-test_results.json.
+the table), focus/ (where it looks, and what it expects of looks elsewhere), curve.png, and of every network
+its log, checkpoints and test_results.json.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from gfvideo.engine.trainings import Training
 
 ROOT = Path(__file__).resolve().parents[1]
-GLANCE_FOCUS, TSM, TSN = (f'configs/quickstart/{name}_tiny_toy.py' for name in ('glance-focus', 'tsm', 'tsn'))
+GLANCE_FOCUS, TSM, TSN = (
+    f'configs/quickstart/{name}_toy.py' for name in ('glance-focus_tiny_value-map', 'tsm_tiny', 'tsn_tiny')
+)
+OBJECTS = 2
 METHODS = ('glance_focus', 'random', 'centre', 'tsm', 'tsn')
 CLIP = (8, 3, 112, 112)  # what test_pipeline of configs/_base_/datasets/toy.py hands to a network
 
@@ -82,13 +86,20 @@ def say(text: str) -> None:
 def prepare_videos(work_dir: Path, clips: tuple[int, int, int]) -> None:
     """Generate and prepare the toy set; both scripts leave alone what they find complete."""
     train, val, test = (str(count) for count in clips)
-    marker, settings = work_dir / 'videos_ready.json', list(clips)
+    marker, settings = work_dir / 'videos_ready.json', dict(clips=list(clips), objects=OBJECTS)
     if marker.is_file() and json.loads(marker.read_text()) == settings:
         say(f'videos: {work_dir / "prepared"} is ready')
         return
     raw = work_dir / 'videos'
     for command in (
-        ['data_prep/toy.py', '--out', str(raw), '--train', train, '--val', val, '--test', test],
+        [
+            'data_prep/toy.py',
+            '--out',
+            str(raw),
+            '--objects',
+            str(OBJECTS),
+            *('--train', train, '--val', val, '--test', test),
+        ],
         [
             'data_prep/something_something.py',
             '--videos',
@@ -108,8 +119,8 @@ def prepare_videos(work_dir: Path, clips: tuple[int, int, int]) -> None:
 
 
 def make_tasks(folder: Path, args: argparse.Namespace) -> list[Training]:
-    """What to train, the longest first; the controls start from the encoders that stage 1 trained on random
-    patches."""
+    """What to train, the longest first; the controls start from the encoders of the first stage, half of whose
+    patches were random."""
     from gfvideo.engine.trainings import Training
 
     common = ['--seed', str(args.seed)]
@@ -119,7 +130,7 @@ def make_tasks(folder: Path, args: argparse.Namespace) -> list[Training]:
         return Training(name, ROOT / 'tools/train.py', ROOT / config, folder / name, arguments, after)
 
     def control(centres: str) -> Training:
-        start = folder / 'glance_focus/random/last.pth'
+        start = folder / 'glance_focus/joint/last.pth'
         return task(
             centres,
             GLANCE_FOCUS,
@@ -287,6 +298,7 @@ def draw(folder: Path, rows: list[dict], env: dict[str, str]) -> None:
             str(folder / 'glance_focus/tune/last.pth'),
             '--count',
             '6',
+            '--value-map',
             '--out',
             str(folder / 'focus'),
         ],
