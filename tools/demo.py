@@ -119,8 +119,8 @@ def prepare_videos(work_dir: Path, clips: tuple[int, int, int]) -> None:
 
 
 def make_tasks(folder: Path, args: argparse.Namespace) -> list[Training]:
-    """What to train, the longest first; the controls start from the encoders of the first stage, half of whose
-    patches were random."""
+    """What to train, the longest first; the controls start from the encoders of the first stage, half of
+    whose patches were random."""
     from gfvideo.engine.trainings import Training
 
     common = ['--seed', str(args.seed)]
