@@ -156,6 +156,7 @@ def test_what_each_loss_teaches(kind):
         expected['loss_policy_head'] = expected['loss_policy_head'] | {'policy'}
     else:
         expected |= {'loss_window_policy': {'policy', 'window_head'}, 'loss_frame_policy': {'frame_policy'}}
+        expected['loss_window_size'] = {'policy'}
     assert taught == expected
     assert set.union(*taught.values()) == {
         name.split('.')[0] + ('.' + name.split('.')[1] if name.startswith('classifier') else '')
@@ -223,6 +224,15 @@ def test_expected_draws_of_several_frames():
     torch.testing.assert_close(every[0], logits[0].mean(0), rtol=0, atol=0.02)
     drawn.sum().backward()
     assert torch.isfinite(weights.grad).all() and weights.grad.abs().sum() > 0
+
+
+def test_expected_draws_beside_a_sure_choice():
+    logits, weights = torch.eye(3)[None], torch.tensor([[1.0, 0.0, 0.0]], requires_grad=True)
+    drawn = expected_draws(logits, weights, 2)[0]  # the first frame, then one of the others
+    torch.testing.assert_close(drawn[0], torch.tensor(0.5))
+    torch.testing.assert_close(drawn.sum(), torch.tensor(1.0))
+    drawn[1].backward()
+    assert weights.grad.isfinite().all()
 
 
 def test_faults():
