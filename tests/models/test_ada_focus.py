@@ -183,19 +183,23 @@ def test_a_training_step_of_mmengine(kind):
     assert not still
 
 
-def test_it_learns_a_colour():
+@pytest.mark.parametrize('kind', KINDS)
+def test_it_learns_a_colour(kind):
     """Three classes of clips, each of another colour, through the whole training loss."""
-    model = build(dropout=0.0).train()
+    model = build(kind, dropout=0.0).train()
     optimizer, labels = torch.optim.Adam(model.parameters(), lr=1e-2), torch.arange(6) % 3
     clips = 0.1 * frames(6)
     for clip, label in zip(clips, labels.tolist()):
         clip[:, label] += 1
     samples = [ClipSample(gt_label=label) for label in labels]
+    told = []
     for _ in range(25):
         losses = model(clips, samples, mode='loss')
+        told.append({name: loss.item() for name, loss in losses.items() if name.startswith('loss')})
         optimizer.zero_grad()
         sum(loss for name, loss in losses.items() if name.startswith('loss')).backward()
         optimizer.step()
+    assert all(told[-1][name] < told[0][name] / 2 for name in told[0])  # every term
     with torch.no_grad():
         assert (model.predict_steps(clips).step_logits[:, 1].argmax(1) == labels).all()
 
