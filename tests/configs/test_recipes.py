@@ -52,7 +52,8 @@ def beside_its_neighbour(monkeypatch):
 def test_the_name_says_what_is_inside(file):
     recipe = tool.read_recipe(file)
     assert file.stem == tool.name_of(recipe)
-    assert file.parent.name == dict(TSN='tsn', TSM='tsm').get(recipe.method, 'glance_focus')
+    folders = {'TSN': 'tsn', 'TSM': 'tsm', 'AdaFocus V2': 'adafocus', 'Uni-AdaFocus': 'adafocus'}
+    assert file.parent.name == folders.get(recipe.method, 'glance_focus')
 
 
 @every_recipe
@@ -75,7 +76,7 @@ def test_causal_recipes_can_read_a_stream(file):
         model[part].get('shift', 'bidirectional') for part in ('glance', 'focus', 'encoder') if part in model
     }
     assert (model.get('supervision', 'clip') == 'frames') == (shift == 'causal')
-    assert 'policy' not in model or model.policy['scope'] == 'frame'
+    assert model.type != 'GlanceFocusRecognizer' or model.policy['scope'] == 'frame'
 
 
 # --------------------------------------------------------------------------------------------- rates by stage
@@ -111,6 +112,48 @@ def test_every_layer_learns_at_gfnets_rate(name, rates):
             )
         else:
             assert [round(rate, 9) for rate in (*encoders, *others)] == list(wanted)
+
+
+@pytest.mark.parametrize(
+    ('recipe', 'rate', 'policies', 'decay'),
+    [
+        ('adafocus_mobilenetv2-r50_g224-p128-s1_8-12f_ssv1', 0.01, 1e-4, 5e-4),
+        ('adafocus_mobilenetv2-r50_g224-p128-s1_8-12f_ssv2', 0.01, 1e-4, 5e-4),
+        ('adafocus_mobilenetv2-r50_g224-p128-s1_8-12f_jester', 0.01, 1e-4, 5e-4),
+        ('uni-adafocus_mobilenetv2-r50_g224-p96-s1_8-8f_ssv1', 0.02, 4e-3, 1e-3),
+        ('uni-adafocus_mobilenetv2-r50_g224-p128-s1_8-12f_ssv2', 0.02, 4e-3, 5e-4),
+        ('uni-adafocus_mobilenetv2-r50_g224-p128-s1_8-12f_jester', 0.02, 4e-3, 1e-3),
+    ],
+)
+def test_every_part_of_adafocus_learns_at_the_published_rate(recipe, rate, policies, decay):
+    [stage] = expand_stages(load_config(ROOT / 'configs' / 'adafocus' / f'{recipe}.py'))
+    cfg = stage.cfg
+    with torch.device('meta'):
+        model = MODELS.build(tool.without_weights(cfg.model.to_dict()))
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    group_of = {parameter: group for group in optimizer.param_groups for parameter in group['params']}
+    found: dict[str, set[float]] = {}
+    for name, parameter in model.named_parameters():
+        part = name.split('.')[0] if not name.startswith('classifier') else '.'.join(name.split('.')[:2])
+        found.setdefault(part, set()).add(round(group_of[parameter]['lr'], 9))
+        assert group_of[parameter]['weight_decay'] == decay
+    wanted = {
+        'glance_encoder': rate / 2,
+        'glance_head': rate / 2,
+        'classifier.glance': rate / 2,
+        'focus_encoder': rate,
+        'focus_head': rate,
+        'classifier.focus': rate,
+        'policy': policies,
+    }
+    if recipe.startswith('uni'):
+        wanted |= dict(window_head=rate / 2, frame_policy=policies)
+    assert found == {part: {one} for part, one in wanted.items()}
+    assert cfg.train_cfg.max_epochs == 50 and cfg.train_dataloader.drop_last
+    assert cfg.model.get('loss_weights', {}) == (
+        dict(window_size=0.25 if 'jester' in recipe else 0.5) if recipe.startswith('uni') else {}
+    )
+    assert all(step.get('prob') == 0 for step in cfg.train_dataloader.dataset.pipeline if step.type == 'Flip')
 
 
 # ---------------------------------------------------------------------------------------------- known numbers
@@ -318,7 +361,7 @@ def test_collections_and_links_lead_somewhere(folder):
     page = (folder / 'README.md').read_text(encoding='utf-8')
     links = re.findall(r'\]\(([^)\s#]+)\)', page)
     assert links and all((folder / link).exists() for link in links if not link.startswith('http'))
-    named = re.findall(r'`((?:glance-focus|ts[mn])_\w[\w-]*)`', page)
+    named = re.findall(r'`((?:glance-focus|(?:uni-)?adafocus|ts[mn])_\w[\w-]*)`', page)
     assert all(any(file.stem.startswith(name) for file in FILES) for name in named)
 
 

@@ -156,6 +156,7 @@ def test_what_each_loss_teaches(kind):
         expected['loss_policy_head'] = expected['loss_policy_head'] | {'policy'}
     else:
         expected |= {'loss_window_policy': {'policy', 'window_head'}, 'loss_frame_policy': {'frame_policy'}}
+        expected['loss_window_size'] = {'policy'}
     assert taught == expected
     assert set.union(*taught.values()) == {
         name.split('.')[0] + ('.' + name.split('.')[1] if name.startswith('classifier') else '')
@@ -182,19 +183,23 @@ def test_a_training_step_of_mmengine(kind):
     assert not still
 
 
-def test_it_learns_a_colour():
+@pytest.mark.parametrize('kind', KINDS)
+def test_it_learns_a_colour(kind):
     """Three classes of clips, each of another colour, through the whole training loss."""
-    model = build(dropout=0.0).train()
+    model = build(kind, dropout=0.0).train()
     optimizer, labels = torch.optim.Adam(model.parameters(), lr=1e-2), torch.arange(6) % 3
     clips = 0.1 * frames(6)
     for clip, label in zip(clips, labels.tolist()):
         clip[:, label] += 1
     samples = [ClipSample(gt_label=label) for label in labels]
+    told = []
     for _ in range(25):
         losses = model(clips, samples, mode='loss')
+        told.append({name: loss.item() for name, loss in losses.items() if name.startswith('loss')})
         optimizer.zero_grad()
         sum(loss for name, loss in losses.items() if name.startswith('loss')).backward()
         optimizer.step()
+    assert all(told[-1][name] < told[0][name] / 2 for name in told[0])  # every term
     with torch.no_grad():
         assert (model.predict_steps(clips).step_logits[:, 1].argmax(1) == labels).all()
 
@@ -223,6 +228,15 @@ def test_expected_draws_of_several_frames():
     torch.testing.assert_close(every[0], logits[0].mean(0), rtol=0, atol=0.02)
     drawn.sum().backward()
     assert torch.isfinite(weights.grad).all() and weights.grad.abs().sum() > 0
+
+
+def test_expected_draws_beside_a_sure_choice():
+    logits, weights = torch.eye(3)[None], torch.tensor([[1.0, 0.0, 0.0]], requires_grad=True)
+    drawn = expected_draws(logits, weights, 2)[0]  # the first frame, then one of the others
+    torch.testing.assert_close(drawn[0], torch.tensor(0.5))
+    torch.testing.assert_close(drawn.sum(), torch.tensor(1.0))
+    drawn[1].backward()
+    assert weights.grad.isfinite().all()
 
 
 def test_faults():

@@ -84,7 +84,14 @@ COLLECTIONS = {  # by the folder below configs
         URL='https://arxiv.org/abs/2201.03014',
         Title='Glance and Focus Networks for Dynamic Visual Recognition',
     ),
+    'adafocus': dict(
+        Name='AdaFocus',
+        URL='https://arxiv.org/abs/2112.14238',
+        Title='AdaFocus V2: End-to-End Training of Spatial Dynamic Networks for Video Recognition',
+    ),
 }
+# what file names call a method that has a word of its own for it
+METHODS = {'AdaFocus V2': 'adafocus', 'Uni-AdaFocus': 'uni-adafocus', 'Glance-and-Focus': 'glance-focus'}
 
 
 # ------------------------------------------------------------------------------------------- what a recipe is
@@ -127,7 +134,16 @@ class Recipe(NamedTuple):
         return self.shape[0]
 
     @property
+    def looked_at(self) -> int | str:
+        """Frames that are read; of AdaFocus '8+12', glanced at and focused on, of ``frames`` candidates."""
+        if 'glance_frames' not in self.model:
+            return self.frames
+        return f'{self.model["glance_frames"]}+{self.model.get("focus_frames") or self.frames}'
+
+    @property
     def method(self) -> str:
+        if self.model['type'] == 'AdaFocusRecognizer':
+            return 'Uni-AdaFocus' if self.model.get('frame_policy') else 'AdaFocus V2'
         return 'Glance-and-Focus' if self.focus else 'TSM' if self.shift else 'TSN'
 
 
@@ -173,6 +189,12 @@ def look_of(encoder: dict[str, Any], size: Any) -> Look:
     return Look(*names, size)
 
 
+def _steps_of(model: dict[str, Any]) -> int:
+    if model['type'] == 'AdaFocusRecognizer':
+        return 1
+    return model.get('steps', 2) if 'focus' in model else 0
+
+
 @cache
 def read_recipe(config: Path) -> Recipe:
     """Describe a config by its content.
@@ -202,7 +224,7 @@ def read_recipe(config: Path) -> Recipe:
         glance.get('shift', 'bidirectional'),
         look_of(glance, model.get('glance_size') or model.get('input_size') or height),
         look_of(model['focus'], model['patch_size']) if focuses else None,
-        model.get('steps', 2) if focuses else 0,
+        _steps_of(model),
         {stage.name: stage.cfg.train_cfg.max_epochs for stage in stages},
         cfg.auto_scale_lr.base_batch_size,
         model,
@@ -217,7 +239,8 @@ def name_of(recipe: Recipe) -> str:
         # once where they are the same
         backbones = '-'.join(dict.fromkeys((recipe.glance.backbone, recipe.focus.backbone)))
         looks = f'g{recipe.glance.size}-p{recipe.focus.size}-s{recipe.steps}'
-        return f'glance-focus_{backbones}_{looks}_{recipe.frames}f{causal}_{recipe.dataset.key}'
+        frames = str(recipe.looked_at).replace('+', '-')
+        return f'{METHODS[recipe.method]}_{backbones}_{looks}_{frames}f{causal}_{recipe.dataset.key}'
     size = f'_{recipe.model["input_size"]}' if recipe.model.get('input_size') else ''
     return (
         f'{recipe.method.lower()}_{recipe.glance.backbone}{size}_{recipe.frames}f{causal}'
@@ -283,12 +306,14 @@ def published(recipe: Recipe) -> dict[str, Any] | None:
     """The published result of the very same thing, if there is one."""
     same = dict(
         method=recipe.method,
-        backbone=recipe.glance.title,
-        frames=recipe.frames,
+        backbone=' and '.join(dict.fromkeys(look.title for look in (recipe.glance, recipe.focus) if look)),
+        frames=recipe.looked_at,
         size=recipe.glance.size,
         shift=recipe.shift,
         dataset=recipe.dataset.title,
     )
+    if recipe.focus:
+        same['patch'] = recipe.focus.size
     return next((result for result in published_results() if result['of'] == same), None)
 
 
@@ -302,7 +327,7 @@ def row(recipe: Recipe) -> list[str]:
     return [
         f'[{path.stem}]({path.name})',
         recipe.dataset.title,
-        str(recipe.frames),
+        str(recipe.looked_at),
         f'{recipe.glance.title}, {recipe.glance.size}',
         f'{recipe.focus.title}, {recipe.focus.size} x {recipe.steps}' if recipe.focus else '',
         recipe.shift or 'none',
@@ -351,7 +376,7 @@ def model_entry(recipe: Recipe, collection: str) -> dict[str, Any]:
     epochs = recipe.epochs[''] if '' in recipe.epochs else recipe.epochs
     metadata = {
         'Architecture': architecture,
-        'Frames': recipe.frames,
+        'Frames': recipe.looked_at,
         'Batch size': recipe.batch,
         'Epochs': epochs,
         'Training Data': recipe.dataset.title,

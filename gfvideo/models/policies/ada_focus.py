@@ -65,8 +65,17 @@ class StackedMapPolicy(DifferentiablePolicy):
         )
 
     def forward(self, observation: Observation) -> Choice:
-        """Centre of the window, the same for all frames, from the map ``(B, T, D, h, w)``."""
+        """Centre of the window, the same for all frames, from the map ``(B, T, D, h, w)``.
+
+        Raises:
+            ValueError: on other frames than it was built for, or a single clip in training.
+        """
         _check_frames(self, self.glance_frames, observation.feature_map.shape[1])
+        if self.training and len(observation.feature_map) == 1:
+            raise ValueError(
+                'StackedMapPolicy normalises over the clips of a batch and got 1 to learn from; train with a'
+                ' batch_size of 2 or more, and drop_last=True where one is left over'
+            )
         stacked = rearrange(observation.feature_map, 'b t d h w -> b (t d) h w')
         centre = self.actor(self.reduce(stacked))  # (B, 2)
         return Choice(self.for_frames(centre[:, None], observation))
@@ -126,6 +135,12 @@ class DeformablePolicy(DifferentiablePolicy):
             self.for_frames(y_x_height_width[..., :2], observation),
             window_sizes=self.for_frames(sizes, observation),
         )
+
+    def size_penalty(self, window_sizes: Tensor) -> Tensor:
+        """Mean squared distance of sides ``(..., 2)`` in pixels to the largest, as a share of the range
+        (Uni-AdaFocus): 0 for the largest windows, 1 for the smallest."""
+        smallest, largest = self.side_range
+        return ((largest - window_sizes) / max(largest - smallest, 1)).square().mean()
 
 
 @MODELS.register_module()
