@@ -31,4 +31,4 @@ model = dict(
     focus=dict(frozen_stride=4),
     policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
 )
-train_cfg = dict(max_epochs=8, val_interval=8)
+train_cfg = dict(val_interval=3)

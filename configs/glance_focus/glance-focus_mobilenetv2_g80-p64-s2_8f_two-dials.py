@@ -14,4 +14,5 @@ model = dict(
     focus=dict(frozen_stride=4),
     policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
 )
-train_cfg = dict(max_epochs=10, val_interval=5)
+train_cfg = dict(max_epochs=7, val_interval=7)
+stages = dict(tune=dict(train_cfg=dict(max_epochs=4, val_interval=2)))
