@@ -10,6 +10,7 @@ from .controls import (
     right_answers,
 )
 from .exits import AnytimeMetric, BudgetMetric, ExitAccuracy, accuracy_within, area_under_curve
+from .frames import running_answers, ways_over_frames
 from .functional import (
     accuracy_standard_error,
     class_accuracies,
@@ -74,8 +75,10 @@ __all__ = [
     'read_objects',
     'read_predictions',
     'right_answers',
+    'running_answers',
     'scale_boxes',
     'sources_by_pattern',
     'sources_of_table',
     'top_k_accuracy',
+    'ways_over_frames',
 ]

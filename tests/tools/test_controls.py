@@ -291,3 +291,21 @@ def test_usage(tool, capsys):
         with pytest.raises(SystemExit) as stop:
             tool.main(['config.py', *arguments])
         assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_what_single_frames_know(world, capsys):
+    """tools/analysis_tools/over_frames.py, of the same clips: all frames' mean is what a test says."""
+    spec = importlib.util.spec_from_file_location('over_frames', TOOL.with_name('over_frames.py'))
+    over_frames = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(over_frames)
+    paths = [str(world / 'gf.py'), str(world / 'gf.pth')]
+    over_frames.main([*paths, '--last', '1', '--batch-size', '4'])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{CLIPS} clips of 'val', top-1 % after each step"
+    names = [line[:16].strip() for line in lines[1:]]
+    assert names == ['mean', 'rising', 'sure', 'last 1', 'mean of the fram'] + [
+        f'after {t}' for t in range(1, FRAMES + 1)
+    ]
+    assert lines[1][16:] == lines[-1][16:] and lines[1].count('/') == 2
+    with pytest.raises(SystemExit):
+        over_frames.main([*paths, '--last', '0'])
