@@ -28,12 +28,12 @@ N, T, H, W, STEPS, PATCH = 6, 3, 40, 60, 2, 16
 ENCODER = dict(type='Encoder', backbone=dict(type='TinyCNN', width=8), map_stride=4)
 
 
-def recognizer(policy='ValueMapPolicy', seed=0, **settings):
+def recognizer(policy='ValueMapPolicy', seed=0, scope='frame', **settings):
     torch.manual_seed(seed)
     model = GlanceFocusRecognizer(
         ENCODER,
         ENCODER,
-        dict(type=policy, hidden=8),
+        dict(type=policy, hidden=8, scope=scope),
         dict(type='ConcatClassifier'),
         num_classes=3,
         glance_size=24,
@@ -185,6 +185,34 @@ def test_a_policy_that_values_no_places_and_clips_without_objects(clips):
     rows = meter.answers()
     assert [row.name for row in rows] == ['learned', 'random', 'centre', 'glance only']
     assert all(row.hits is None for row in rows)
+
+
+def test_one_place_for_all_frames_of_a_clip(clips):
+    frames, samples, _ = clips
+    model = recognizer(scope='clip')
+    rows = measured(model, clips, draws=2)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([torch.rand(2, STEPS, 1, 2, generator=generator) for _ in range(N)], 1)
+    draws = draws.expand(-1, -1, -1, T, -1)  # (D, B, S, T, 2)
+    top_k = recognizer('TopKPolicy', scope='clip')
+    top_k.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        expected = {
+            'random': [looked(model, frames, draw) for draw in draws],
+            'top-k': [top_k.predict_steps(frames).step_logits],
+        }
+    labels = torch.tensor([int(sample.gt_label) for sample in samples])
+    for name, logits in expected.items():
+        right = torch.stack([(one.argmax(2) == labels[:, None]).double() for one in logits]).mean(0)
+        np.testing.assert_allclose(rows[name].right, right)
+
+
+def test_windows_of_other_sizes_are_not_taken_for_patches(clips):
+    """Where the policy chooses what size it cuts, only the rows at given places have hits."""
+    model = recognizer()
+    model.policy.sizes = True
+    rows = measured(model, clips)
+    assert rows['learned'].hits is None and rows['centre'].hits is not None
 
 
 def test_differences_are_of_the_same_clips():
