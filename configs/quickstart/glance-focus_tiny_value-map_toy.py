@@ -7,5 +7,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(policy=dict(_delete_=True, type='ValueMapPolicy', hidden=16))
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=None)
 stages = dict(tune=dict(optim_wrapper=dict(optimizer=dict(lr=1e-3))))

@@ -463,10 +463,12 @@ class GlanceFocusRecognizer(Recognizer):
     ) -> Tensor:
         """What the policy expected of every look that was taken, against what it gained."""
         with torch.no_grad():
-            gains = torch.stack([self._label_log_probs(state, labels).exp() for state in states]).diff(dim=0)
+            known = [self._label_log_probs(state.logits, labels).exp() for state in states]
+            own = [self.focus_head(state.vector) for state in states[1:]]
+            alone = torch.stack([self._label_log_probs(logits, labels).exp() for logits in own])
         observations = [self.observe(frames, state)._replace(memory=None) for state in states[:-1]]
         centres = torch.stack([state.centres for state in states[1:] if state.centres is not None])
-        return policy.value_loss(observations, centres.detach(), gains)
+        return policy.value_loss(observations, centres.detach(), torch.stack(known).diff(dim=0), alone)
 
     def _check_policy_learns(self) -> None:
         """Refuse a policy that nobody froze and that would stay as it is, without a word."""
@@ -509,10 +511,10 @@ class GlanceFocusRecognizer(Recognizer):
             return self.rollout(inputs, labels_of(data_samples, self.num_classes, inputs.device))
         return super().forward(inputs, data_samples, mode)
 
-    def _label_log_probs(self, state: LookState, labels: Tensor) -> Tensor:
+    def _label_log_probs(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Log-probability of the true class, per frame ``(B, T)`` in scope 'frame', per clip ``(B, 1)`` in
         scope 'clip'."""
-        logits = state.logits if self.policy.scope == 'frame' else state.logits.mean(1, keepdim=True)
+        logits = logits if self.policy.scope == 'frame' else logits.mean(1, keepdim=True)
         log_probs = logits.float().log_softmax(-1)  # (B, A, C)
         return log_probs.gather(2, repeat(labels, 'b -> b a 1', a=logits.shape[1])).squeeze(2)
 
@@ -529,16 +531,16 @@ class GlanceFocusRecognizer(Recognizer):
         if self.ppo['baseline'] == 'group':
             rows = torch.arange(len(frames), device=frames.device).repeat_interleave(self.ppo['group'])
             frames, labels, state = frames[rows], labels[rows], state.select(rows)
-        log_probs, elsewhere, observed, choices = [self._label_log_probs(state, labels)], [], [], []
+        log_probs, elsewhere, observed, choices = [self._label_log_probs(state.logits, labels)], [], [], []
         for _ in range(self.steps):
             observed.append(self.observe(frames, state)._replace(memory=None))
             choice = policy.draw(self.observe(frames, state))
             choices.append(choice)
             if self.reward in COMPARED:
                 at_random = self._look(frames, state, self.choose(frames, state, 'random'))
-                elsewhere.append(self._label_log_probs(at_random, labels))
+                elsewhere.append(self._label_log_probs(at_random.logits, labels))
             state = self._look(frames, state, choice)
-            log_probs.append(self._label_log_probs(state, labels))
+            log_probs.append(self._label_log_probs(state.logits, labels))
         values = self._told(choices, 'value', log_probs[0].shape)  # (S, B, A)
         rewards = step_rewards(
             torch.stack(log_probs), self.reward, torch.stack(elsewhere) if elsewhere else None

@@ -81,8 +81,8 @@ def test_it_takes_the_value_maps_first_place_and_then_what_the_first_map_says():
     assert map_model.load_state_dict(model.state_dict()).missing_keys == []
     geometry = Geometry((40, 60), (16, 16))
     glance = model.glance(frames)
-    promise = map_model.policy.valued(map_model.observe(frames, glance)).promise
-    planned = best_centres(promise, 3, geometry)  # (B, S, T, 2)
+    worth = map_model.policy.promises(map_model.observe(frames, glance))
+    planned = best_centres(worth, 3, geometry)  # (B, S, T, 2)
     torch.testing.assert_close(model.predict_steps(frames).centres, planned)
     torch.testing.assert_close(map_model.predict_steps(frames).centres[:, 0], planned[:, 0])
     # a promise beside every look, and none of them moved by what patches show

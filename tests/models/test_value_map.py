@@ -72,8 +72,8 @@ def test_draws_follow_the_promise():
     observation = Observation(
         0, torch.randn(1, 1, 3, 4, 6), None, GEOMETRY, None, torch.randn(1, 1, 3, 32, 48)
     )
-    promise = policy.valued(observation).promise[0, 0]
-    weights = (promise / 0.02).flatten().softmax(0)
+    worth = policy.left(policy.valued(observation))[0, 0]
+    weights = (worth / 0.02).flatten().softmax(0)
     many = observation._replace(
         feature_map=observation.feature_map.expand(4000, -1, -1, -1, -1),
         glance=observation.glance.expand(4000, -1, -1, -1, -1),
@@ -117,7 +117,7 @@ def test_it_learns_where_a_look_pays_from_random_patches():
             torch.minimum(first + 10, corners + 8.0) - torch.maximum(first, corners.float())
         ).clamp_min(0)
         gains = overlap.prod(-1) / 64
-        loss = policy.value_loss([observation], centres[None], gains[None])
+        loss = policy.value_loss([observation], centres[None], gains[None], gains[None])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -197,8 +197,10 @@ def test_weights_of_the_first_version_give_its_places():
     singly = ValueMapPolicy(3, 9, hidden=8, write_back=False, temporal=False).eval()
     with torch.no_grad():
         singly.value[0].weight[:, 9:11] = 0  # places seen at other frames, sureness
+        singly.value[2].weight[1], singly.value[2].bias[1] = 0, 0  # what a look tells by itself
     weights = {name.replace('stem.pixels.', 'stem.'): value for name, value in singly.state_dict().items()}
     weights['value.0.weight'] = weights['value.0.weight'][:, [*range(9), 11]]
+    weights |= {name: weights[name][:1] for name in ('value.2.weight', 'value.2.bias')}
     policy = ValueMapPolicy(3, 9, shift='bidirectional', hidden=8).eval()
     check_weights(policy, weights, 'model.pth')  # what loads a checkpoint first looks whether it fits
     policy.load_state_dict(weights)
@@ -211,3 +213,31 @@ def test_weights_of_the_first_version_give_its_places():
         observation = Observation(
             1, torch.randn(4, 2, 9, 2, 2), ours.centres, GEOMETRY, ours.memory, glance, torch.randn(4, 2, 5)
         )
+
+
+@pytest.mark.parametrize('scope', ['frame', 'clip'])
+def test_both_values_are_taught_what_the_looks_were_worth(scope):
+    """The loss against a loop over looks, clips and choices."""
+    model = build(dict(type='ValueMapPolicy', hidden=8, scope=scope)).train()
+    frames, labels = torch.rand(2, 4, 3, 40, 60), torch.tensor([2, 0])
+    torch.manual_seed(1)
+    states = model.looks(frames)
+    found = model._value_loss(model.policy, frames, states, labels)
+
+    def told(logits, b, a):  # probability of the true class, of a frame or of the clip
+        chosen = logits[b, a] if scope == 'frame' else logits[b].mean(0)
+        return chosen.softmax(-1)[labels[b]]
+
+    losses, memory, geometry = [], None, Geometry((40, 60), model.patch_size)
+    for before, after in zip(states, states[1:]):
+        valued = model.policy.valued(model.observe(frames, before)._replace(memory=memory))
+        memory = valued.memory
+        own = model.focus_head(after.vector)
+        for b in range(2):
+            for a in range(memory.seen.shape[1]):
+                gain = told(after.logits, b, a) - told(before.logits, b, a)
+                for values, target in ((valued.promise, gain), (valued.alone, told(own, b, a))):
+                    value = value_at(values, after.centres[:, : values.shape[1]], geometry)[b, a]
+                    far = (value - target).abs()
+                    losses.append(far - 0.125 if far > 0.25 else far**2 / 0.5)
+    torch.testing.assert_close(found, 2 * torch.stack(losses).mean())

@@ -1,8 +1,12 @@
 """Encoders and a value map in one run, half of the patches random and half drawn where the map promises much;
-then encoders and classifier on the map's choices."""
+then encoders and classifier on the map's choices. The map starts from nothing, and learns faster than pretrained
+encoders."""
 
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.01), clip_grad=dict(max_norm=20)
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.01),
+    clip_grad=dict(max_norm=20),
+    paramwise_cfg=dict(custom_keys={'policy.': dict(lr_mult=4.0)}),
 )
 train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=2)
 param_scheduler = [

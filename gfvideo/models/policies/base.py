@@ -190,18 +190,22 @@ class ValuePolicy(Policy):
         """A choice drawn at random, more often where much is promised."""
 
     def promises(self, observation: Observation) -> Tensor | None:
-        """What a look at each cell of a map of the frame still promises, ``(B, A, h, w)``, in units of the
+        """How good a look at each cell of a map of the frame still is, ``(B, A, h, w)``, in units of the
         probability of the true class; for pictures. None of a policy that keeps no map."""
         return None
 
     @abstractmethod
-    def value_loss(self, observations: Sequence[Observation], centres: Tensor, gains: Tensor) -> Tensor:
+    def value_loss(
+        self, observations: Sequence[Observation], centres: Tensor, gains: Tensor, alone: Tensor
+    ) -> Tensor:
         """How far what it expects of S looks is from what was gained.
 
         Args:
             observations: before each look, without memory.
             centres: ``(S, B, T, 2)`` where they were cut.
             gains: ``(S, B, A)`` what each added to the probability of the true class, in [-1, 1].
+            alone: ``(S, B, A)`` the probability of the true class from each look by itself, in [0, 1]. It
+                tells good places from others where the looks before left little to gain.
 
         Returns:
             A scalar, with a gradient to the policy alone.

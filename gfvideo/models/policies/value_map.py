@@ -44,11 +44,13 @@ class Valued(NamedTuple):
     Attributes:
         memory: of the looks so far.
         promise: ``(B, A, h, w)`` expected gain of a look at each cell.
+        alone: ``(B, A, h, w)`` expected probability of the true class from a look at each cell by itself.
         carried: for the next frame of a causal stream.
     """
 
     memory: ValueMemory
     promise: Tensor
+    alone: Tensor
     carried: dict[str, Tensor]
 
 
@@ -60,8 +62,12 @@ class ValueMapPolicy(ValuePolicy):
     classes says little of where they are told apart. What patches showed is written back into the map where
     they lie (AdaptiveNN, Nature Machine Intelligence 2025), places that were looked at are marked, at this
     frame and at those it may know of, and so is how sure the looks so far are. Neighbouring frames are seen
-    through a temporal shift of the map, as the encoders see them. What a cell promises falls by ``discount``
-    as far as it was seen.
+    through a temporal shift of the map, as the encoders see them.
+
+    A cell has two values: what a look there would add, and what it would tell by itself. The first is what
+    exits ask for, but where a glance or the looks before know a training clip already, and frames see each
+    other's patches, it hardly tells places apart; the second does. Places are chosen by their sum, which
+    falls by ``discount`` as far as a cell was seen.
 
     Args:
         glance_channels: D of the glance's map.
@@ -109,7 +115,7 @@ class ValueMapPolicy(ValuePolicy):
             nn.init.zeros_(self.write.bias)  # type: ignore[arg-type]  # a stub's gap
         # the map of features; how far each cell was seen, here and at other frames; how sure; which look
         self.value = nn.Sequential(
-            nn.Conv2d(hidden + 4, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
+            nn.Conv2d(hidden + 4, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 2, 1)
         )
 
     def described(self) -> dict[str, Any]:
@@ -117,7 +123,7 @@ class ValueMapPolicy(ValuePolicy):
 
     def upgrade_weights(self, weights: dict[str, Tensor], prefix: str = '') -> None:
         """Turn weights of the first version, which saw frames singly and wrote nothing back, into those of
-        this one, in place, and see as it did: its numbers come back."""
+        this one, in place, and see as it did: its places come back."""
         if prefix + 'stem.0.weight' not in weights:
             return
         for name in ('0.weight', '0.bias', '2.weight', '2.bias'):
@@ -128,6 +134,9 @@ class ValueMapPolicy(ValuePolicy):
         if self.write is not None:
             for name, value in self.write.state_dict().items():
                 weights[f'{prefix}write.{name}'] = torch.zeros_like(value)
+        for name in ('weight', 'bias'):  # chosen by the gain alone
+            gain = weights[f'{prefix}value.2.{name}']
+            weights[f'{prefix}value.2.{name}'] = torch.cat([gain, torch.zeros_like(gain)])
         self.shift = None
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
@@ -201,8 +210,8 @@ class ValueMapPolicy(ValuePolicy):
         return features, None
 
     def valued(self, observation: Observation) -> Valued:
-        """What is known before the choice, and what each cell promises: the gain of a look there, in units of
-        the probability of the true class."""
+        """What is known before the choice, and what a look at each cell would add, and tell by itself, in
+        units of the probability of the true class."""
         memory = self.remember(observation)
         carried: Mapping[str, Tensor] = observation.carried or {}
         A = memory.seen.shape[1]
@@ -213,15 +222,15 @@ class ValueMapPolicy(ValuePolicy):
             [memory.seen, elsewhere, self._sureness(observation, memory.seen), look], 2
         )  # (B, A, 4, h, w)
         x = rearrange(torch.cat([features, planes.to(features.dtype)], 2), 'b a k h w -> (b a) k h w')
-        promise = rearrange(self.value(x), '(b a) 1 h w -> b a h w', a=A)
+        promise, alone = rearrange(self.value(x), '(b a) two h w -> two b a h w', a=A)
         left = {} if kept is None else dict(features=kept, seen=known)
-        return Valued(memory, promise, left)
+        return Valued(memory, promise, alone, left)
 
     def left(self, valued: Valued) -> Tensor:
-        """What each cell still promises, ``(B, A, h, w)``: less where it was seen, down to the least of all
-        cells."""
-        promise, seen = valued.promise, valued.memory.seen
-        return promise - self.discount * seen * (promise - reduce(promise, 'b a h w -> b a 1 1', 'min'))
+        """How good each cell still is, the sum of its two values ``(B, A, h, w)``: less where it was seen,
+        down to the least of all cells."""
+        worth, seen = valued.promise + valued.alone, valued.memory.seen
+        return worth - self.discount * seen * (worth - reduce(worth, 'b a h w -> b a 1 1', 'min'))
 
     def promises(self, observation: Observation) -> Tensor:
         return self.left(self.valued(observation))
@@ -254,14 +263,19 @@ class ValueMapPolicy(ValuePolicy):
             carried=valued.carried or None,
         )
 
-    def value_loss(self, observations: Sequence[Observation], centres: Tensor, gains: Tensor) -> Tensor:
-        expected, memory = [], None
+    def value_loss(
+        self, observations: Sequence[Observation], centres: Tensor, gains: Tensor, alone: Tensor
+    ) -> Tensor:
+        expected: list[Tensor] = []
+        memory = None
         for observation, places in zip(observations, centres, strict=True):
             valued = self.valued(observation._replace(memory=memory))
             memory = valued.memory
             places = places[:, : memory.seen.shape[1]]
-            expected.append(value_at(valued.promise, places, observation.geometry))
-        return F.smooth_l1_loss(torch.stack(expected).float(), gains, beta=0.25)
+            both = [value_at(one, places, observation.geometry) for one in (valued.promise, valued.alone)]
+            expected.append(torch.stack(both))
+        found = torch.stack(expected, 1).float()  # (2, S, B, A)
+        return 2 * F.smooth_l1_loss(found, torch.stack([gains, alone]), beta=0.25)
 
 
 def coverage(centres: Tensor, cells: tuple[int, int], geometry: Geometry) -> Tensor:
