@@ -87,7 +87,25 @@ def test_draws_follow_the_promise():
     assert inside.float().mean() >= 0.8 * weights.max()
 
 
-@pytest.mark.parametrize('options', [dict(discount=1.5), dict(temperature=0.0), dict(scope='video')])
+def test_places_are_chosen_by_the_sum_or_by_one_of_the_two():
+    torch.manual_seed(0)
+    observation = Observation(
+        0, torch.randn(2, 3, 3, 8, 8), None, GEOMETRY, None, torch.randn(2, 3, 3, 32, 32)
+    )
+    policy = ValueMapPolicy(3, 9, hidden=8).eval()
+    valued = policy.valued(observation)
+    worths = dict(sum=valued.promise + valued.alone, gain=valued.promise, alone=valued.alone)
+    for name, worth in worths.items():
+        other = ValueMapPolicy(3, 9, hidden=8, chosen_by=name).eval()
+        other.load_state_dict(policy.state_dict())
+        torch.testing.assert_close(other.promises(observation), worth)
+        assert other.described()['chosen_by'] == name
+
+
+@pytest.mark.parametrize(
+    'options',
+    [dict(discount=1.5), dict(temperature=0.0), dict(scope='video'), dict(chosen_by='luck')],
+)
 def test_unknown_options(options):
     (name,) = options
     with pytest.raises(ValueError, match=name):

@@ -1,6 +1,6 @@
 """Encoders and a value map in one run, half of the patches random and half drawn where the map promises much;
-then encoders and classifier on the map's choices. The map starts from nothing, and learns faster than pretrained
-encoders."""
+then encoders and classifier on the map's choices. The map starts from nothing, and learns at a
+higher rate than pretrained encoders."""
 
 optim_wrapper = dict(
     type='OptimWrapper',

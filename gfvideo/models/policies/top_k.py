@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -43,6 +45,7 @@ class TopKPolicy(ValueMapPolicy):
         temperature: float = 0.1,
         write_back: bool = True,
         temporal: bool = True,
+        chosen_by: Literal['sum', 'gain', 'alone'] = 'sum',
     ):
         super().__init__(
             glance_channels,
@@ -54,6 +57,7 @@ class TopKPolicy(ValueMapPolicy):
             temperature,
             write_back,
             temporal,
+            chosen_by,
         )
         self.steps = steps
 

@@ -8,7 +8,7 @@ a glance shows there, once for all places; the best place not seen yet is looked
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...ops import bidirectional_shift, causal_shift
 from ...registry import MODELS
+from ..arguments import one_of
 from ..temporal import Shift
 from .base import Choice, Geometry, Observation, Scope, ValuePolicy
 from .stem import GlanceStem
@@ -66,8 +67,8 @@ class ValueMapPolicy(ValuePolicy):
 
     A cell has two values: what a look there would add, and what it would tell by itself. The first is what
     exits ask for, but where a glance or the looks before know a training clip already, and frames see each
-    other's patches, it hardly tells places apart; the second does. Places are chosen by their sum, which
-    falls by ``discount`` as far as a cell was seen.
+    other's patches, it hardly tells places apart; the second does. Places are chosen by their sum, or by what
+    ``chosen_by`` says, which falls by ``discount`` as far as a cell was seen.
 
     Args:
         glance_channels: D of the glance's map.
@@ -81,9 +82,10 @@ class ValueMapPolicy(ValuePolicy):
         temperature: of the draws while learning: cells are drawn by softmax(value / temperature).
         write_back: whether patches are written back.
         temporal: whether the map is shifted in time.
+        chosen_by: 'sum', or one of the two values: 'gain', 'alone'.
 
     Raises:
-        ValueError: if the discount is outside [0, 1] or the temperature not above 0.
+        ValueError: if the discount is outside [0, 1], the temperature not above 0, or ``chosen_by`` unknown.
     """
 
     reads_glance = True
@@ -99,8 +101,10 @@ class ValueMapPolicy(ValuePolicy):
         temperature: float = 0.1,
         write_back: bool = True,
         temporal: bool = True,
+        chosen_by: Literal['sum', 'gain', 'alone'] = 'sum',
     ):
         super().__init__(scope)
+        self.chosen_by = one_of(chosen_by, 'chosen_by', ('sum', 'gain', 'alone'))
         if not 0 <= discount <= 1:
             raise ValueError(f'discount={discount} must be in [0, 1]')
         if temperature <= 0:
@@ -119,7 +123,7 @@ class ValueMapPolicy(ValuePolicy):
         )
 
     def described(self) -> dict[str, Any]:
-        return dict(discount=self.discount)
+        return dict(discount=self.discount, chosen_by=self.chosen_by)
 
     def upgrade_weights(self, weights: dict[str, Tensor], prefix: str = '') -> None:
         """Turn weights of the first version, which saw frames singly and wrote nothing back, into those of
@@ -227,9 +231,10 @@ class ValueMapPolicy(ValuePolicy):
         return Valued(memory, promise, alone, left)
 
     def left(self, valued: Valued) -> Tensor:
-        """How good each cell still is, the sum of its two values ``(B, A, h, w)``: less where it was seen,
-        down to the least of all cells."""
-        worth, seen = valued.promise + valued.alone, valued.memory.seen
+        """How good each cell still is, ``(B, A, h, w)``, by the sum of its two values or one of them: less
+        where it was seen, down to the least of all cells."""
+        values = dict(sum=valued.promise + valued.alone, gain=valued.promise, alone=valued.alone)
+        worth, seen = values[self.chosen_by], valued.memory.seen
         return worth - self.discount * seen * (worth - reduce(worth, 'b a h w -> b a 1 1', 'min'))
 
     def promises(self, observation: Observation) -> Tensor:
