@@ -654,6 +654,26 @@ def test_budget_curve_judges_every_method_on_other_clips(world, here, tmp_path, 
     assert 'fitted on val, judged on 7 clips of test' in capsys.readouterr().out
 
 
+def test_budget_curve_draws_the_exits_of_every_criterion(world, tmp_path, monkeypatch):
+    """A value map's own exits and their control beside those of its predictions."""
+    cfg = Config.fromfile(world.config)
+    cfg.model.policy = dict(type='ValueMapPolicy', hidden=8)
+    cfg.dump(tmp_path / 'value.py')
+    torch.manual_seed(3)
+    torch.save(dict(state_dict=init_recognizer(cfg).state_dict(), meta={}), tmp_path / 'value.pth')
+    tool = runpy.run_path(str(TOOLS / 'analysis_tools/budget_curve.py'))['main']
+    arguments = [str(tmp_path / 'value.py'), str(tmp_path / 'value.pth'), '--fit', 'val', '--judge', 'test']
+    tool([*arguments, '--criterion', 'max_prob', 'value', 'inverted_value', '--out', str(tmp_path)])
+    curves = json.loads((tmp_path / 'curves.json').read_text())['curves']
+    names = [f'Glance-and-Focus, exits by {name}' for name in ('max_prob', 'value', 'inverted_value')]
+    assert list(curves) == [*names, 'Glance-and-Focus, all looks']
+    whole = curves['Glance-and-Focus, all looks'][0]['gmacs']
+    assert all(0 < point['gmacs'] <= whole * (1 + 1e-9) for name in names for point in curves[name])
+    assert curves[names[1]] != curves[names[2]]
+    with pytest.raises(SystemExit, match="'luck' is unknown"):
+        tool([*arguments, '--criterion', 'luck'])
+
+
 def test_budget_curve_refuses_to_judge_what_was_fitted(world, refused):
     line = refused('analysis_tools/budget_curve.py', world.checkpoint, '--fit', 'val', '--judge', 'val')
     assert 'judged on the clips that they were fitted on' in line

@@ -8,9 +8,10 @@ networks.
         --stream CAUSAL_CONFIG=CAUSAL_CHECKPOINT --out curves
 
 Exits are fitted on one set of clips and judged on another: --fit and --judge each name a split, or a part of
-one (val:0/2 and val:1/2). Every method that can exit gets the same search for thresholds. A static network is
-one point an input size. A causal recognizer has three curves: step-level exits alone (every frame is read),
-frame-level exits alone (every look is taken), and both.
+one (val:0/2 and val:1/2). Every method that can exit gets the same search for thresholds. With several
+criteria CONFIG has a curve for each: --criterion max_prob value inverted_value says whether a policy's value
+is an exit, with its control. A static network is one point an input size. A causal recognizer has three
+curves: step-level exits alone (every frame is read), frame-level exits alone (every look is taken), and both.
 
 Milliseconds are those of single clips through the network alone, measured look by look on this machine, the
 methods by turns, and summed over the looks taken. Into --out go gmacs.png, ms.png and curves.json.
@@ -22,6 +23,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -83,6 +85,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default='gmacs',
         help='what thresholds are searched for (default: gmacs)',
     )
+    parser.add_argument(
+        '--criterion',
+        nargs='+',
+        default=['max_prob'],
+        metavar='NAME',
+        help='of the exits of CONFIG: max_prob, entropy, margin, value, inverted_value (default: max_prob)',
+    )
     parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
     parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
     parser.add_argument('--title', default='', help='written over the pictures')
@@ -98,15 +107,22 @@ class Method:
         model: the recognizer.
         kind: 'clips' (exits after steps), 'stream' or 'static'.
         input_size: of a static network, to resize its frames to; None for what its config says.
+        criteria: by which clips exit.
     """
 
     def __init__(
-        self, name: str, model: Any, kind: str, args: argparse.Namespace, input_size: int | None = None
+        self,
+        name: str,
+        model: Any,
+        kind: str,
+        args: argparse.Namespace,
+        input_size: int | None = None,
+        criteria: Sequence[str] = ('max_prob',),
     ):
         from gfvideo.engine.predictions import SplitPredictions
         from gfvideo.models.arguments import as_size
 
-        self.name, self.model, self.kind, self.unit = name, model, kind, args.unit
+        self.name, self.model, self.kind, self.unit, self.criteria = name, model, kind, args.unit, criteria
         self.input_size = None if input_size is None else as_size(input_size, 'input_size')
         self.fit, self.judge = (
             SplitPredictions(model, *named(text), args.batch_size) for text in (args.fit, args.judge)
@@ -145,23 +161,41 @@ class Method:
         return dict(accuracy=accuracy, **costs)
 
     def _of_clips(self) -> dict[str, list[Point]]:
-        from gfvideo.exits import calibrate_steps, replay_clips
-
-        fitted, judged, costs = self.fit.step_logits(), self.judge.step_logits(), self.costs
-        points = []
-        for setting in calibrate_steps(fitted, self.fit.labels, costs, self.unit).sweep:
-            outcome = {
-                unit: replay_clips(judged, self.judge.labels, setting.exits, values)
-                for unit, values in costs.items()
-            }
-            points.append(
-                self._point(outcome['gmacs'].accuracy, {unit: one.cost for unit, one in outcome.items()})
+        judged, costs = self.judge.step_logits(), self.costs
+        curves = {
+            f'{self.name}, exits' + (f' by {criterion}' if len(self.criteria) > 1 else ''): self._exits_by(
+                criterion, judged
             )
+            for criterion in self.criteria
+        }
         whole = self._point(
             share_right(judged[:, -1], self.judge.labels),
             {unit: values[-1] for unit, values in costs.items()},
         )
-        return {f'{self.name}, exits': points, f'{self.name}, all looks': [whole]}
+        return {**curves, f'{self.name}, all looks': [whole]}
+
+    def _exits_by(self, criterion: str, judged: Any) -> list[Point]:
+        from gfvideo.exits import STATE_CRITERIA, StepExits, calibrate_steps, replay_clips
+
+        fitted, fitted_scores, judged_scores = None, None, None
+        if criterion in STATE_CRITERIA:  # reads more of a look than its logits
+            every_look = StepExits((math.inf,) * self.model.steps, criterion)
+            fitted, fitted_scores = self.fit.record(every_look)
+            judged_scores = self.judge.record(every_look).scores
+        else:
+            fitted = self.fit.step_logits()
+        points = []
+        for setting in calibrate_steps(
+            fitted, self.fit.labels, self.costs, self.unit, criterion, scores=fitted_scores
+        ).sweep:
+            outcome = {
+                unit: replay_clips(judged, self.judge.labels, setting.exits, values, judged_scores)
+                for unit, values in self.costs.items()
+            }
+            points.append(
+                self._point(outcome['gmacs'].accuracy, {unit: one.cost for unit, one in outcome.items()})
+            )
+        return points
 
     def _of_streams(self) -> dict[str, list[Point]]:
         from gfvideo.exits import StreamExits, calibrate_stream, replay_stream
@@ -229,15 +263,17 @@ def methods(args: argparse.Namespace) -> list[Method]:
         ValueError: if thresholds would be judged on the clips that they are fitted on.
     """
     from gfvideo.apis import init_recognizer
+    from gfvideo.exits import known_criterion
 
     if named(args.fit) == named(args.judge):
         raise ValueError(
             f'--fit and --judge both name {args.fit!r}: thresholds would be judged on the clips that they'
             ' were fitted on'
         )
-    found = [
-        Method('Glance-and-Focus', init_recognizer(args.config, args.checkpoint, args.device), 'clips', args)
-    ]
+    for criterion in args.criterion:
+        known_criterion(criterion)
+    model = init_recognizer(args.config, args.checkpoint, args.device)
+    found = [Method('Glance-and-Focus', model, 'clips', args, criteria=args.criterion)]
     for centres, checkpoint in args.control:
         model = init_recognizer(args.config, checkpoint, args.device, {'model.test_centres': centres})
         found.append(Method(f'{centres} patches', model, 'clips', args))
