@@ -93,7 +93,9 @@ class TSMOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
-        self.last_layers = tuple((paramwise_cfg or {}).get('last_layers', ('fc',)))
+        self.last_layers = tuple(
+            self.paramwise_cfg.get('last_layers', ('fc',))  # type: ignore[has-type]  # of the base class
+        )
         self.paramwise_cfg = dict(last_layers=self.last_layers)  # not empty: mmengine then asks add_params
         if self.base_lr is None:
             raise ConfigError('optim_wrapper.optimizer has no lr, which TSM sets by the kind of a parameter')

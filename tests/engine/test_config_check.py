@@ -538,7 +538,7 @@ def test_a_patch_that_fits_or_of_which_the_pipeline_does_not_tell(steps):
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(file for file in (ROOT / 'configs').rglob('*.py') if '_base_' not in file.parts)
 # dicts whose names anybody chooses; and what the model itself checks when it is built
-FREE = ('custom_keys', 'label_map', 'ppo')
+FREE = ('custom_keys', 'label_map', 'ppo', 'loss_weights', 'budgets')
 
 
 def faults(cfg) -> list[str]:

@@ -20,7 +20,7 @@ from mmengine import registry
 from mmengine.dist import init_dist
 from mmengine.dist import utils as dist_utils
 from mmengine.hooks import CheckpointHook
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, build_optim_wrapper
 from mmengine.registry import Registry, build_functions
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
@@ -446,7 +446,11 @@ def _default_hooks(path: str, cfg: Mapping, known: Iterable[str]) -> Iterator[st
 
 def _optim_wrapper(path: str, cfg: Mapping) -> Iterator[str]:
     if 'optimizer' not in cfg:
-        if 'constructor' not in cfg:  # one that builds several optimizers names their keys itself
+        constructor, _ = _find(
+            registry.OPTIM_WRAPPER_CONSTRUCTORS, cfg.get('constructor', 'DefaultOptimWrapperConstructor')
+        )
+        # one of another kind may build several optimizers, and names their keys itself
+        if isinstance(constructor, type) and issubclass(constructor, DefaultOptimWrapperConstructor):
             near = difflib.get_close_matches('optimizer', map(str, cfg), 1)
             yield (
                 told_unknown(f'{path}.{near[0]}', cfg[near[0]], ['optimizer'])
