@@ -24,8 +24,8 @@ val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 model = dict(
     num_classes=12,
-    glance_size=64,
-    patch_size=64,
+    glance_size=96,
+    patch_size=80,
     steps=1,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
