@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from os import PathLike, fspath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -26,6 +26,9 @@ from .models.base import Recognizer
 from .models.stream import Stream
 from .registry import MODELS
 from .structures import ClipSample
+
+if TYPE_CHECKING:
+    from .deployment.runtime import Runtime
 
 __all__ = [
     'Exits',
@@ -51,6 +54,7 @@ def init_recognizer(
     device: str | torch.device = 'cpu',
     cfg_options: dict[str, Any] | None = None,
     custom_imports: str | Sequence[str] = (),
+    runtime: Runtime = 'eager',
 ) -> Recognizer:
     """Build a recognizer, ready to predict.
 
@@ -65,6 +69,8 @@ def init_recognizer(
             ``{'model.test_centres': 'random'}``.
         custom_imports: modules of your own to import first, so that a checkpoint may carry the names of the
             parts they register.
+        runtime: what computes the looks, see :func:`~gfvideo.deployment.with_runtime`: 'eager' torch,
+            'onnxruntime', 'compile', or 'auto'. One that is to train is eager.
 
     Returns:
         The recognizer in eval mode. ``recognizer.cfg`` is its config and ``recognizer.dataset_meta`` what the
@@ -97,7 +103,12 @@ def init_recognizer(
         load_weights(model, loaded, source)
     model.cfg = cfg
     model.dataset_meta = dict(meta.get('dataset_meta') or {})
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    if runtime == 'eager':
+        return model
+    from .deployment.runtime import with_runtime  # which needs this module for exports
+
+    return with_runtime(model, runtime)
 
 
 def inference_recognizer(

@@ -203,6 +203,7 @@ def recognizer_cost(model: Recognizer, frame_shape: tuple[int, int, int, int]) -
     Raises:
         ValueError: if the recognizer has no weights in torch, as an export.
     """
+    model = model.by_torch()
     parts = model.parts()
     like = next(model.parameters(), None)
     if like is None:

@@ -72,6 +72,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
     parser.add_argument('--device', help='where to run (default: a GPU if there is one)')
     parser.add_argument(
+        '--runtime',
+        choices=['auto', 'eager', 'onnxruntime', 'compile'],
+        default='eager',
+        help='what computes the looks (default: %(default)s; see docs/performance.md)',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -102,7 +108,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     )
 
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options)
+    model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options, runtime=args.runtime)
     known_criterion(args.criterion)
     if args.stream:
         model.stream()  # says at once why this model cannot
@@ -129,6 +135,7 @@ def calibrate(args: argparse.Namespace) -> Path:
         if device.type == 'cuda'
         else f'{device.type}, threads: {torch.get_num_threads()}'
     )
+    machine += '' if args.runtime == 'eager' else f', runtime: {args.runtime}'
     source = dict(
         checkpoint=Path(args.checkpoint).name,
         config=args.config,

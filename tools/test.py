@@ -65,6 +65,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--batch-size', type=int, help="clips tested at a time (default: the config's; with --exits 1)"
     )
     parser.add_argument(
+        '--runtime',
+        choices=['auto', 'eager', 'onnxruntime', 'compile'],
+        default='eager',
+        help='what computes the looks (default: %(default)s; see docs/performance.md)',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -135,6 +141,7 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     """Run the test; write and return its results."""
     from mmengine.runner import Runner
 
+    from gfvideo.deployment import with_runtime
     from gfvideo.engine import Stage, check_stages, init_distributed, load_checkpoint, load_weights
 
     cfg = stage_config(args)
@@ -145,15 +152,23 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     check_stages([Stage('', cfg)])
     runner = Runner.from_cfg(cfg)
     load_weights(runner.model, checkpoint, args.checkpoint)
+    if args.runtime != 'eager':  # which needs no wrapper: each process its clips
+        runner.model = with_runtime(_bare(runner.model).eval(), args.runtime)
     return finish(args, cfg, runner, checkpoint, runner.test())
+
+
+def _bare(model: Any) -> Any:
+    from mmengine.model import is_model_wrapper
+
+    return model.module if is_model_wrapper(model) else model
 
 
 def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     """Run the test with early exit; write and return its results."""
     from mmengine.dist import is_main_process
-    from mmengine.model import is_model_wrapper
     from mmengine.runner import Runner
 
+    from gfvideo.deployment import with_runtime
     from gfvideo.engine import (
         ExitingRecognizer,
         Stage,
@@ -181,10 +196,11 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         else metric
     )
     runner = Runner.from_cfg(cfg)
-    recognizer = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    recognizer = _bare(runner.model)
     load_weights(recognizer, checkpoint, args.checkpoint)
     check_exits(calibration, recognizer.eval(), args.exits)
     # a test needs no wrapper: each process its clips
+    recognizer = with_runtime(recognizer, args.runtime)
     runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)
     fitted_here = same_clips(calibration, getattr(runner.test_dataloader.dataset, 'metainfo', None) or {})
     results = finish(
@@ -234,6 +250,7 @@ def finish(
             config=args.config,
             checkpoint=args.checkpoint,
             stage=cfg.get('stage'),
+            runtime=args.runtime,
             seed=checkpoint['meta'].get('seed'),
             dataset={key: value for key, value in dataset.items() if key != 'classes'},
             clips=len(runner.test_dataloader.dataset),

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from ..engine.checkpoint import plain
 from ..engine.identity import describe_model
 from ..files import file_hash
 from ..models.base import Recognizer
-from ..structures import LookState
+from ..models.temporal import Cache
+from ..structures import LookState, map_tensors
 from .optional import needed
 from .record import RECORD, ExportRecord, GraphRecord, write_export
-from .states import BEFORE, fill, named_tensors
+from .sessions import as_array, open_session
+from .states import BEFORE, CACHE, before_first, fill, named_tensors
 
 __all__ = ['ExportError', 'clip_shape', 'export_recognizer']
 
@@ -42,7 +45,7 @@ TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 3)  # none is that of the example, which has two clips
 LIBRARIES = ('torch', 'onnx', 'onnxscript', 'onnxruntime')
 SMOOTHNESS = 4  # pixels between independent values of a random frame
-_GRAPH_NAME = re.compile(r'(recognizer|glance|focus_\d+)\.onnx')
+_GRAPH_NAME = re.compile(r'(recognizer|glance|focus_\d+|frame)\.onnx')
 
 
 class ExportError(RuntimeError):
@@ -55,29 +58,33 @@ class LookAsTensors(nn.Module):
     state named by ``outputs``.
 
     Args:
-        take: from frames and the state before (None for the glance) to the state after.
-        before: a state as the look before leaves it; its form counts, not its values.
+        before: a state as the look before leaves it, :func:`before_first` for the glance; its form counts,
+            not its values.
         frames: ``(B, T, 3, H, W)``, an example.
     """
 
-    def __init__(
-        self,
-        model: Recognizer,
-        take: Callable[[Tensor, LookState | None], LookState],
-        before: LookState | None,
-        frames: Tensor,
-    ):
+    def __init__(self, model: Recognizer, before: LookState, frames: Tensor):
         super().__init__()
-        self.model, self.take, self.before = model, take, before
-        self.given = {} if before is None else named_tensors(before)
-        after = named_tensors(take(frames, before))
+        self.model, self.before, self.step = model, before, before.step + 1
+        self.train(model.training)  # an exporter leaves the model as it finds this
+        self.given = named_tensors(before)
+        after = named_tensors(self.take(frames, before))
         kept = {id(tensor): name for name, tensor in self.given.items()}
         self.carried = [name for name, tensor in after.items() if kept.get(id(tensor)) == name]
         self.outputs = [name for name in after if name not in self.carried]
 
+    @property
+    def name(self) -> str:
+        """Of the graph, without ending."""
+        return f'focus_{self.step}' if self.step else 'glance' if self.model.steps else 'recognizer'
+
+    def take(self, frames: Tensor, before: LookState) -> LookState:
+        """The look, as torch takes it."""
+        return take_look(self.model, frames, before)
+
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         frames, *given = tensors
-        before = None if self.before is None else fill(self.before, dict(zip(self.given, given)))
+        before = fill(self.before, dict(zip(self.given, given)))
         after = named_tensors(self.take(frames, before))
         # clip_logits for runtimes that know nothing of frames; a clone, because a graph wants an output of
         # its own for each name
@@ -89,6 +96,61 @@ class LookAsTensors(nn.Module):
         return {'clip_logits': state.logits.mean(1), **{name: named[name] for name in self.outputs}}
 
 
+class FrameAsTensors(nn.Module):
+    """All looks at the next frames of a stream as one function of tensors: of frames and causal caches, the
+    logits of every step, where was looked, and the caches for the frames after.
+
+    Args:
+        start: see :func:`before_first`.
+    """
+
+    def __init__(self, model: Recognizer, start: LookState, frames: Tensor):
+        super().__init__()
+        self.model, self.before, self.name, self.step = model, start, 'frame', model.steps
+        self.train(model.training)
+        self.given = named_tensors(start)
+        self.carried: list[str] = []
+        self.outputs = [name for name in self.tensors(self.take(frames, start)) if name != 'clip_logits']
+
+    def take(self, frames: Tensor, before: LookState) -> list[LookState]:
+        return all_looks(self.model, frames, before)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        frames, *given = tensors
+        found = self.tensors(self.take(frames, fill(self.before, dict(zip(self.given, given)))))
+        return tuple(tensor.clone() for tensor in found.values())
+
+    def tensors(self, states: Sequence[LookState]) -> dict[str, Tensor]:
+        """The outputs, as torch gives them: ``clip_logits (B, C)``, ``step_logits (B, S+1, T, C)``,
+        ``centres (B, S, T, 2)`` and the caches."""
+        found = dict(
+            clip_logits=states[-1].logits.mean(1),
+            step_logits=torch.stack([state.logits for state in states], 1),
+        )
+        centres = [state.centres for state in states[1:] if state.centres is not None]
+        if centres:
+            found['centres'] = torch.stack(centres, 1)
+        return {**found, **only_cache(named_tensors(states[-1]))}
+
+
+def take_look(model: Recognizer, frames: Tensor, before: LookState) -> LookState:
+    """The look after ``before``."""
+    return model.glance(frames, before.cache) if before.step < 0 else model.focus(frames, before)
+
+
+def all_looks(model: Recognizer, frames: Tensor, before: LookState) -> list[LookState]:
+    """The states after every step."""
+    states = [take_look(model, frames, before)]
+    for _ in range(model.steps):
+        states.append(take_look(model, frames, states[-1]))
+    return states
+
+
+def only_cache(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of causal caches."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(CACHE + '.')}
+
+
 @torch.no_grad()
 def export_recognizer(
     model: Recognizer,
@@ -96,6 +158,7 @@ def export_recognizer(
     num_frames: int | None = None,
     frame_size: tuple[int, int] | None = None,
     opset: int = FIRST_OPSET,
+    whole_frame: bool = False,
 ) -> ExportRecord:
     """Write ``recognizer.onnx`` of a static recognizer, or ``glance.onnx``, ``focus_1.onnx``, ... of one that
     focuses, and ``export.json``.
@@ -104,12 +167,17 @@ def export_recognizer(
     the largest value of each output; the folder is written only if all do. The number of clips in a batch is
     free; T, H and W are fixed.
 
+    Of a causal recognizer the graphs also take what the frames before left, zeros at the start, and give what
+    the next ones need, so clips can be read in parts of T frames, and with T = 1 frame by frame.
+
     Args:
-        model: trained; it is left as it is. With the causal shift, the graphs take whole clips, too.
+        model: trained; it is left as it is.
         folder: where the files go; an earlier export in it is replaced.
         num_frames: T; None asks the test pipeline of ``model.cfg``.
         frame_size: (H, W) in pixels; None asks the test pipeline.
         opset: version of ONNX's operators, 18 at least.
+        whole_frame: of a causal recognizer also write ``frame.onnx``, which takes all looks in one call, for
+            runtimes that know nothing of looks.
 
     Returns:
         What ``export.json`` says.
@@ -117,30 +185,39 @@ def export_recognizer(
     Raises:
         ImportError: if onnx, onnxscript or onnxruntime is missing.
         ExportError: if the network cannot be exported, or a graph differs from torch.
-        ValueError: if T, H or W is unknown, or the opset too old.
+        ValueError: if T, H or W is unknown, the opset too old, or ``whole_frame`` is asked of a recognizer
+            that needs later frames.
     """
     for library in LIBRARIES:
         needed(library)
     if opset < FIRST_OPSET:
         raise ValueError(f'opset={opset} has no antialiased resizing; choose {FIRST_OPSET} or later')
-    _check_exportable(model)
+    check_exportable(model)
+    streams = not model.looking_ahead()
+    if whole_frame and not streams:
+        raise ValueError(
+            f'{" and ".join(model.looking_ahead())} need later frames, so there is no graph of one frame:'
+            " train with shift='causal', or leave whole_frame out"
+        )
     _earlier_graphs(Path(folder))  # a wrong folder shows now, not after minutes
     if num_frames is None or frame_size is None:
         num_frames, frame_size = clip_shape(_config_of(model), num_frames, frame_size)
     own = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-    example = _random_frames(2, num_frames, frame_size)
+    example = random_frames(2, num_frames, frame_size)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as part:
         graphs: list[GraphRecord] = []
-        before: LookState | None = None
-        for step in range(own.steps + 1):
-            look = LookAsTensors(own, _taker(own), before, example)
-            graphs.append(
-                _shared(look, step, graphs, Path(part)) or _exported(look, step, Path(part), example, opset)
-            )
-            before = look.take(example, before)
-        record = _record(own, graphs, num_frames, frame_size, opset)
+        start = before_first(empty_cache(own, example) if streams else ())
+        before = start
+        for _ in range(own.steps + 1):
+            look = LookAsTensors(own, before, example)
+            graphs.append(_shared(look, graphs, Path(part)) or _exported(look, Path(part), example, opset))
+            before = replace(look.take(example, before), **({} if streams else dict(cache=())))
+        frame = None
+        if whole_frame:
+            frame = _exported(FrameAsTensors(own, start, example), Path(part), example, opset)
+        record = _record(own, graphs, frame, num_frames, frame_size, opset)
         write_export(Path(part), record)
         _publish(Path(part), folder)
     return record
@@ -182,7 +259,12 @@ def _config_of(model: Recognizer) -> Config:
     return model.cfg
 
 
-def _check_exportable(model: Recognizer) -> None:
+def check_exportable(model: Recognizer) -> None:
+    """Refuse recognizers that no graphs can stand for.
+
+    Raises:
+        ExportError: if its looks are drawn, or it has a preprocessor of another kind.
+    """
     if model.draws:
         raise ExportError(
             'the looks of this recognizer are drawn at random, and a graph must answer the same twice;'
@@ -195,16 +277,24 @@ def _check_exportable(model: Recognizer) -> None:
         )
 
 
-def _taker(model: Recognizer) -> Callable[[Tensor, LookState | None], LookState]:
-    """The look of a step, as a function of frames and the state before."""
+def empty_cache(model: Recognizer, frames: Tensor) -> tuple[Cache, ...]:
+    """Causal caches of zeros, which must be as good as none: a graph is always given some.
 
-    def take(frames: Tensor, before: LookState | None) -> LookState:
-        return model.glance(frames) if before is None else model.focus(frames, before)
+    Raises:
+        ExportError: if they are not.
+    """
+    states = all_looks(model, frames, before_first())
+    empty = map_tensors(states[-1].cache, torch.zeros_like)
+    for plain_state, state in zip(states, all_looks(model, frames, before_first(empty))):
+        if not torch.allclose(plain_state.logits, state.logits, rtol=0, atol=TOLERANCE):
+            raise ExportError(
+                f'step {state.step} at the start of a stream is not that after caches of zeros, and a graph'
+                ' needs caches at every frame; let what it carries from frame to frame start at zeros'
+            )
+    return empty
 
-    return take
 
-
-def _random_frames(batch: int, num_frames: int, frame_size: tuple[int, int], seed: int = 0) -> Tensor:
+def random_frames(batch: int, num_frames: int, frame_size: tuple[int, int], seed: int = 0) -> Tensor:
     """``(B, T, 3, H, W)``, as smooth as pictures are: white noise would all but vanish in the resizing and
     show its rounding alone."""
     cells = [side // SMOOTHNESS + 2 for side in frame_size]
@@ -215,20 +305,13 @@ def _random_frames(batch: int, num_frames: int, frame_size: tuple[int, int], see
 # -------------------------------------------------------------------------------------------------- one graph
 
 
-def _exported(look: LookAsTensors, step: int, folder: Path, example: Tensor, opset: int) -> GraphRecord:
-    """Export one look and check it."""
-    name = f'focus_{step}' if step else 'glance' if look.model.steps else 'recognizer'
-    inputs = {'frames': example, **_as_inputs(look.given)}
+def _exported(look: LookAsTensors | FrameAsTensors, folder: Path, example: Tensor, opset: int) -> GraphRecord:
+    """Export one look, or all, and check it."""
+    inputs = {'frames': example, **as_inputs(look.given)}
     proto = _to_onnx(look, inputs, ['clip_logits', *look.outputs], opset)
-    path = folder / f'{name}.onnx'
+    path = folder / f'{look.name}.onnx'
     needed('onnx').save(proto, str(path))
-    differences = _differences(look, path, example)
-    worst = max(differences, key=lambda name: differences[name])
-    if not differences[worst] <= TOLERANCE:
-        raise ExportError(
-            f'{path.name} does not answer as torch does: {worst} differs by {differences[worst]:.1e} of its'
-            f' largest value, {TOLERANCE:g} are allowed; try another opset, or report it'
-        )
+    differences = check_graph(look, _opened(path), example)
     return GraphRecord(
         path.name,
         file_hash(path),
@@ -240,34 +323,31 @@ def _exported(look: LookAsTensors, step: int, folder: Path, example: Tensor, ops
     )
 
 
-def _shared(look: LookAsTensors, step: int, graphs: list[GraphRecord], folder: Path) -> GraphRecord | None:
+def _shared(look: LookAsTensors, graphs: list[GraphRecord], folder: Path) -> GraphRecord | None:
     """The record of an earlier focus graph if it serves this step, too: the same names and shapes, and the
     same answers."""
-    if step < 3:  # the second focus look is the first with a look of its kind before it
+    if look.step < 3:  # the second focus look is the first with a look of its kind before it
         return None
     earlier = graphs[-1]
-    given = {name: list(tensor.shape[1:]) for name, tensor in _as_inputs(look.given).items()}
+    given = {name: list(tensor.shape[1:]) for name, tensor in as_inputs(look.given).items()}
     fits = all(name == 'frames' or given.get(name) == shape[1:] for name, shape in earlier.inputs.items())
     if not fits or list(earlier.outputs) != ['clip_logits', *look.outputs] or earlier.carried != look.carried:
         return None
     try:
-        differences = _differences(look, folder / earlier.file, _random_frames(2, *_clip_shape_of(earlier)))
+        session, example = _opened(folder / earlier.file), random_frames(2, *_clip_shape_of(earlier))
+        return replace(earlier, differences=check_graph(look, session, example))
     except ExportError:
         return None
-    if not max(differences.values()) <= TOLERANCE:
-        return None
-    return GraphRecord(
-        earlier.file,
-        earlier.sha256,
-        earlier.bytes,
-        earlier.inputs,
-        earlier.outputs,
-        earlier.carried,
-        differences,
-    )
 
 
-def _as_inputs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _opened(path: Path) -> Any:
+    try:
+        return open_session(path)
+    except Exception as error:  # onnxruntime raises errors of its own kinds
+        raise ExportError(f'{path.name} cannot be loaded: {error}') from error
+
+
+def as_inputs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """By the names of a graph's inputs; copies, because the exporter takes one tensor under two names for one
     input."""
     return {BEFORE + name: tensor.clone() for name, tensor in tensors.items()}
@@ -278,12 +358,14 @@ def _clip_shape_of(graph: GraphRecord) -> tuple[int, tuple[int, int]]:
     return int(T), (int(H), int(W))
 
 
-def _to_onnx(look: LookAsTensors, inputs: Mapping[str, Tensor], outputs: list[str], opset: int) -> Any:
+def _to_onnx(
+    look: LookAsTensors | FrameAsTensors, inputs: Mapping[str, Tensor], outputs: list[str], opset: int
+) -> Any:
     """The graph of a look; inputs that it does not read are left out."""
     batch = torch.export.Dim(BATCH)
     shapes = (tuple({0: batch} for _ in inputs),)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 look,
                 tuple(inputs.values()),
@@ -301,7 +383,7 @@ def _to_onnx(look: LookAsTensors, inputs: Mapping[str, Tensor], outputs: list[st
     except Exception as error:  # the exporter raises errors of many kinds
         reason = error.__cause__ or error
         raise ExportError(
-            f'torch cannot export step {0 if look.before is None else look.before.step + 1}'
+            f'torch cannot export step {look.step}'
             f' ({type(reason).__name__}: {str(reason).strip().splitlines()[0]})'
         ) from error
     assert program is not None  # with dynamo=True there is one
@@ -382,7 +464,7 @@ def weight_bands(side: int, new_side: int, rows: int = 24) -> list[tuple[int, Te
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporter tells of libraries that nobody asked for."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
@@ -404,34 +486,47 @@ def _shapes(entries: Any) -> dict[str, list[int | str]]:
 # --------------------------------------------------------------------------------------------------- checking
 
 
-def _differences(look: LookAsTensors, path: Path, example: Tensor) -> dict[str, float]:
-    """Largest difference of each output from torch, as a share of the largest value of that output, over the
-    checked batches."""
-    try:
-        session = needed('onnxruntime').InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    except Exception as error:  # onnxruntime raises errors of its own kinds
-        raise ExportError(f'{path.name} cannot be loaded: {error}') from error
+def check_graph(
+    look: LookAsTensors | FrameAsTensors,
+    session: Any,
+    example: Tensor,
+    batches: Sequence[int] = CHECKED_BATCHES,
+) -> dict[str, float]:
+    """Largest difference of each output from torch, as a share of the largest value of that output.
+
+    Args:
+        session: of onnxruntime.
+        example: a clip of the size that the graph takes.
+        batches: numbers of clips that are tried.
+
+    Raises:
+        ExportError: if the graph does not run, or a difference is above 1e-4.
+    """
     differences: dict[str, float] = {}
-    for batch in CHECKED_BATCHES:
+    for batch in batches:
         _, T, _, H, W = example.shape
-        frames = _random_frames(batch, T, (H, W), seed=batch)
+        frames = random_frames(batch, T, (H, W), seed=batch)
         before = _state_before(look, frames)
-        tensors = (
-            {'frames': frames} if before is None else {'frames': frames, **_as_inputs(named_tensors(before))}
-        )
-        feed = {entry.name: tensors[entry.name].contiguous().numpy() for entry in session.get_inputs()}
+        tensors = {'frames': frames, **as_inputs(named_tensors(before))}
+        feed = {entry.name: as_array(tensors[entry.name]) for entry in session.get_inputs()}
         names = [entry.name for entry in session.get_outputs()]
         try:
             answers = {name: torch.from_numpy(value) for name, value in zip(names, session.run(names, feed))}
-        except Exception as error:
-            raise ExportError(f'{path.name} does not run on {batch} clips: {error}') from error
-        for name, expected in look.tensors(_expected(look, frames, before, answers)).items():
+        except Exception as error:  # onnxruntime raises errors of its own kinds
+            raise ExportError(f'{look.name}.onnx does not run on {batch} clips: {error}') from error
+        for name, expected in _expected(look, frames, before, answers).items():
             if answers[name].shape != expected.shape:
                 raise ExportError(
-                    f'{path.name}: {name} of {batch} clips has shape {tuple(answers[name].shape)} instead of '
-                    f'{tuple(expected.shape)}'
+                    f'{look.name}.onnx: {name} of {batch} clips has shape {tuple(answers[name].shape)}'
+                    f' instead of {tuple(expected.shape)}'
                 )
             differences[name] = max(differences.get(name, 0.0), _difference(answers[name], expected))
+    worst = max(differences, key=lambda name: differences[name])
+    if not differences[worst] <= TOLERANCE:
+        raise ExportError(
+            f'{look.name}.onnx does not answer as torch does: {worst} differs by {differences[worst]:.1e} of'
+            f' its largest value, {TOLERANCE:g} are allowed; try another opset, or report it'
+        )
     return differences
 
 
@@ -444,40 +539,71 @@ def _difference(answer: Tensor, expected: Tensor) -> float:
     return float((answer - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
-def _state_before(look: LookAsTensors, frames: Tensor) -> LookState | None:
-    """What torch leaves before this look."""
-    if look.before is None:
-        return None
-    state = look.model.glance(frames)
-    for _ in range(look.before.step):
-        state = look.model.focus(frames, state)
-    return state
+def _state_before(look: LookAsTensors | FrameAsTensors, frames: Tensor) -> LookState:
+    """What torch leaves before this look; of a stream, after earlier frames."""
+    before = before_first()
+    if look.before.cache:
+        earlier = random_frames(len(frames), frames.shape[1], frames.shape[-2:], seed=100 + len(frames))
+        before = before_first(all_looks(look.model, earlier, before)[-1].cache)
+    while before.step < look.before.step:
+        before = take_look(look.model, frames, before)
+    return before if look.before.cache else replace(before, cache=())
 
 
 def _expected(
-    look: LookAsTensors, frames: Tensor, before: LookState | None, answers: Mapping[str, Tensor]
-) -> LookState:
+    look: LookAsTensors | FrameAsTensors, frames: Tensor, before: LookState, answers: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Torch's answer; of a look that was cut at centres, at those of the graph if they are all but the same:
     where one lies so near the edge of a pixel that rounding decides, another patch is cut."""
+    if isinstance(look, FrameAsTensors):
+        return look.tensors(_all_looks_at(look.model, frames, before, answers.get('centres')))
     after = look.take(frames, before)
     centres = answers.get('centres')
-    if before is None or centres is None or after.centres is None or after.window_sizes is not None:
+    if before.step < 0 or centres is None:
+        return look.tensors(after)
+    return look.tensors(_look_at(look.model, frames, before, after, centres))
+
+
+def _look_at(
+    model: Recognizer, frames: Tensor, before: LookState, after: LookState, centres: Tensor
+) -> LookState:
+    """``after``, cut at ``centres`` if these are all but its own."""
+    if after.centres is None or after.window_sizes is not None:
         return after
     if not torch.allclose(centres, after.centres, rtol=0, atol=TOLERANCE):
         return after
-    there = named_tensors(look.model.focus(frames, before, centres))
+    there = named_tensors(model.focus(frames, before, centres))
     own = named_tensors(after)
     return fill(
         after,
-        {name: own[name] if name.partition('.')[0] in ('memory', 'centres') else there[name] for name in own},
+        {
+            name: own[name] if name.partition('.')[0] in ('memory', 'centres') else there.get(name, own[name])
+            for name in own
+        },
     )
+
+
+def _all_looks_at(
+    model: Recognizer, frames: Tensor, before: LookState, centres: Tensor | None
+) -> list[LookState]:
+    states = [take_look(model, frames, before)]
+    for step in range(model.steps):
+        after = take_look(model, frames, states[-1])
+        found = after if centres is None else _look_at(model, frames, states[-1], after, centres[:, step])
+        states.append(found)
+    return states
 
 
 # ------------------------------------------------------------------------------------------------- the folder
 
 
 def _record(
-    model: Recognizer, graphs: list[GraphRecord], num_frames: int, frame_size: tuple[int, int], opset: int
+    model: Recognizer,
+    graphs: list[GraphRecord],
+    frame: GraphRecord | None,
+    num_frames: int,
+    frame_size: tuple[int, int],
+    opset: int,
 ) -> ExportRecord:
     preprocessor = {
         name: getattr(model.data_preprocessor, name).flatten().tolist() for name in ('mean', 'std')
@@ -494,6 +620,8 @@ def _record(
         cfg=model.cfg.pretty_text if model.cfg else None,
         opset=opset,
         versions={'gfvideo': __version__, **{library: version(library) for library in LIBRARIES}},
+        streams=not model.looking_ahead(),
+        frame=frame,
     )
 
 
@@ -514,11 +642,8 @@ def _earlier_graphs(folder: Path) -> set[str]:
     if folder.exists() and not folder.is_dir():
         raise ExportError(f'{folder} is a file; name a folder for the graphs')
     record = folder / RECORD
-    named = (
-        {graph['file'] for graph in json.loads(record.read_text(encoding='utf-8')).get('graphs', [])}
-        if record.is_file()
-        else set()
-    )
+    told = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+    named = {graph['file'] for graph in [*told.get('graphs', []), told.get('frame')] if graph}
     foreign = sorted(
         path.name
         for path in folder.glob('*.onnx')

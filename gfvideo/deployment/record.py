@@ -55,6 +55,8 @@ class ExportRecord:
         cfg: text of the config, None if the network had none.
         opset: of the graphs.
         versions: of the libraries that exported.
+        streams: whether the graphs take and give causal caches, so that they read on.
+        frame: the graph that takes all looks at a frame of a stream in one call; of exports of one frame.
     """
 
     graphs: list[GraphRecord]
@@ -68,11 +70,17 @@ class ExportRecord:
     cfg: str | None
     opset: int
     versions: dict[str, str]
+    streams: bool = False
+    frame: GraphRecord | None = None
 
     @property
     def classes(self) -> list[str] | None:
         """Names of the classes, None if the checkpoint did not say."""
         return self.dataset_meta.get('classes')
+
+    def files(self) -> list[GraphRecord]:
+        """All graphs that lie beside the record."""
+        return self.graphs if self.frame is None else [*self.graphs, self.frame]
 
 
 def write_export(folder: Path, record: ExportRecord) -> None:
@@ -99,13 +107,15 @@ def read_export(folder: str | Path) -> ExportRecord:
             raise ValueError(f'it has format {found}, this version reads {FORMAT}')
         graphs = [GraphRecord(**graph) for graph in content.pop('graphs')]
         content = {**content, 'frame_size': tuple(content['frame_size'])}
+        if content.get('frame') is not None:
+            content['frame'] = GraphRecord(**content['frame'])
         for name, written in NAMES.items():
             content[name] = content.pop(written)
         record = ExportRecord(graphs=graphs, **content)
         _check(record)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} cannot be used ({type(error).__name__}: {error}); export again') from error
-    for graph in {graph.file: graph for graph in graphs}.values():
+    for graph in {graph.file: graph for graph in record.files()}.values():
         if not path.with_name(graph.file).is_file():
             raise FileNotFoundError(
                 f'{path} tells of {graph.file}, which is not beside it; copy the whole folder'
@@ -134,7 +144,7 @@ def _check(record: ExportRecord) -> None:
             raise ValueError(f'{name} is {value!r}, not a number of them')
     if len(record.graphs) != record.steps + 1:
         raise ValueError(f'it has {len(record.graphs)} graphs for the glance and {record.steps} focus steps')
-    for graph in record.graphs:
+    for graph in record.files():
         if not isinstance(graph.file, str) or Path(graph.file).name != graph.file or not graph.file:
             raise ValueError(f'graph {graph.file!r} is not the name of a file beside it')
     values = record.preprocessor
@@ -143,6 +153,8 @@ def _check(record: ExportRecord) -> None:
     for name in ('model', 'dataset_meta', 'versions'):
         if not isinstance(getattr(record, name), dict):
             raise ValueError(f'{name} is {getattr(record, name)!r}, not an object')
+    if not isinstance(record.streams, bool):
+        raise ValueError(f'streams is {record.streams!r}, neither true nor false')
     if not isinstance(record.cfg, str | None):
         raise ValueError(f'cfg is a {type(record.cfg).__name__}, not the text of a config')
 

@@ -152,6 +152,11 @@ class Recognizer(BaseModel):
         """Whether its looks are drawn at random at test, so that no run repeats another."""
         return False
 
+    def by_torch(self) -> Recognizer:
+        """The recognizer whose modules torch runs, for counting; itself, but for one that another engine
+        computes."""
+        return self
+
     def set_progress(self, fraction: float) -> None:
         """Which share of a stage, in [0, 1], is behind it; a policy's schedule of exploration goes by it."""
 

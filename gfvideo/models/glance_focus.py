@@ -289,7 +289,8 @@ class GlanceFocusRecognizer(Recognizer):
         if chosen is None and centres is None:
             chosen = self.choose(frames, state)
         if centres is not None:
-            chosen = Choice(centres, state.memory if chosen is None else chosen.memory)
+            known = Choice(centres, state.memory) if chosen is None else chosen
+            chosen = Choice(centres, known.memory, carried=known.carried)
         return self._with_ahead(frames, self._look(frames, state, chosen))
 
     def _with_ahead(self, frames: Tensor, state: LookState) -> LookState:

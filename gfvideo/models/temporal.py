@@ -17,7 +17,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ..ops import bidirectional_shift, causal_shift
+from ..ops import bidirectional_shift, causal_shift, causal_step
 
 __all__ = ['Cache', 'Shift', 'TemporalContext', 'insert_shift', 'temporal_context']
 
@@ -85,6 +85,10 @@ class ShiftPoint:
             )
         (x,) = args
         tokens = isinstance(module, nn.Linear)
+        if context.shift == 'causal' and context.num_frames == 1 and not tokens:
+            before = None if context.cache_in is None else context.cache_in[self.name]
+            out, context.cache_out[self.name] = causal_step(x, before, context.fold_div)
+            return (out,)
         # (B, T, C, ...)
         frames = _clips_of_tokens(x, context) if tokens else x.unflatten(0, (-1, context.num_frames))
         if context.shift == 'bidirectional':

@@ -2,12 +2,13 @@
 
 from .crop import crop_patches, crop_patches_bilinear, crop_windows, patch_corners
 from .resize import ResizeMode, resize_frames
-from .shift import bidirectional_shift, causal_shift, shift_fold
+from .shift import bidirectional_shift, causal_shift, causal_step, shift_fold
 
 __all__ = [
     'ResizeMode',
     'bidirectional_shift',
     'causal_shift',
+    'causal_step',
     'crop_patches',
     'crop_patches_bilinear',
     'crop_windows',

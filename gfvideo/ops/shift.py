@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['bidirectional_shift', 'causal_shift', 'shift_fold']
+__all__ = ['bidirectional_shift', 'causal_shift', 'causal_step', 'shift_fold']
 
 
 def shift_fold(channels: int, fold_div: int) -> int:
@@ -74,13 +74,18 @@ def _gathered(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, i
     return padded.index_select(1, torch.tensor(index, device=x.device)).unflatten(1, (T, C))
 
 
+def _traced() -> bool:
+    """Whether a compiler or an exporter looks on; the graphs of exporters cannot write into slices."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def _exchange(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
     """Copy of ``x`` ``(B, T, C, H, W)`` whose channels in the ranges come from the next and the previous
     frame, zeros past the ends."""
     if torch.is_grad_enabled() and x.requires_grad:
         return _Exchange.apply(x, from_next, from_previous)
     # plain operations where no gradient is needed: tracers and exporters know those
-    return (_gathered if torch.compiler.is_compiling() else _exchanged)(x, from_next, from_previous)
+    return (_gathered if _traced() else _exchanged)(x, from_next, from_previous)
 
 
 def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
@@ -125,13 +130,43 @@ def causal_shift(x: Tensor, cache: Tensor | None = None, fold_div: int = 8) -> t
         ValueError: if the cache does not fit ``x``, or ``fold_div`` moves no channel, or more than there are.
     """
     fold = shift_fold(x.shape[2], fold_div)
+    left = x[:, -1, :fold].clone()
+    if cache is None:
+        return _exchange(x, (0, 0), (0, fold)), left
+    _check_cache(cache, (x.shape[0], fold, *x.shape[3:]))
+    if _traced():
+        moved = torch.cat([cache[:, None], x[:, :-1, :fold]], 1)  # (B, T, fold, H, W)
+        return torch.cat([moved, x[:, :, fold:]], 2), left
     out = _exchange(x, (0, 0), (0, fold))
-    if cache is not None:
-        expected = (x.shape[0], fold, *x.shape[3:])
-        if tuple(cache.shape) != expected:
-            raise ValueError(
-                f'causal cache has shape {tuple(cache.shape)}, these frames need {expected}; '
-                'a cache belongs to one stream, one look and one input size'
-            )
-        out[:, 0, :fold] = cache
-    return out, x[:, -1, :fold].clone()
+    out[:, 0, :fold] = cache
+    return out, left
+
+
+def causal_step(x: Tensor, cache: Tensor | None = None, fold_div: int = 8) -> tuple[Tensor, Tensor]:
+    """:func:`causal_shift` of one frame, ``(B, C, ...)``: what a stream does at every frame, in one copy.
+
+    Args:
+        x: ``(B, C, ...)``, the next frame of a stream.
+        cache: ``(B, fold, ...)``, what the frame before left; None at the start (zeros).
+        fold_div: the share of channels that moves is 1/fold_div.
+
+    Returns:
+        The shifted frame ``(B, C, ...)`` and the cache for the next one, ``(B, fold, ...)``.
+
+    Raises:
+        ValueError: as :func:`causal_shift`.
+    """
+    fold = shift_fold(x.shape[1], fold_div)
+    moved, rest = x.split([fold, x.shape[1] - fold], 1)
+    if cache is None:
+        cache = torch.zeros_like(moved)
+    _check_cache(cache, tuple(moved.shape))
+    return torch.cat([cache, rest], 1), moved.clone()
+
+
+def _check_cache(cache: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(cache.shape) != expected:
+        raise ValueError(
+            f'causal cache has shape {tuple(cache.shape)}, these frames need {expected}; '
+            'a cache belongs to one stream, one look and one input size'
+        )

@@ -7,6 +7,7 @@ import importlib.util
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from gfvideo.apis import inference_recognizer, init_recognizer
+from gfvideo.apis import inference_recognizer, init_recognizer, stream
 from gfvideo.deployment import (
     ExportError,
     OnnxRecognizer,
@@ -28,7 +29,17 @@ from gfvideo.deployment import (
     read_export,
 )
 from gfvideo.engine import describe_model, weights_hash
-from gfvideo.exits import Calibration, ExitsFileError, Setting, StepExits, confidence, run_clips, write_exits
+from gfvideo.exits import (
+    Calibration,
+    ExitsFileError,
+    Setting,
+    StepExits,
+    StreamExits,
+    confidence,
+    run_clips,
+    run_stream,
+    write_exits,
+)
 from gfvideo.ops import bidirectional_shift, causal_shift, resize_frames
 from gfvideo.structures import ClipSample
 
@@ -157,7 +168,7 @@ def test_predictions_views_and_samples_are_those_of_torch(exported):
                 assert_close(one.centres, other.centres)
     with pytest.raises(ValueError, match='only predicts'):
         graphs(CLIPS, [ClipSample(gt_label=0) for _ in CLIPS], mode='loss')
-    with pytest.raises(ValueError, match='streams need a causal recognizer'):
+    with pytest.raises(ValueError, match='streams need one of a causal recognizer'):
         graphs.stream()
 
 
@@ -167,9 +178,9 @@ class Runs:
     def __init__(self, graphs, monkeypatch):
         self.clips = Counter()
         monkeypatch.setattr(
-            graphs,
-            'sessions',
-            [self.Counting(session, step, self) for step, session in enumerate(graphs.sessions)],
+            graphs.sessions,
+            'steps',
+            [self.Counting(session, step, self) for step, session in enumerate(graphs.sessions.steps)],
         )
 
     class Counting:
@@ -353,19 +364,138 @@ def test_a_static_recognizer_is_one_graph(tmp_path, shift, backbone):
     assert run_clips(graphs, frames, StepExits(())).centres is None
 
 
-def test_a_causal_recognizer_is_exported_for_whole_clips(tmp_path):
-    model = build(model_config(glance=encoder('causal'), focus=encoder('causal')))
-    export_recognizer(model, tmp_path / 'graphs')
+def causal_model(**policy):
+    return build(
+        model_config(
+            policy=policy or dict(type='ValueMapPolicy', hidden=8),
+            glance=encoder('causal'),
+            focus=encoder('causal'),
+        )
+    )
+
+
+@pytest.fixture(scope='module')
+def causal(tmp_path_factory):
+    """A causal recognizer, and what it gave as graphs of 1, 2 and T frames."""
+    model, folder = causal_model(), tmp_path_factory.mktemp('causal')
+    graphs = {}
+    for frames in (1, 2, T):
+        export_recognizer(model, folder / str(frames), frames, (H, W), whole_frame=frames == 1)
+        graphs[frames] = OnnxRecognizer(folder / str(frames), threads=1)
+    return model, graphs
+
+
+def test_frames_chunks_and_clips_are_the_same(causal):
+    """Look by look, whatever number of frames the graphs take, as torch does it at once."""
+    model, graphs = causal
+    with torch.no_grad():
+        expected = model.looks(CLIPS)
+        for frames, recognizer in graphs.items():
+            cache = ()
+            for start in range(0, T, frames):
+                chunk = CLIPS[:, start : start + frames]
+                states = [recognizer.glance(chunk, cache)]
+                while states[-1].step < model.steps:
+                    states.append(recognizer.focus(chunk, states[-1]))
+                cache = states[-1].cache
+                for state, whole in zip(states, expected, strict=True):
+                    part = slice(start, start + frames)
+                    assert_close(state.logits, whole.logits[:, part])
+                    if whole.centres is not None:
+                        torch.testing.assert_close(state.centres, whole.centres[:, part], rtol=0, atol=1e-4)
+                    if whole.promise is not None:
+                        assert_close(state.promise, whole.promise[:, part])
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.floats(0.2, 0.6), min_size=3, max_size=3),
+    st.lists(st.floats(0.2, 0.9), min_size=T, max_size=T),
+    st.sampled_from([None, 2]),
+)
+def test_a_stream_with_exits_is_that_of_torch(causal, steps, frames, window):
+    """Videos of a batch leave a frame at different looks: caches of looks that were not taken stay."""
+    model, graphs = causal
+    exits = StreamExits(tuple(steps[:2]), tuple(frames))
+    streams = [one.stream(exits, window) for one in (graphs[1], model)]
+    for t in range(T):
+        ours, theirs = (stream.read(CLIPS[:, t]) for stream in streams)
+        assert ours.looks.tolist() == theirs.looks.tolist()
+        assert ours.done.tolist() == theirs.done.tolist()
+        assert_close(ours.logits, theirs.logits)
+        torch.testing.assert_close(ours.centres, theirs.centres, rtol=0, atol=1e-4, equal_nan=True)
+    again = run_stream(graphs[1], CLIPS, exits)
+    assert again.looks.tolist() == run_stream(model, CLIPS, exits).looks.tolist()
+
+
+def test_one_call_takes_all_looks_at_a_frame(causal):
+    model, graphs = causal
+    with torch.no_grad():
+        expected = model.looks(CLIPS)
+    cache = {}
+    for t in range(T):
+        found = graphs[1].read_frame(CLIPS[:, t : t + 1], cache)
+        cache = {name: tensor for name, tensor in found.items() if name.startswith('cache.')}
+        for step, state in enumerate(expected):
+            assert_close(found['step_logits'][:, step], state.logits[:, t : t + 1])
+        assert_close(found['clip_logits'], expected[-1].logits[:, t])
+        for step, state in enumerate(expected[1:]):
+            torch.testing.assert_close(
+                found['centres'][:, step], state.centres[:, t : t + 1], rtol=0, atol=1e-4
+            )
+    with pytest.raises(ValueError, match='--whole-frame'):
+        graphs[2].read_frame(CLIPS[:, :2])
+
+
+def test_a_video_is_streamed_from_graphs(causal):
+    model, graphs = causal
+    video = some_video()
+    ours, theirs = (list(stream(one, video)) for one in (graphs[1], model))
+    assert [answer.index for answer in ours] == [answer.index for answer in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert_close(one.logits, other.logits)
+    assert graphs[1].looking_ahead() == []
+
+
+def test_what_graphs_of_streams_refuse(causal, tmp_path):
+    model, graphs = causal
+    with pytest.raises(ValueError, match='takes 4 frames at a time'):
+        graphs[T].stream()
+    with pytest.raises(ValueError, match='give no centres'):
+        graphs[T].focus(CLIPS, graphs[T].glance(CLIPS), torch.zeros(len(CLIPS), T, 2))
+    with pytest.raises(ValueError, match='later frames, so there is no graph of one frame'):
+        export_recognizer(build(model_config()), tmp_path, T, (H, W), whole_frame=True)
+
+
+def test_what_starts_otherwise_than_at_zeros_is_not_exported(tmp_path, monkeypatch):
+    model = causal_model()
+    plain = model.glance
+
+    def glance(frames, cache=()):
+        state = plain(frames, cache)
+        return state if cache else replace(state, logits=state.logits + 1)
+
+    monkeypatch.setattr(model, 'glance', glance)
+    with pytest.raises(ExportError, match='step 0 at the start of a stream'):
+        export_recognizer(model, tmp_path / 'graphs', 1, (H, W))
+
+
+def test_graphs_without_caches_take_whole_clips(causal, tmp_path):
+    """As earlier versions exported causal recognizers."""
+    model, _ = causal
+    bidirectional = build(model_config())
+    export_recognizer(bidirectional, tmp_path / 'graphs')
+    record = tmp_path / 'graphs' / 'export.json'
+    told = json.loads(record.read_text())
+    assert told.pop('streams') is False and told.pop('frame') is None  # which they did not tell
+    record.write_text(json.dumps(told))
     graphs = OnnxRecognizer(tmp_path / 'graphs', threads=1)
     with torch.no_grad():
-        for ours, theirs in zip(graphs.looks(CLIPS), model.looks(CLIPS)):
-            assert_close(ours.logits, theirs.logits)
+        assert_close(graphs.looks(CLIPS)[-1].logits, bidirectional.looks(CLIPS)[-1].logits)
     with pytest.raises(ValueError, match='takes whole clips'):
         graphs.stream()
     with pytest.raises(ValueError, match='no cache'):
         graphs.glance(CLIPS, cache=({},))
-    with pytest.raises(ValueError, match='give no centres'):
-        graphs.focus(CLIPS, graphs.glance(CLIPS), torch.zeros(len(CLIPS), T, 2))
 
 
 def test_a_value_map_looks_at_the_same_places(tmp_path):

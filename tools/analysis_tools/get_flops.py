@@ -42,6 +42,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar='RUNS',
         help='also time so many runs of one clip on this machine (default: none)',
     )
+    parser.add_argument(
+        '--runtime',
+        choices=['auto', 'eager', 'onnxruntime', 'compile'],
+        default='eager',
+        help='what computes the looks that are timed (default: %(default)s; see docs/performance.md)',
+    )
     parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
     parser.add_argument(
         '--cfg-options',
@@ -135,7 +141,9 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo.complexity import latency, recognizer_cost
 
     try:
-        model = init_recognizer(args.config, device=args.device, cfg_options=args.cfg_options)
+        model = init_recognizer(
+            args.config, device=args.device, cfg_options=args.cfg_options, runtime=args.runtime
+        )
         shape = tuple(args.shape or shape_of_views(model.cfg))
         cost = recognizer_cost(model, (shape[0], 3, *shape[1:]))
     except (ValueError, FileNotFoundError) as error:
@@ -145,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
         frames = torch.randn(1, shape[0], 3, *shape[1:], device=args.device)
         times = latency(model, frames, repeats=args.latency)
         print(
-            f'\nms/clip at batch 1, median of {args.latency} runs on {args.device} with'
+            f'\nms/clip at batch 1, median of {args.latency} runs on {args.device} by {args.runtime} with'
             f' {torch.get_num_threads()} threads: '
             + ', '.join(f'{ms:.1f} after step {step}' for step, ms in enumerate(times))
         )

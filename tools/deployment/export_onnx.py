@@ -53,6 +53,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help="version of ONNX's operators (default: %(default)s)",
     )
     parser.add_argument(
+        '--whole-frame',
+        action='store_true',
+        help='of a causal network also write frame.onnx, which takes all looks in one call',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -122,6 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
             args.frames,
             None if args.frame_size is None else tuple(args.frame_size),
             args.opset,
+            args.whole_frame,
         )
     except (CheckpointError, ConfigError, ExportError, ImportError, OSError, ValueError) as error:
         sys.exit(f'{type(error).__name__}: {error}')

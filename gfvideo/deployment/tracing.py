@@ -1,0 +1,127 @@
+"""Looks as graphs in memory, for clips of one size: made in a second, where an export takes half a minute."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..models.base import Recognizer
+from ..structures import LookState
+from .export import (
+    FIRST_OPSET,
+    ExportError,
+    LookAsTensors,
+    as_inputs,
+    check_graph,
+    empty_cache,
+    quiet,
+    random_frames,
+    take_look,
+    weight_bands,
+)
+from .sessions import Plan, Sessions, open_session
+from .states import before_first
+
+__all__ = ['TracedLooks', 'trace_looks']
+
+
+class TracedLooks(NamedTuple):
+    """The looks of a recognizer at one clip of one size.
+
+    Attributes:
+        sessions: what runs them.
+        states: after each step, of some clip; their form counts, not their values.
+    """
+
+    sessions: Sessions
+    states: list[LookState]
+
+
+@torch.no_grad()
+def trace_looks(
+    model: Recognizer, num_frames: int, frame_size: tuple[int, int], threads: int | None = None
+) -> TracedLooks:
+    """Trace every look at a clip ``(1, T, 3, H, W)``; each graph must give what torch gives, to 1e-4.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        num_frames: T.
+        frame_size: (H, W) in pixels.
+        threads: of each run; None takes a thread a core.
+
+    Raises:
+        ExportError: if a look cannot be traced, or answers otherwise.
+    """
+    example = random_frames(1, num_frames, frame_size)
+    streams = not model.looking_ahead()
+    before = before_first(empty_cache(model, example) if streams else ())
+    sessions, plans, inputs, states = [], [], [], []
+    for _ in range(model.steps + 1):
+        look = LookAsTensors(model, before, example)
+        session = open_session(_graph(look, example), threads)
+        check_graph(look, session, example, batches=(1,))
+        read = {entry.name: entry.shape for entry in session.get_inputs()}
+        sessions.append(session)
+        plans.append(Plan.of(read, [entry.name for entry in session.get_outputs()], look.carried))
+        inputs.append(read)
+        after = take_look(model, example, before)
+        states.append(after if streams else replace(after, cache=()))
+        before = states[-1]
+    return TracedLooks(Sessions(sessions, plans, inputs), states)
+
+
+def _graph(look: LookAsTensors, example: Tensor) -> bytes:
+    inputs, graph = {'frames': example, **as_inputs(look.given)}, io.BytesIO()
+    try:
+        with quiet(), _resizing_as_products():
+            torch.onnx.export(
+                look,
+                tuple(inputs.values()),
+                graph,
+                dynamo=False,
+                opset_version=FIRST_OPSET,
+                input_names=list(inputs),
+                output_names=['clip_logits', *look.outputs],
+            )
+    except Exception as error:  # the exporter raises errors of many kinds
+        reason = str(error).strip().splitlines() or ['']
+        raise ExportError(
+            f'torch cannot trace step {look.step} ({type(error).__name__}: {reason[0]}); run it with'
+            " runtime='eager'"
+        ) from error
+    return graph.getvalue()
+
+
+@contextmanager
+def _resizing_as_products() -> Iterator[None]:
+    """While the block runs, antialiased resizing becomes products, as in an export."""
+    helper = torch.onnx.symbolic_helper
+
+    def resize(g: Any, x: Any, output_size: Any, align_corners: Any, *scales: Any) -> Any:
+        def constant(values: Tensor) -> Any:
+            return g.op('Constant', value_t=values.contiguous())
+
+        def along(x: Any, axis: int, side: int, new_side: int) -> Any:
+            parts = []
+            for first, weights in weight_bands(side, new_side):
+                bounds = (first, first + weights.shape[1], axis)
+                window = g.op('Slice', x, *(constant(torch.tensor([bound])) for bound in bounds))
+                operands = (window, constant(weights.T)) if axis == 3 else (constant(weights), window)
+                parts.append(g.op('MatMul', *operands))
+            return g.op('Concat', *parts, axis_i=axis)
+
+        (H, W), (height, width) = x.type().sizes()[-2:], helper._get_const(output_size, 'is', 'output_size')
+        return along(along(x, 2, H, height), 3, W, width)
+
+    name = 'aten::_upsample_bilinear2d_aa'
+    torch.onnx.register_custom_op_symbolic(name, resize, FIRST_OPSET)
+    try:
+        yield
+    finally:
+        torch.onnx.unregister_custom_op_symbolic(name, FIRST_OPSET)
