@@ -448,7 +448,7 @@ def resize_weights(side: int, new_side: int) -> Tensor:
     return F.interpolate(unit, (new_side, side), mode='bilinear', align_corners=False, antialias=True)[0, 0]
 
 
-def weight_bands(side: int, new_side: int, rows: int = 24) -> list[tuple[int, Tensor]]:
+def weight_bands(side: int, new_side: int, rows: int = 12) -> list[tuple[int, Tensor]]:
     """:func:`resize_weights` cut into bands of ``rows`` new pixels, without the old ones that have no part in
     them.
 

@@ -10,6 +10,8 @@ measurements.
     # from opening a file to the answer
     python tools/analysis_tools/benchmark.py streams CONFIG CHECKPOINT EXITS --split val
     python tools/analysis_tools/benchmark.py onnx  # a glance by onnxruntime against the same in torch
+    # Glance-and-Focus against the static TSM on each engine
+    python tools/analysis_tools/benchmark.py engines
 
 A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1,
 ours is faster. Trust the ratios and not the milliseconds: other work on the machine slows both sides of a
@@ -548,11 +550,17 @@ def glancing_mobilenet(frames: int, size: int) -> nn.Module:
             encoder=dict(type='Encoder', backbone=dict(type='MobileNetV2')),
         )
     )
+    return with_living_norms(model, lambda model: model(clips(4, frames, size)))
+
+
+def with_living_norms(model: Any, run: Callable[[Any], Any]) -> Any:
+    """A network whose batch normalisation knows the statistics of a run; else activations fade to numbers
+    that processors are slow at."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
     with torch.no_grad():
-        model.train()(clips(4, frames, size))  # else activations fade to numbers that processors are slow at
+        run(model.train())
     for norm in norms:
         norm.momentum = 0.1
     return model.eval()
@@ -583,6 +591,113 @@ def run_onnx(args: argparse.Namespace) -> None:
             with torch.inference_mode():
                 result = compare(lambda: graphs.glance(x), lambda: model.glance(x), args.rounds)  # noqa: B023 (run at once)
             print(f'T={frames}, frames of {size}x{size}: {result}', flush=True)
+
+
+# ---------------------------------------------------------------------------------------------------- engines
+
+
+def mobilenet(shift: str, glance_size: int | None, patch_size: int, steps: int) -> Any:
+    """Glance-and-Focus with a value map, or the static TSM at ``patch_size`` where there is no glance; with
+    weights that keep activations alive."""
+    from gfvideo.registry import MODELS
+
+    encoder = dict(type='Encoder', shift=shift, backbone=dict(type='MobileNetV2'))
+    config = dict(type='ClipRecognizer', num_classes=CLASSES, input_size=patch_size, encoder=encoder)
+    if glance_size is not None:
+        config = dict(
+            type='GlanceFocusRecognizer',
+            num_classes=CLASSES,
+            glance=dict(encoder, map_stride=16),
+            focus=dict(encoder, map_stride=16),
+            glance_size=glance_size,
+            patch_size=patch_size,
+            steps=steps,
+            policy=dict(type='ValueMapPolicy'),
+            classifier=dict(type='ConcatClassifier'),
+        )
+    torch.manual_seed(0)
+    return with_living_norms(MODELS.build(config), lambda model: model.looks(clips(4, 8, 240)))
+
+
+def at_half_cost(model: Any, frames: Tensor, costs: Sequence[int]) -> tuple[Any, float]:
+    """Exits by which so many of the clips ``frames`` leave after the glance that their mean cost is half of
+    that of all looks, or as near to it as whole clips come; and that cost."""
+    from gfvideo.exits import StepExits, confidence
+
+    sure = confidence(torch.cat([model.predict_steps(clip).step_logits[:, 0] for clip in frames.split(1)]))
+    share = min(1.0, 0.5 * costs[-1] / (costs[-1] - costs[0]))
+    leave = round(share * len(frames))
+    threshold = sure.sort(descending=True).values[leave - 1].item() if leave else float('inf')
+    mean = (leave * costs[0] + (len(frames) - leave) * costs[-1]) / len(frames)
+    return StepExits((threshold, *[float('inf')] * (model.steps - 1))), mean
+
+
+def run_engines(args: argparse.Namespace) -> None:
+    """Glance-and-Focus against the static TSM on each engine: whole clips, early exit, streams."""
+    from gfvideo.complexity import recognizer_cost
+    from gfvideo.deployment import with_runtime
+    from gfvideo.exits import run_clips
+
+    torch.set_num_threads(args.threads)
+    shape = (8, 3, *args.frame_size)
+    frames = torch.randn(args.clips, *shape, generator=torch.Generator().manual_seed(0))
+    height, width = args.frame_size
+    print(
+        f'MobileNetV2, 8 frames of {height}x{width}, batch 1, threads: {args.threads}; ours: glance'
+        f' {args.glance_size}, {args.steps} looks of {args.patch_size}, a value map; plain: static TSM at'
+        f' {args.size}. Median ratio (quartiles) of {args.rounds} rounds, and its limit, the ratio of'
+        ' multiply-adds',
+        flush=True,
+    )
+    for engine in args.engines:
+        torchs = mobilenet('bidirectional', args.glance_size, args.patch_size, args.steps)
+        static = mobilenet('bidirectional', None, args.size, 0)
+        costs, whole = (recognizer_cost(model, shape)['steps'] for model in (torchs, static))
+        exits, half = at_half_cost(torchs, frames, costs)
+        ours, plain = with_runtime(torchs, engine), with_runtime(static, engine)
+        for told, rule, cost in (('all looks', None, costs[-1]), ('exits at half cost', exits, half)):
+            result = compare(
+                lambda: run_clips(ours, frames, rule, 1),  # noqa: B023 (run at once)
+                lambda: run_clips(plain, frames, None, 1),  # noqa: B023
+                args.rounds,
+            )
+            print(
+                f'{engine:12} clips, {told:19} {per(result, args.clips)}  limit {whole[-1] / cost:.2f}',
+                flush=True,
+            )
+        ours = with_runtime(mobilenet('causal', args.glance_size, args.patch_size, args.steps), engine)
+        plain = with_runtime(mobilenet('causal', None, args.size, 0), engine)
+        result = compare(lambda: read_on(ours, frames), lambda: read_on(plain, frames), args.rounds)  # noqa: B023
+        limit = f'limit {whole[-1] / costs[-1]:.2f}'
+        print(f'{engine:12} streams, all looks        {per(result, 8 * args.clips)}  {limit}', flush=True)
+        result = compare(lambda: run_clips(ours, frames, None, 1), lambda: read_on(ours, frames), args.rounds)  # noqa: B023
+        print(f'{engine:12} stream (plain) / clip     {per(result, 8 * args.clips)}', flush=True)
+    for told, model in (('ours', torchs), ('static TSM', static)):
+        fast = with_runtime(model, 'onnxruntime')
+        result = compare(
+            lambda: run_clips(fast, frames, None, 1),  # noqa: B023
+            lambda: run_clips(model, frames, None, 1),  # noqa: B023
+            args.rounds,
+        )
+        print(f'eager (plain) / onnxruntime, {told:10} {per(result, args.clips)}', flush=True)
+
+
+def per(result: Comparison, units: int) -> str:
+    """A comparison of runs over so many clips or frames, as text."""
+    one, half, other = result.wall
+    return (
+        f'ours {result.ours_ms / units:7.2f} ms   plain {result.plain_ms / units:7.2f} ms   ratio'
+        f' {half:.2f} ({one:.2f} to {other:.2f})   of CPU time {result.cpu[1]:.2f}'
+    )
+
+
+@torch.no_grad()
+def read_on(model: Any, frames: Tensor) -> None:
+    """Every clip ``(N, T, 3, H, W)`` frame by frame."""
+    for clip in frames:
+        stream = model.stream()
+        for frame in clip:
+            stream.read(frame)
 
 
 # ------------------------------------------------------------------------------------------------------- main
@@ -661,6 +776,25 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     onnx.add_argument('--threads', type=int, default=1, help='threads of either')
     onnx.add_argument('--all-threads', action='store_true', help='as many as either takes by itself')
     onnx.set_defaults(run=run_onnx)
+    engines = commands.add_parser(
+        'engines',
+        help='Glance-and-Focus against the static TSM on each engine',
+        formatter_class=with_defaults,
+    )
+    engines.add_argument(
+        '--engines', nargs='+', default=['eager', 'onnxruntime'], help='eager, onnxruntime, compile'
+    )
+    engines.add_argument('--clips', type=int, default=8, help='clips of a run')
+    engines.add_argument('--frame-size', type=int, nargs=2, default=[240, 320], help='height and width')
+    engines.add_argument(
+        '--glance-size', type=int, default=96, help='height and width of the glance in pixels'
+    )
+    engines.add_argument('--patch-size', type=int, default=80, help='of the patches')
+    engines.add_argument('--steps', type=int, default=2, help='focus looks')
+    engines.add_argument('--size', type=int, default=224, help='of the frames that the static TSM reads')
+    engines.add_argument('--rounds', type=int, default=9, help='pairs of runs')
+    engines.add_argument('--threads', type=int, default=1, help='threads of either')
+    engines.set_defaults(run=run_engines)
     for early in (exits, streams):
         early.add_argument('config', help='config file')
         early.add_argument('checkpoint', help='checkpoint of it')
