@@ -219,7 +219,7 @@ def export_recognizer(
             frame = _exported(FrameAsTensors(own, start, example), Path(part), example, opset)
         record = _record(own, graphs, frame, num_frames, frame_size, opset)
         write_export(Path(part), record)
-        _publish(Path(part), folder)
+        publish_export(Path(part), folder)
     return record
 
 
@@ -657,7 +657,7 @@ def _earlier_graphs(folder: Path) -> set[str]:
     return named
 
 
-def _publish(part: Path, folder: Path) -> None:
+def publish_export(part: Path, folder: Path) -> None:
     """Move finished files over those of an earlier export, which go; without ``export.json`` a folder is
     none."""
     earlier = _earlier_graphs(folder)

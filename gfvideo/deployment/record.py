@@ -56,7 +56,10 @@ class ExportRecord:
         opset: of the graphs.
         versions: of the libraries that exported.
         streams: whether the graphs take and give causal caches, so that they read on.
-        frame: the graph that takes all looks at a frame of a stream in one call; of exports of one frame.
+        frame: the graph that takes all looks at a frame of a stream in one call, where there is one.
+        precision: in which the encoders compute, 'float32' or 'int8'.
+        accuracy: of an export in 8 bits, what that cost: ``exported`` and ``quantized``, fractions, on
+            ``clips``.
     """
 
     graphs: list[GraphRecord]
@@ -72,6 +75,8 @@ class ExportRecord:
     versions: dict[str, str]
     streams: bool = False
     frame: GraphRecord | None = None
+    precision: str = 'float32'
+    accuracy: dict[str, float] | None = None
 
     @property
     def classes(self) -> list[str] | None:
