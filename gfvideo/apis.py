@@ -22,6 +22,7 @@ from .engine.exiting import micro_batch_for
 from .engine.identity import check_exits
 from .engine.stages import expand_stages, select_stage
 from .exits import Calibration, ExitRule, read_exits, run_clips
+from .home import model_config
 from .models.base import Recognizer
 from .models.stream import Stream
 from .registry import MODELS
@@ -35,6 +36,7 @@ __all__ = [
     'StreamedFrame',
     'Video',
     'build_pipeline',
+    'create_model',
     'frame_names',
     'inference_recognizer',
     'init_recognizer',
@@ -59,9 +61,10 @@ def init_recognizer(
     """Build a recognizer, ready to predict.
 
     Args:
-        config: a config file or a :class:`Config`; None takes the one that the checkpoint carries. Of a
-            config with stages, the model is that of the last one. A config file is a program and is run; what
-            a checkpoint carries is not, and may name parts that are registered under gfvideo alone.
+        config: a config file, a name of :func:`gfvideo.list_models`, or a :class:`Config`; None takes the one
+            that the checkpoint carries. Of a config with stages, the model is that of the last one. A config
+            file is a program and is run; what a checkpoint carries is not, and may name parts that are
+            registered under gfvideo alone.
         checkpoint: weights to load, read with ``weights_only=True``; None leaves the weights as they are
             first drawn.
         device: where the recognizer lives.
@@ -109,6 +112,20 @@ def init_recognizer(
     from .deployment.runtime import with_runtime  # which needs this module for exports
 
     return with_runtime(model, runtime)
+
+
+def create_model(name: str, pretrained: str | PathLike[str] | None = None, **options: Any) -> Recognizer:
+    """The recognizer of a config that comes with the package.
+
+    Args:
+        name: one of :func:`gfvideo.list_models`, e.g. ``'glance-focus_r50_g128-p128-s2_8f_ssv2'``.
+        pretrained: a checkpoint of it, a file or a URL; None leaves the weights as they are first drawn.
+        options: further arguments of :func:`init_recognizer`.
+
+    Raises:
+        UnknownModelError: if there is no config of that name; names near to it are given.
+    """
+    return init_recognizer(model_config(name), pretrained, **options)
 
 
 def inference_recognizer(

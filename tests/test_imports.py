@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'gfvideo'
 LINE = (
     'files',
+    'home',
     'progress',
     'registry',
     'structures',
@@ -31,8 +32,9 @@ LINE = (
     'visualization',
     'engine',
     'conversion',
-    'apis',
     'deployment',
+    'apis',
+    'cli',
 )
 PYTHON_ALONE = ('files',)  # they import nothing but the standard library
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out, with those of PYTHON_ALONE

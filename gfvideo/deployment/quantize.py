@@ -180,7 +180,7 @@ def _quantize_graph(source: Path, target: Path, feeds: Sequence[dict[str, Any]])
         str(target),
         Feeds(),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=['Conv'],
+        op_types_to_quantize=['Conv', 'Clip', 'Relu', 'Add'],  # what follows a convolution sets its range
         nodes_to_exclude=kept,
         per_channel=True,
         activation_type=QuantType.QUInt8,

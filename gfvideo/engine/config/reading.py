@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...home import model_config
 from .known import KNOWN_KEYS, ConfigError, explain_unknown
 from .staged import check_new_stages, check_order, deletions, keep_deletions
 
@@ -15,15 +16,15 @@ __all__ = ['check_keys', 'load_config']
 
 
 def load_config(file: str | Path) -> Config:
-    """Read a config file; refuse top-level keys that nothing reads (:func:`check_keys`) and misspelt names of
-    stages that it inherits.
+    """Read a config file, or the config of a name (:func:`~gfvideo.home.list_models`); refuse top-level keys
+    that nothing reads (:func:`check_keys`) and misspelt names of stages that it inherits.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is neither such a file nor a config of that name.
         ConfigError: naming the key and what was probably meant.
     """
     if not Path(file).is_file():
-        raise FileNotFoundError(f'no config at {file}')
+        file = model_config(str(file))
     try:
         cfg = Config.fromfile(file)
     except TypeError as error:  # mmengine's, of a dict that is to be merged into a list
