@@ -2,15 +2,18 @@
 
 from .crop import crop_patches, crop_patches_bilinear, crop_windows, patch_corners
 from .resize import ResizeMode, resize_frames
+from .running import being_captured, micro_batch_for
 from .shift import bidirectional_shift, causal_shift, shift_fold
 
 __all__ = [
     'ResizeMode',
+    'being_captured',
     'bidirectional_shift',
     'causal_shift',
     'crop_patches',
     'crop_patches_bilinear',
     'crop_windows',
+    'micro_batch_for',
     'patch_corners',
     'resize_frames',
     'shift_fold',
