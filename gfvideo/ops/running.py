@@ -6,13 +6,26 @@ import torch
 
 __all__ = ['being_captured', 'micro_batch_for']
 
+PIXELS_AT_A_TIME = 2**19  # measured with MobileNetV2 and TinyCNN, of 48 x 48 to 224 x 224 pixels, on one core
+
 
 def being_captured() -> bool:
     """Whether a compiler, exporter or tracer writes the operations down, which plans memory by itself."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
-def micro_batch_for(device: torch.device) -> int | None:
+def micro_batch_for(device: torch.device, pixels: int | None = None) -> int | None:
     """How many clips to look at together: on a CPU few at a time stay in its caches, a GPU takes the whole
-    batch."""
-    return 4 if device.type == 'cpu' else None
+    batch.
+
+    Args:
+        device: that of the frames.
+        pixels: of the frames of one clip, as large as they are looked at; None takes 4 clips, as of 96 x 96
+            pixels and 12 frames.
+
+    Returns:
+        At least 1; None for all.
+    """
+    if device.type != 'cpu':
+        return None
+    return 4 if pixels is None else max(1, PIXELS_AT_A_TIME // pixels)
