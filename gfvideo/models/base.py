@@ -180,12 +180,17 @@ class Recognizer(BaseModel):
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``; where a few clips at a time are faster
         (:func:`~gfvideo.ops.micro_batch_for`), of so many at a time, to the same numbers."""
         parts = [self._predict_together(part) for part in frames.split(self._clips_at_a_time(frames))]
-        return parts[0] if len(parts) == 1 else Prediction(*map(_concatenated, zip(*parts)))
+        if len(parts) == 1:
+            return parts[0]
+        step_logits, centres, window_sizes = zip(*parts)
+        return Prediction(torch.cat(step_logits), _concatenated(centres), _concatenated(window_sizes))
 
     def _clips_at_a_time(self, frames: Tensor) -> int:
         whole = max(1, len(frames))
         if whole == 1 or self.training or self.draws or torch.is_grad_enabled() or being_captured():
             return whole  # draws of a batch are not those of its parts
+        if micro_batch_for(frames.device) is None:
+            return whole
         T, _, height, width = frames.shape[1:]
         told = self.described()
         looks = [told[size] for size in ('glance_size', 'patch_size', 'input_size') if told.get(size)]

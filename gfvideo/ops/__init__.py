@@ -2,7 +2,7 @@
 
 from .crop import crop_patches, crop_patches_bilinear, crop_windows, patch_corners
 from .resize import ResizeMode, resize_frames
-from .running import being_captured, micro_batch_for
+from .running import being_captured, micro_batch_for, numbers_like
 from .shift import bidirectional_shift, causal_shift, shift_fold
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'crop_patches_bilinear',
     'crop_windows',
     'micro_batch_for',
+    'numbers_like',
     'patch_corners',
     'resize_frames',
     'shift_fold',

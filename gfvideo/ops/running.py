@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
-__all__ = ['being_captured', 'micro_batch_for']
+import torch
+from torch import Tensor
+
+__all__ = ['being_captured', 'micro_batch_for', 'numbers_like']
 
 PIXELS_AT_A_TIME = 2**19  # measured with MobileNetV2 and TinyCNN, of 48 x 48 to 224 x 224 pixels, on one core
 
@@ -29,3 +32,9 @@ def micro_batch_for(device: torch.device, pixels: int | None = None) -> int | No
     if device.type != 'cpu':
         return None
     return 4 if pixels is None else max(1, PIXELS_AT_A_TIME // pixels)
+
+
+def numbers_like(x: Tensor, numbers: Sequence[float]) -> Tensor:
+    """A few numbers ``(N,)`` of the dtype and on the device of ``x``, made there: to send them, as
+    ``x.new_tensor`` does, a host waits for all that a GPU has still to do."""
+    return torch.stack([x.new_full((), number) for number in numbers])

@@ -1,5 +1,5 @@
-"""In evaluation a copy runs whose normalisations are folded into its convolutions: to the same numbers, and of
-the weights as they are now."""
+"""In evaluation a copy runs whose normalisations are folded into its convolutions: to the same numbers, and
+of the weights as they are now."""
 
 from __future__ import annotations
 
@@ -309,16 +309,15 @@ def test_averaged_weights_are_validated():
     runner.call_hook = lambda name, **values: getattr(hook, name)(runner, **values)
     hook.before_run(runner)
     loop = ValLoop(runner, torch.utils.data.DataLoader([0]), Evaluator([]))
-    loop.run()
-    model.train()
+    hook.after_train_iter(runner, 0)  # the first takes the weights as they are
     changed_in_place(model.encoder)
-    hook.after_train_iter(runner, 0)
-    loop.run()
+    hook.after_train_iter(runner, 1)
     model.eval()
     with torch.no_grad():
         own = model.encoder(FRAMES).vector
         averaged = hook.ema_model.module.encoder(FRAMES).vector
-    torch.testing.assert_close(model.seen[1], averaged)
+    loop.run()
+    torch.testing.assert_close(model.seen[0], averaged)
     assert not torch.allclose(own, averaged, rtol=1e-3)
 
 
