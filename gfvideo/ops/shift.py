@@ -55,8 +55,9 @@ def exchange_by_copies(x: Tensor, from_next: tuple[int, int], from_previous: tup
     """
     out = x.clone()  # keeps the memory format
     later, earlier = slice(*from_next), slice(*from_previous)
-    out[:, :-1, later], out[:, -1, later] = x[:, 1:, later], 0
-    out[:, 1:, earlier], out[:, 0, earlier] = x[:, :-1, earlier], 0
+    out[:, :-1, later], out[:, 1:, earlier] = x[:, 1:, later], x[:, :-1, earlier]
+    out[:, -1, later].zero_()
+    out[:, 0, earlier].zero_()
     return out
 
 
