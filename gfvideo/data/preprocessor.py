@@ -63,10 +63,10 @@ class ClipPreprocessor(BaseDataPreprocessor):
         names = _names(data)
         clips = data['inputs']
         _check(clips, names)
-        data = self.cast_data(
-            {**data, 'inputs': clips if isinstance(clips, Tensor) else torch.stack(list(clips))}
-        )
-        clips = data['inputs']  # (B, T, 3, H, W), or (B, V, T, 3, H, W)
+        data = self.cast_data(dict(data))  # one by one: they may be in pinned memory, a stack of them is not
+        clips = data['inputs']
+        if not isinstance(clips, Tensor):
+            clips = torch.stack(list(clips))  # (B, T, 3, H, W), or (B, V, T, 3, H, W)
         if self.channels_last:
             pixels = rearrange(clips, '... t c h w -> ... t h w c').contiguous()
             clips = rearrange(pixels, '... t h w c -> ... t c h w')

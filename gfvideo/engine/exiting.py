@@ -22,16 +22,11 @@ from ..exits import (
     run_stream,
 )
 from ..models.base import Recognizer
+from ..ops import micro_batch_for
 from ..structures import ClipSample
 from .config import ConfigError
 
 __all__ = ['ExitingRecognizer', 'costs_of', 'micro_batch_for']
-
-
-def micro_batch_for(device: torch.device) -> int | None:
-    """How many clips to look at together: on a CPU few at a time stay in its caches, a GPU takes the whole
-    batch."""
-    return 4 if device.type == 'cpu' else None
 
 
 def costs_of(model: Recognizer, frames: Tensor, kind: str, repeats: int = 20) -> dict[str, list[float]]:

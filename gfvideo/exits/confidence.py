@@ -4,7 +4,7 @@ read more of a look than its prediction."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ __all__ = [
     'STATE_CRITERIA',
     'Criterion',
     'StateCriterion',
+    'check_numbers',
     'confidence',
     'fit_temperature',
     'known_criterion',
@@ -148,7 +149,8 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
 
     Raises:
         ValueError: on a criterion that is unknown or reads more than logits, a temperature not above 0, or
-            logits that are not numbers.
+            logits that are not numbers. On a GPU, where a look at them would make the host wait, those give
+            nan, which reaches no threshold; the runtime tells once all looks are taken.
     """
     known_criterion(criterion)
     if criterion in STATE_CRITERIA:
@@ -161,14 +163,24 @@ def confidence(logits: Tensor, criterion: str = 'max_prob', temperature: float =
     if logits.device.type != 'mps':
         logits = logits.double()
     sure = CRITERIA[criterion]((logits / temperature).log_softmax(-1)).clamp(0, 1)
-    # one test for the whole batch: nan survives every step above
+    if sure.device.type == 'cpu':
+        check_numbers(sure, logits.shape)
+    return sure
+
+
+def check_numbers(sure: Tensor, shape: Sequence[int]) -> None:
+    """Refuse scores ``(...)`` of logits of ``shape`` ``(..., C)`` that are nan; the host waits for them.
+
+    Raises:
+        ValueError: it names the first.
+    """
+    # one test for the whole batch: nan survives every step of a score
     if sure.isnan().any():
         bad = sure.isnan().nonzero()[0].tolist()
         raise ValueError(
-            f'the logits at {bad} of {tuple(logits.shape)} are not numbers (nan or inf), so nothing can be'
+            f'the logits at {bad} of {tuple(shape)} are not numbers (nan or inf), so nothing can be'
             ' said of how sure they are; the network has diverged'
         )
-    return sure
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

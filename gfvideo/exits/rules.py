@@ -56,7 +56,8 @@ class ExitRule(ABC):
         return True
 
     def asks_after(self, step: int) -> bool:
-        """Whether it could let a clip out after ``step`` < S; if not, it is not asked there."""
+        """Whether it could say that it was enough after ``step`` < S; if not, nobody waits for its answer
+        there, and of a clip it is not asked."""
         return self.asks
 
     def asks_to_stop(self, frame: int) -> bool:
@@ -201,6 +202,9 @@ class StreamExits(Thresholds):
     @property
     def asks(self) -> bool:
         return any(value < math.inf for value in (*self.enough, *self.stop))
+
+    def asks_after(self, step: int) -> bool:
+        return self.enough[step] < math.inf
 
     def asks_to_stop(self, frame: int) -> bool:
         return frame < len(self.stop) and self.stop[frame] < math.inf

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .confidence import check_numbers
 from .rules import ExitRule, StepExits
 
 __all__ = ['ClipExit', 'ClipTrace', 'StreamExit', 'record_clips', 'run_clips', 'run_stream']
@@ -81,6 +82,8 @@ def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None) -> ClipExit:
         logits[rows], steps[rows] = now, step + 1
         if centres is not None and state.centres is not None:
             centres[rows, step] = state.centres.to(centres.dtype)
+    if exits is not None and logits.device.type != 'cpu':  # there no step has waited to see
+        check_numbers(logits.sum(-1), logits.shape)
     return ClipExit(logits, steps, centres)
 
 

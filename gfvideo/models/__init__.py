@@ -3,7 +3,7 @@
 from .ada_focus import AdaFocusRecognizer
 from .backbones import *  # noqa: F401,F403  (registers the backbones)
 from .base import Prediction, Recognizer
-from .classifiers import ConcatClassifier, RecurrentClassifier
+from .classifiers import ConcatClassifier, RecurrentClassifier, SumClassifier
 from .clip_recognizer import ClipRecognizer
 from .encoder import Encoder, Features
 from .glance_focus import GlanceFocusRecognizer
@@ -50,6 +50,7 @@ __all__ = [
     'Stream',
     'StreamAnswer',
     'StreamState',
+    'SumClassifier',
     'TemporalContext',
     'TopKPolicy',
     'ValueMapPolicy',

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, reduce, repeat
 from torch import Tensor, nn
 
-from ..ops import crop_patches_bilinear, crop_windows, resize_frames
+from ..ops import crop_patches_bilinear, crop_windows, numbers_like, resize_frames
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
 from .arguments import as_size, build_part, one_of
@@ -451,7 +451,9 @@ class AdaFocusRecognizer(Recognizer):
 
         def logits(feature_map: Tensor) -> Tensor:
             h, w = feature_map.shape[-2:]
-            sizes = seen(choice.window_sizes) * feature_map.new_tensor([h / height, w / width])  # map cells
+            sizes = seen(choice.window_sizes) * numbers_like(
+                feature_map, [h / height, w / width]
+            )  # map cells
             cells = max(1, self.patch_size[0] * h // height), max(1, self.patch_size[1] * w // width)
             inside = crop_windows(feature_map, choice.centres, sizes, cells)
             return window_head(reduce(inside, 'b t d p q -> b d', 'mean'))

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..ops import being_captured, micro_batch_for
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
 from .encoder import Encoder
@@ -181,7 +182,27 @@ class Recognizer(BaseModel):
         return states
 
     def predict_steps(self, frames: Tensor) -> Prediction:
-        """Clip logits after every step, of frames ``(B, T, 3, H, W)``."""
+        """Clip logits after every step, of frames ``(B, T, 3, H, W)``; where a few clips at a time are faster
+        (:func:`~gfvideo.ops.micro_batch_for`), of so many at a time, to the same numbers."""
+        parts = [self._predict_together(part) for part in frames.split(self._clips_at_a_time(frames))]
+        if len(parts) == 1:
+            return parts[0]
+        step_logits, centres, window_sizes = zip(*parts)
+        return Prediction(torch.cat(step_logits), _concatenated(centres), _concatenated(window_sizes))
+
+    def _clips_at_a_time(self, frames: Tensor) -> int:
+        whole = max(1, len(frames))
+        if whole == 1 or self.training or self.draws or torch.is_grad_enabled() or being_captured():
+            return whole  # draws of a batch are not those of its parts
+        if micro_batch_for(frames.device) is None:
+            return whole
+        T, _, height, width = frames.shape[1:]
+        told = self.described()
+        looks = [told[size] for size in ('glance_size', 'patch_size', 'input_size') if told.get(size)]
+        pixels = T * max(h * w for h, w in looks or [(height, width)])
+        return min(whole, micro_batch_for(frames.device, pixels) or whole)
+
+    def _predict_together(self, frames: Tensor) -> Prediction:
         states = self.looks(frames)
         step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)  # (B, S+1, C)
         focused = states[1:]
@@ -240,6 +261,11 @@ class Recognizer(BaseModel):
             if prediction.window_sizes is not None:
                 sample.window_sizes = prediction.window_sizes[i].float()
         return samples
+
+
+def _concatenated(values: Sequence[Tensor | None]) -> Tensor | None:
+    told = [value for value in values if value is not None]
+    return torch.cat(told) if told else None
 
 
 def _stacked(values: Sequence[Tensor | None]) -> Tensor | None:

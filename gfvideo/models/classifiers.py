@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 
-__all__ = ['ConcatClassifier', 'RecurrentClassifier']
+__all__ = ['ConcatClassifier', 'RecurrentClassifier', 'SumClassifier']
 
 
 @MODELS.register_module()
@@ -97,3 +97,41 @@ class ConcatClassifier(nn.Module):
             )
         vectors = vector if evidence is None else torch.cat([evidence, vector], dim=-1)  # (B, T, F0 + step*F)
         return self.fc[step](self.dropout(vectors)), vectors
+
+
+@MODELS.register_module()
+class SumClassifier(nn.Module):
+    """One linear layer a look on the vector of that look alone; their answers add up.
+
+    :class:`ConcatClassifier` without weights that are said twice: there every number of looks has a layer on
+    all vectors so far, (S + 1) (S + 2) / 2 times F * C weights for F as wide, here it is S + 1 times.
+
+    Args:
+        glance_channels, focus_channels, num_classes: as in :class:`RecurrentClassifier`.
+        steps: S, the number of focus steps; S + 1 linear layers are made.
+        dropout: rate, applied to the vectors.
+    """
+
+    def __init__(
+        self, glance_channels: int, focus_channels: int, num_classes: int, steps: int, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        channels = [glance_channels] + [focus_channels] * steps
+        self.fc = nn.ModuleList([nn.Linear(width, num_classes) for width in channels])
+
+    def forward(self, vector: Tensor, evidence: Tensor | None, step: int) -> tuple[Tensor, Tensor]:
+        """One look's ``(B, T, F)`` and the logits so far to logits ``(B, T, C)``, twice: they are the
+        evidence, too.
+
+        Raises:
+            ValueError: if there is no linear layer for so many looks.
+        """
+        if step >= len(self.fc):
+            raise ValueError(
+                f'look {step} was asked of a classifier built for {len(self.fc) - 1} focus steps; build it'
+                f' with steps={step}'
+            )
+        logits = self.fc[step](self.dropout(vector))
+        logits = logits if evidence is None else evidence + logits
+        return logits, logits

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..ops import being_captured
 from ..registry import MODELS
 from .backbones.base import Backbone, Maps
+from .folding import Folding
 from .pretrained import load_pretrained
 from .temporal import Cache, Shift, TemporalContext, insert_shift, temporal_context
 
@@ -34,6 +37,10 @@ class Features(NamedTuple):
 @MODELS.register_module()
 class Encoder(nn.Module):
     """A backbone that sees time through the temporal shift (TSM, Lin et al., ICCV 2019).
+
+    In evaluation without gradients it runs a copy of the backbone whose batch normalisations are folded into
+    its convolutions (:mod:`gfvideo.models.folding`), to the same numbers but for rounding. Weights that are
+    written through ``parameter.data`` are taken up by the next call of ``eval()``; all other changes at once.
 
     Args:
         backbone: config of a backbone; its ``init_cfg=dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads
@@ -83,6 +90,7 @@ class Encoder(nn.Module):
         self.frozen = self.backbone.layers_up_to(frozen_stride) if frozen_stride else []
         for layer in self.frozen:
             layer.requires_grad_(False)
+        self._folding = Folding(self.backbone)
 
     @staticmethod
     def _pretrained_source(init_cfg: dict | None) -> str | None:
@@ -105,6 +113,7 @@ class Encoder(nn.Module):
         super().train(mode)
         for layer in self.frozen:
             layer.eval()
+        self._folding.forget()
         return self
 
     def map_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -117,22 +126,37 @@ class Encoder(nn.Module):
         Raises:
             ValueError: on clips of one frame with the bidirectional shift.
         """
-        B, T = frames.shape[:2]
+        T = frames.shape[1]
         images = rearrange(frames, 'b t c h w -> (b t) c h w').contiguous(memory_format=torch.channels_last)
-        if self.shift is None:
-            maps, cache_out = self.backbone(images), {}
-        else:
-            with temporal_context(
-                TemporalContext(T, self.shift, self.fold_div, cache or None, images=B * T)
-            ) as context:
-                maps = self.backbone(images)
-            cache_out = context.cache_out
+        backbone = self._running(images, T)
+        maps, cache_out = self._maps(backbone, images, T, cache)
         return Features(
-            vector=rearrange(self._vector(maps), '(b t) f -> b t f', t=T),
+            vector=rearrange(self._vector(backbone, maps), '(b t) f -> b t f', t=T),
             map=rearrange(maps[self.map_stride], '(b t) d h w -> b t d h w', t=T),
             cache=cache_out,
         )
 
-    def _vector(self, maps: Maps) -> Tensor:
+    def _running(self, images: Tensor, T: int) -> Backbone:
+        """The backbone, or in evaluation its folded copy."""
+        if self.training or torch.is_grad_enabled() or being_captured() or type(images) is not Tensor:
+            return self.backbone
+        return self._folding.of(self.backbone, partial(self._trial, images, T))
+
+    @torch.no_grad()
+    def _trial(self, images: Tensor, T: int, backbone: Backbone) -> list[Tensor]:
+        """What ``backbone`` makes of the first clip, in the precision of its weights."""
+        like = next((weights for weights in backbone.parameters()), images)
+        with torch.autocast(images.device.type, enabled=False):
+            maps, _ = self._maps(backbone, images[:T].to(like.dtype, copy=True), T, None)
+            return [*maps.values(), self._vector(backbone, maps)]
+
+    def _maps(self, backbone: Backbone, images: Tensor, T: int, cache: Cache | None) -> tuple[Maps, Cache]:
+        if self.shift is None:
+            return backbone(images), {}
+        context = TemporalContext(T, self.shift, self.fold_div, cache or None, images=len(images))
+        with temporal_context(context):
+            return backbone(images), context.cache_out
+
+    def _vector(self, backbone: Backbone, maps: Maps) -> Tensor:
         """``(B*T, F)``."""
-        return maps['vector'] if 'vector' in maps else self.backbone.to_vector(maps[self.last_stride])
+        return maps['vector'] if 'vector' in maps else backbone.to_vector(maps[self.last_stride])

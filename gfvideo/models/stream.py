@@ -37,6 +37,8 @@ class Decides(Protocol):
     @property
     def asks(self) -> bool: ...
 
+    def asks_after(self, step: int) -> bool: ...
+
     def decide(
         self, logits: Tensor, step: int, frame: int | None = None, state: LookState | None = None
     ) -> Decided: ...
@@ -202,6 +204,9 @@ class Stream:
             if answer.score is not None:
                 score = answer.score.new_full((B,), torch.nan) if score is None else score
                 score[looking] = answer.score
+            if step < steps and not self.exits.asks_after(step):
+                continue  # all take the next look
+            # the one wait for the device of a look
             stay = (~answer.enough).nonzero().squeeze(1) if step < steps else looks.new_empty(0)
             if not len(stay):
                 break

@@ -9,9 +9,9 @@ threads.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,17 +42,24 @@ class TemporalContext:
     images: int | None = None
 
 
-_active: ContextVar[TemporalContext | None] = ContextVar('gfvideo_temporal_context', default=None)
+class _Active(threading.local):
+    """The context of the forward pass that this thread runs; compilers follow it, but no ContextVar."""
+
+    context: TemporalContext | None = None
+
+
+_active = _Active()
 
 
 @contextmanager
 def temporal_context(context: TemporalContext) -> Iterator[TemporalContext]:
-    """Make ``context`` the one that shift points read while the block runs."""
-    token = _active.set(context)
+    """Make ``context`` the one that shift points of this thread read while the block runs."""
+    before = _active.context
+    _active.context = context
     try:
         yield context
     finally:
-        _active.reset(token)
+        _active.context = before
 
 
 def _clips_of_tokens(x: Tensor, context: TemporalContext) -> Tensor:
@@ -76,7 +83,7 @@ class ShiftPoint:
         self.name = name
 
     def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        context = _active.get()
+        context = _active.context
         if context is None:
             raise RuntimeError(
                 f'the temporal shift at {self.name!r} ran outside an encoder, so it cannot know how many'

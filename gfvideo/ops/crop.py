@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .running import numbers_like
+
 __all__ = ['crop_patches', 'crop_patches_bilinear', 'crop_windows', 'patch_corners']
 
 
@@ -32,7 +34,7 @@ def patch_corners(centres: Tensor, frame_size: tuple[int, int], patch_size: tupl
             f'patch {patch_size} is larger than the frame {frame_size}; choose a smaller patch or larger'
             ' frames'
         )
-    room = centres.new_tensor([frame_size[0] - patch_size[0], frame_size[1] - patch_size[1]])
+    room = numbers_like(centres, [frame_size[0] - patch_size[0], frame_size[1] - patch_size[1]])
     return centres.clamp(0, 1) * room
 
 
@@ -130,8 +132,8 @@ def crop_windows(
     B, T, C, H, W = frames.shape
     h, w = patch_size
     dtype = torch.promote_types(torch.promote_types(frames.dtype, centres.dtype), torch.float32)
-    frame_size = torch.tensor([H, W], dtype=dtype, device=frames.device)
-    corners = centres.to(dtype) * (frame_size - window_sizes)  # (B, T, 2), edges of pixels
+    centres = centres.to(dtype)
+    corners = centres * (numbers_like(centres, [H, W]) - window_sizes)  # (B, T, 2), edges of pixels
     axes = []
     for axis, (pixels, size) in enumerate(((h, H), (w, W))):
         # of the patch's pixels, in (0, 1)

@@ -15,11 +15,20 @@ stream comes frame by frame.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['bidirectional_shift', 'causal_shift', 'causal_step', 'shift_fold']
+__all__ = [
+    'bidirectional_shift',
+    'causal_shift',
+    'causal_step',
+    'exchange_by_copies',
+    'exchange_by_gather',
+    'shift_fold',
+]
 
 
 def shift_fold(channels: int, fold_div: int) -> int:
@@ -37,12 +46,42 @@ def shift_fold(channels: int, fold_div: int) -> int:
     return fold
 
 
-def _exchanged(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
-    out = x.clone()  # keeps the memory format; one straight copy beats gathering the parts that stay
+def exchange_by_copies(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+    """The exchange on a CPU: one straight copy beats gathering the parts that stay.
+
+    Args:
+        x: ``(B, T, C, ...)``.
+        from_next, from_previous: ranges of channels that come from the next and the previous frame, zeros
+            past the ends.
+    """
+    out = x.clone()  # keeps the memory format
     later, earlier = slice(*from_next), slice(*from_previous)
-    out[:, :-1, later], out[:, -1, later] = x[:, 1:, later], 0
-    out[:, 1:, earlier], out[:, 0, earlier] = x[:, :-1, earlier], 0
+    out[:, :-1, later], out[:, 1:, earlier] = x[:, 1:, later], x[:, :-1, earlier]
+    out[:, -1, later].zero_()
+    out[:, 0, earlier].zero_()
     return out
+
+
+def exchange_by_gather(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+    """The same on a GPU, where each operation is a launch: a gather along time, and zeros past the ends."""
+    index, outside = _frames_read(x.shape[1], x.shape[2], from_next, from_previous, x.device)
+    rest = (1,) * (x.dim() - 3)
+    index = index.view(1, *index.shape, *rest).expand(x.shape)  # (B, T, C, ...), no memory of its own
+    out = torch.gather(x, 1, index, out=torch.empty_like(x))  # given, for it keeps the memory format
+    return out.masked_fill_(outside.view(1, *outside.shape, *rest), 0)
+
+
+@lru_cache(maxsize=64)
+def _frames_read(
+    T: int, C: int, from_next: tuple[int, int], from_previous: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which frame each channel of each frame comes from, and where there is none, ``(T, C)`` each; kept, for
+    to send them to a device takes longer than to use them."""
+    with torch.inference_mode(False):
+        step = torch.zeros(C, dtype=torch.long)
+        step[slice(*from_next)], step[slice(*from_previous)] = 1, -1
+        index = torch.arange(T)[:, None] + step
+        return index.clamp(0, T - 1).to(device), ((index < 0) | (index >= T)).to(device)
 
 
 class _Exchange(torch.autograd.Function):
@@ -62,6 +101,11 @@ class _Exchange(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         return _exchange(grad, ctx.from_previous, ctx.from_next), None, None
+
+
+def _exchanged(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
+    exchange = exchange_by_copies if x.device.type == 'cpu' else exchange_by_gather
+    return exchange(x, from_next, from_previous)
 
 
 def _gathered(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:

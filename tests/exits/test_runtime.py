@@ -8,8 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gfvideo.exits import (
+    Decision,
+    ExitRule,
     StepExits,
     StreamExits,
     confidence,
@@ -155,3 +158,57 @@ def test_named_tuples_in_a_state_are_selected():
     assert type(kept.memory) is type(state.memory) and torch.equal(
         kept.memory.hidden, state.memory.hidden[[4, 1]]
     )
+
+
+class Waits(TorchDispatchMode):
+    """The operations at which a host waits for a GPU, and how many numbers it sends there."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.sent = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ('nonzero', '_local_scalar_dense', 'equal', 'is_nonzero', 'masked_select'):
+            self.names.append(name)
+        self.sent += name == 'lift_fresh'
+        return func(*args, **(kwargs or {}))
+
+
+class Undecided(ExitRule):
+    """Lets clips out above a probability; of a stream it takes every look and never stops."""
+
+    steps = 2
+
+    def __init__(self, threshold: float):
+        self.threshold = threshold
+
+    def decide(self, logits, step, frame=None, state=None):
+        score = logits.softmax(-1).amax(-1)
+        enough = score >= self.threshold if step < self.steps else torch.ones_like(score, dtype=torch.bool)
+        return Decision(enough, enough & (score > 2), score)
+
+
+class TakesEveryLook(Undecided):
+    def asks_after(self, step):
+        return False
+
+
+def test_the_host_waits_once_a_step_of_clips_and_once_a_frame_of_streams():
+    threshold = STEP_LOGITS[:, 0].softmax(-1).amax(-1).median().item()
+    with Waits() as waits:
+        steps = run_clips(MODEL, FRAMES_IN, Undecided(threshold)).steps
+    assert 0 < (steps == 0).sum() < CLIPS
+    assert waits.names == ['nonzero'] * 2
+    with Waits() as waits:
+        looks = run_stream(CAUSAL, FRAMES_IN, TakesEveryLook(2.0)).looks
+    assert (looks == 2).all()
+    assert waits.names == ['nonzero'] * (FRAMES - 1)
+
+
+def test_no_look_waits():
+    with torch.no_grad(), Waits() as waits:
+        state = MODEL.glance(FRAMES_IN)
+        for _ in range(2):
+            state = MODEL.focus(FRAMES_IN, state)
+    assert waits.names == [] and waits.sent == 0

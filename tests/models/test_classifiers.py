@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from gfvideo.models import ConcatClassifier, RecurrentClassifier
+from gfvideo.models import ConcatClassifier, RecurrentClassifier, SumClassifier
 
 
 def test_recurrent_equals_torch_gru():
@@ -59,3 +59,25 @@ def test_glance_fc_reads_the_vector_before_it_is_projected():
     glance = torch.randn(2, 3, 6)
     assert torch.allclose(classifier(glance, None, 0)[0], classifier.glance_fc(glance))
     assert RecurrentClassifier(6, 6, 4, 1).glance_fc is None
+
+
+def test_sum_equals_one_linear_on_all_vectors():
+    torch.manual_seed(0)
+    classifier = SumClassifier(6, 8, num_classes=4, steps=2)
+    looks, evidence = [torch.randn(2, 3, width) for width in (6, 8, 8)], None
+    for step, look in enumerate(looks):
+        logits, evidence = classifier(look, evidence, step)
+        weight = torch.cat([layer.weight for layer in classifier.fc[: step + 1]], 1)  # (C, F0 + step*F)
+        bias = sum(layer.bias for layer in classifier.fc[: step + 1])
+        together = torch.cat(looks[: step + 1], -1) @ weight.T + bias
+        torch.testing.assert_close(logits, together, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match='steps=3'):
+        classifier(looks[-1], evidence, 3)
+
+
+def test_weights_of_the_sum_grow_with_the_looks():
+    def weights(kind: type[nn.Module], steps: int) -> int:
+        return sum(layer.weight.numel() for layer in kind(8, 8, num_classes=4, steps=steps).fc)
+
+    assert [weights(SumClassifier, steps) for steps in (0, 2, 4)] == [32, 96, 160]
+    assert [weights(ConcatClassifier, steps) for steps in (0, 2, 4)] == [32, 192, 480]

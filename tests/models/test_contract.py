@@ -204,6 +204,24 @@ def test_exits_run_as_replayed(model, frames):
 
 
 @torch.no_grad()
+def test_batches_are_read_in_parts_where_that_pays(model, frames, monkeypatch):
+    together, sizes, glance = model.predict_steps(frames), [], model.glance
+
+    def counted(part, *cache):
+        sizes.append(len(part))
+        return glance(part, *cache)
+
+    monkeypatch.setattr('gfvideo.ops.running.PIXELS_AT_A_TIME', 1)
+    monkeypatch.setattr(model, 'glance', counted)
+    in_parts = model.predict_steps(frames)
+    assert sizes == [1] * len(frames)
+    for expected, found in zip(together, in_parts, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+    model.predict_views(frames[None])
+    assert sizes == [1] * 2 * len(frames)
+
+
+@torch.no_grad()
 def test_it_streams_unless_it_looks_ahead(model, frames):
     if model.looking_ahead() or 'AdaFocus' in type(model).__name__:
         with pytest.raises(ValueError, match=r"_encoder|encoder have shift='bidirectional'"):

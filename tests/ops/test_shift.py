@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gfvideo.ops import bidirectional_shift, causal_shift, shift_fold
+from gfvideo.ops.shift import exchange_by_copies, exchange_by_gather
 
 
 def loop_bidirectional(x: Tensor, fold: int) -> Tensor:
@@ -163,3 +165,37 @@ def test_a_clip_of_one_frame_is_refused_both_ways_and_is_a_streams_start_one_way
 def test_a_cache_of_another_stream(shape):
     with pytest.raises(ValueError, match='causal cache has shape'):
         causal_shift(torch.zeros(1, 2, 8, 3, 3), torch.zeros(shape))
+
+
+@settings(max_examples=30, deadline=None)
+@given(clips())
+def test_gpus_exchange_the_same(clip):
+    x, fold_div = clip
+    fold = shift_fold(x.shape[2], fold_div)
+    x[0, 0, 0] = torch.inf  # what is not moved leaves no trace
+    for ranges in (((0, fold), (fold, 2 * fold)), ((0, 0), (0, fold))):
+        with torch.no_grad():
+            found, expected = exchange_by_gather(x, *ranges), exchange_by_copies(x, *ranges)
+        assert torch.equal(found, expected) and found.stride() == expected.stride()
+
+
+class Launches(TorchDispatchMode):
+    """The operations that would start something on a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view and 'empty' not in func.name():
+            self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_two_launches_on_a_gpu():
+    x = torch.empty(2, 4, 16, 3, 3, device='meta')  # as a GPU is told to, without one
+    with torch.no_grad():
+        bidirectional_shift(x, 8)  # the numbers of the frames are sent once
+        with Launches() as seen:
+            bidirectional_shift(x, 8)
+    assert len(seen.names) == 2, seen.names

@@ -12,6 +12,8 @@ measurements.
     python tools/analysis_tools/benchmark.py onnx  # a glance by onnxruntime against the same in torch
     # Glance-and-Focus against the static TSM on each engine
     python tools/analysis_tools/benchmark.py engines
+    # folded normalisation against unfolded, a batch in parts against one at once
+    python tools/analysis_tools/benchmark.py evaluation
 
 A ratio is the plain code's time divided by ours, taken in every round from two runs side by side; above 1,
 ours is faster. Trust the ratios and not the milliseconds: other work on the machine slows both sides of a
@@ -22,6 +24,7 @@ it.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import resource
 import statistics
@@ -700,6 +703,64 @@ def read_on(model: Any, frames: Tensor) -> None:
             stream.read(frame)
 
 
+# ------------------------------------------------------------------------------------------------- evaluation
+
+
+def looking_mobilenet(glance_size: int, patch_size: int, steps: int) -> nn.Module:
+    """Glance-and-Focus on MobileNetV2."""
+    from gfvideo.registry import MODELS
+
+    torch.manual_seed(0)
+    encoder = dict(type='Encoder', backbone=dict(type='MobileNetV2'))
+    return MODELS.build(
+        dict(
+            type='GlanceFocusRecognizer',
+            glance=encoder,
+            focus=encoder,
+            policy=dict(type='ValueMapPolicy'),
+            classifier=dict(type='ConcatClassifier'),
+            num_classes=CLASSES,
+            glance_size=glance_size,
+            patch_size=patch_size,
+            steps=steps,
+        )
+    ).eval()
+
+
+def unfolded(model: nn.Module) -> nn.Module:
+    """A copy that normalises: a backbone with a hook of somebody else on it runs as it is."""
+    from gfvideo.models import Encoder
+
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, Encoder):
+            module.backbone.register_forward_hook(lambda *_: None)
+    return model
+
+
+@torch.no_grad()
+def run_evaluation(args: argparse.Namespace) -> None:
+    torch.set_num_threads(args.threads)
+    looking = looking_mobilenet(96, 80, 2)
+    print(
+        f'MobileNetV2, {args.frames} frames of {args.size}x{args.size}, float32, {args.threads} thread(s),'
+        f' {args.rounds} rounds; median ratio (quartiles), plain / ours'
+    )
+    x = clips(1, args.frames, args.size)
+    for name, model in (
+        ('static TSM', glancing_mobilenet(args.frames, args.size)),
+        ('Glance-and-Focus, 96, 80, 2 looks', looking),
+    ):
+        plain = unfolded(model)
+        check_equal(model(x), plain(x))
+        result = compare(lambda m=model: m(x), lambda m=plain: m(x), args.rounds)
+        print(f'{name}, one clip, folded / unfolded: {result}', flush=True)
+    for batch in args.batch:
+        x = clips(batch, args.frames, args.size)
+        result = compare(lambda x=x: looking(x), lambda x=x: looking.looks(x), args.rounds)
+        print(f'Glance-and-Focus, batch {batch}, in parts / at once: {result}', flush=True)
+
+
 # ------------------------------------------------------------------------------------------------------- main
 
 
@@ -795,6 +856,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     engines.add_argument('--rounds', type=int, default=9, help='pairs of runs')
     engines.add_argument('--threads', type=int, default=1, help='threads of either')
     engines.set_defaults(run=run_engines)
+    evaluation = commands.add_parser(
+        'evaluation', help='folded normalisation, and batches in parts', formatter_class=with_defaults
+    )
+    evaluation.add_argument('--batch', type=int, nargs='+', default=[32], help='clips in a batch')
+    evaluation.add_argument('--frames', type=int, default=8, help='frames of a clip')
+    evaluation.add_argument('--size', type=int, default=224, help='height and width of a frame in pixels')
+    evaluation.add_argument('--rounds', type=int, default=15, help='pairs of runs')
+    evaluation.add_argument('--threads', type=int, default=1, help='threads of torch')
+    evaluation.set_defaults(run=run_evaluation)
     for early in (exits, streams):
         early.add_argument('config', help='config file')
         early.add_argument('checkpoint', help='checkpoint of it')

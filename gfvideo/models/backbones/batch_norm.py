@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ...ops import being_captured
+
 __all__ = ['BatchNorm2d']
 
 
@@ -18,7 +20,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     def _may_overwrite(self, x: Tensor) -> bool:
         if self.training or torch.is_grad_enabled() or x.dtype != self.weight.dtype:
             return False
-        return not (torch.compiler.is_compiling() or torch.jit.is_tracing())  # those plan memory themselves
+        return not being_captured()
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._may_overwrite(x):

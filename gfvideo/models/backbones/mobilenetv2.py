@@ -7,6 +7,7 @@ import re
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from .batch_norm import BatchNorm2d
 from .mobile_blocks import SequentialBackbone, names_of_timm, round_to_8, stages_of_timm
 
 __all__ = ['MobileNetV2']
@@ -17,7 +18,7 @@ def _conv_bn_relu(
 ) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
+        BatchNorm2d(out_channels),
         nn.ReLU6(inplace=True),
     )
 
@@ -32,14 +33,17 @@ class InvertedResidual(nn.Module):
         layers += [
             _conv_bn_relu(hidden, hidden, 3, stride, hidden),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm2d(out_channels),
         ]
         self.conv = nn.Sequential(*layers)
         self.skip = stride == 1 and in_channels == out_channels
         self.expands = expand != 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.skip else self.conv(x)
+        out = self.conv(x)
+        if self.skip:
+            out += x
+        return out
 
 
 @MODELS.register_module()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,16 +19,22 @@ from .base import Backbone, Maps
 
 __all__ = ['TimmBackbone']
 
-_kept: ContextVar[dict[int, Tensor] | None] = ContextVar('gfvideo_timm_maps', default=None)
+
+class _Kept(threading.local):
+    """The maps of the forward pass that this thread runs, by stride."""
+
+    maps: dict[int, Tensor] | None = None
+
+
+_kept = _Kept()
 # arguments of timm.create_model
 _READS = {'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'}
 _BESIDE = re.compile(r'(^|[._])(stem|downsample|shortcut|skip)')  # no part of a residual branch
 
 
 def _keep(stride: int, module: nn.Module, args: tuple, out: Tensor) -> None:
-    kept = _kept.get()
-    if kept is not None:
-        kept[stride] = out
+    if _kept.maps is not None:
+        _kept.maps[stride] = out
 
 
 class _Trace(NamedTuple):
@@ -254,7 +260,7 @@ class TimmBackbone(Backbone):
     def forward(self, x: Tensor) -> Maps:
         kept: dict[int, Tensor] = {}
         size = x.shape[2], x.shape[3]
-        token = _kept.set(kept)
+        before, _kept.maps = _kept.maps, kept
         try:
             out = self.model.forward_features(x)
         except AssertionError as error:  # timm's word on a network of one image size
@@ -263,7 +269,7 @@ class TimmBackbone(Backbone):
                 ' give img_size=... in the config of the backbone'
             ) from error
         finally:
-            _kept.reset(token)
+            _kept.maps = before
         kept[self.last_stride] = out
         maps: Maps = {stride: self._as_map(stride, kept[stride], size) for stride in self.channels}
         if self._vector_needs_tokens:

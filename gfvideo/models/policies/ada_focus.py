@@ -9,6 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from ...ops import numbers_like
 from ...registry import MODELS
 from .base import Choice, DifferentiablePolicy, Observation
 
@@ -208,7 +209,7 @@ def frames_at_quantiles(
     if quantiles is None:
         quantiles = (rank.to(weights.dtype) + 0.5) / chosen
     quantiles = quantiles.expand(weights.shape[0], chosen)
-    ends = weights.new_tensor([0.0, 1.0]).expand(weights.shape[0], 2)
+    ends = numbers_like(weights, [0.0, 1.0]).expand(weights.shape[0], 2)
     reached = torch.cat([ends[:, :1], weights.cumsum(1)[:, :-1], ends[:, 1:]], 1)  # (B, spans + 1)
     span = (reached[:, None] < quantiles[..., None]).sum(-1).clamp(1, spans) - 1  # (B, chosen)
     low, high = reached.gather(1, span), reached.gather(1, span + 1)

@@ -8,6 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ...ops import numbers_like
 from ...registry import MODELS
 from ..temporal import Shift
 from .base import Choice, Geometry, Observation, Scope
@@ -95,7 +96,7 @@ def best_centres(values: Tensor, count: int, geometry: Geometry) -> Tensor:
     """
     h, w = values.shape[-2:]
     index = torch.arange(h * w, device=values.device)
-    cells = (torch.stack([index // w, index % w], -1) + 0.5) / values.new_tensor([h, w])  # (h*w, 2)
+    cells = (torch.stack([index // w, index % w], -1) + 0.5) / numbers_like(values, [h, w])  # (h*w, 2)
     at_cells = centres_at(cells, geometry)  # at the edge the patch stays inside the frame
     scores = rearrange(values, 'b a h w -> b a (h w)')
     taken: list[Tensor] = []
@@ -114,7 +115,7 @@ def _half_patches_apart(centres: Tensor, taken: list[Tensor], geometry: Geometry
     """How far patches at centres ``(B, A, N, 2)`` lie from the nearest at centres ``(B, A, 2)`` that were
     taken, in halves of a patch: ``(B, A, N)``, infinity without any."""
     nearest = torch.full(centres.shape[:-1], torch.inf, device=centres.device)
-    frame, patch = (centres.new_tensor(size) for size in geometry)
+    frame, patch = (numbers_like(centres, size) for size in geometry)
     for other in taken:
         pixels = (centres - other[:, :, None]).abs() * (frame - patch)
         nearest = torch.minimum(nearest, (pixels / (patch / 2)).amax(-1))

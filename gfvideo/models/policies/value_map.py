@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
-from ...ops import bidirectional_shift, causal_shift
+from ...ops import bidirectional_shift, causal_shift, numbers_like
 from ...registry import MODELS
 from ..arguments import one_of
 from ..temporal import Shift
@@ -255,7 +255,7 @@ class ValueMapPolicy(ValuePolicy):
         weights = rearrange(left.float() / self.temperature, 'b a h w -> (b a) (h w)').softmax(-1)
         cells = rearrange(torch.multinomial(weights, 1), '(b a) 1 -> b a', a=A)
         within = torch.rand(*cells.shape, 2, device=cells.device)  # anywhere in the cell
-        places = (torch.stack([cells // w, cells % w], -1) + within) / within.new_tensor([h, w])
+        places = (torch.stack([cells // w, cells % w], -1) + within) / numbers_like(within, [h, w])
         return self._choice(observation, valued, places)
 
     def _choice(self, observation: Observation, valued: Valued, places: Tensor) -> Choice:
@@ -328,7 +328,7 @@ def placed(patches: Tensor, centres: Tensor, cells: tuple[int, int], geometry: G
 
 def centres_at(places: Tensor, geometry: Geometry) -> Tensor:
     """Centres ``(..., 2)`` of the patches whose middles are at ``places``, parts of height and width."""
-    frame, patch = (places.new_tensor(size) for size in geometry)
+    frame, patch = (numbers_like(places, size) for size in geometry)
     return ((places * frame - patch / 2) / (frame - patch).clamp_min(1)).clamp(0, 1)
 
 
@@ -336,7 +336,7 @@ def value_at(values: Tensor, centres: Tensor, geometry: Geometry) -> Tensor:
     """Values ``(B, A, h, w)`` at the middles of the patches at ``centres`` ``(B, A, 2)``, between cells
     bilinear: ``(B, A)``."""
     A = values.shape[1]
-    frame, patch = (centres.new_tensor(size) for size in geometry)
+    frame, patch = (numbers_like(centres, size) for size in geometry)
     middles = (centres * (frame - patch) + patch / 2) / frame  # (B, A, 2), parts of height and width
     grid = rearrange(2 * middles - 1, 'b a yx -> (b a) 1 1 yx').flip(-1)  # x first
     maps = rearrange(values, 'b a h w -> (b a) 1 h w')
@@ -365,4 +365,4 @@ def refined(values: Tensor, cells: Tensor) -> Tensor:
         bend = (2 * here - before - after).clamp_min(1e-6)
         offsets.append((0.5 * (after - before) / bend).clamp(-0.5, 0.5))
     places = torch.stack([y + 0.5 + offsets[0], x + 0.5 + offsets[1]], -1)
-    return places / places.new_tensor([h, w])
+    return places / numbers_like(places, [h, w])
