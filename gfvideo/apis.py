@@ -6,26 +6,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from importlib import import_module
 from os import PathLike, fspath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DefaultScope
 
-from .data import dataset as datasets
-from .data.streaming import TIMEOUT, FrameSource, Source, Video, describe_video
-from .engine.checkpoint import load_checkpoint, load_weights
-from .engine.config import ConfigError, carried_config, import_own, load_config, parse_config
-from .engine.exiting import micro_batch_for
-from .engine.identity import check_exits
-from .engine.stages import expand_stages, select_stage
 from .exits import Calibration, ExitRule, read_exits, run_clips
-from .models.base import Recognizer
-from .models.stream import Stream
-from .registry import MODELS
-from .structures import ClipSample
+
+# the rest loads when it is used: mmengine alone takes about as long as torch
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from .data.dataset import Pipeline
+    from .data.streaming import FrameSource, Source, Video
+    from .engine.config import parse_config
+    from .models.base import Recognizer
+    from .models.stream import Stream
+    from .structures import ClipSample
 
 __all__ = [
     'Exits',
@@ -43,6 +41,14 @@ __all__ = [
 
 Exits = str | PathLike[str] | Calibration | ExitRule
 """A file of ``tools/calibrate.py``, what was read from it, or a rule of your own."""
+
+LATER = {'Video': 'gfvideo.data.streaming', 'parse_config': 'gfvideo.engine.config'}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(LATER[name]), name)
 
 
 def init_recognizer(
@@ -77,6 +83,11 @@ def init_recognizer(
             data, or one that names a part that is not registered.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
+    from .engine.checkpoint import load_checkpoint, load_weights
+    from .engine.config import ConfigError, carried_config, import_own
+    from .engine.stages import expand_stages, select_stage
+    from .registry import MODELS
+
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
     source = '' if checkpoint is None else fspath(checkpoint)
@@ -139,6 +150,8 @@ def _exits_for(model: Recognizer, exits: Exits, kind: str) -> ExitRule:
     if isinstance(exits, (str, PathLike)):
         name, exits = fspath(exits), read_exits(fspath(exits))
     if isinstance(exits, Calibration):
+        from .engine.identity import check_exits
+
         check_exits(exits, model, name)
         exits = exits.pick().exits
     if kind not in exits.kinds:
@@ -150,13 +163,16 @@ def _exits_for(model: Recognizer, exits: Exits, kind: str) -> ExitRule:
     return exits
 
 
-def build_pipeline(cfg: Config) -> datasets.Pipeline:
+def build_pipeline(cfg: Config) -> Pipeline:
     """The transforms of ``cfg.test_dataloader.dataset.pipeline``: what every video passes before a trained
     recognizer sees it.
 
     Raises:
         ConfigError: if the config has none.
     """
+    from .data import dataset as datasets
+    from .engine.config import ConfigError
+
     pipeline = cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline')
     if not pipeline:
         raise ConfigError(
@@ -175,7 +191,7 @@ def frame_names(cfg: Config) -> dict[str, Any]:
 
 
 def prepare_video(
-    video: Video, pipeline: datasets.Pipeline, frame_template: str = '{:05d}.jpg', start_index: int = 1
+    video: Video, pipeline: Pipeline, frame_template: str = '{:05d}.jpg', start_index: int = 1
 ) -> dict[str, Any]:
     """One video through the test pipeline.
 
@@ -188,12 +204,18 @@ def prepare_video(
         dict(inputs=uint8 ``(T, 3, H, W)`` or ``(V, T, 3, H, W)``, data_samples=:class:`ClipSample` without
         label).
     """
+    from .data.streaming import describe_video
+
     return pipeline(describe_video(video, frame_template, start_index))
 
 
 def predict_clip(model: Recognizer, data: dict[str, Any], exits: ExitRule | None = None) -> ClipSample:
     """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one, or
     by early exit."""
+    from mmengine.dataset import pseudo_collate
+
+    from .engine.exiting import micro_batch_for
+
     with torch.no_grad():
         if exits is None:
             return model.test_step(pseudo_collate([data]))[0]
@@ -243,7 +265,7 @@ def stream(
     every: int | None = None,
     window: int | None = None,
     stop: bool = True,
-    timeout: float | None = TIMEOUT,
+    timeout: float | None = 10.0,
 ) -> Iterator[StreamedFrame]:
     """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the
     exit is never decoded.
@@ -278,6 +300,8 @@ def stream(
         ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame,
             the exits are those of clips, the timeout is not above 0, or a frame is none.
     """
+    from .data.streaming import FrameSource
+
     if every is not None and every < 1:
         raise ValueError(f'every={every} must be at least 1')
     given = None if exits is None else _exits_for(model, exits, 'stream')
@@ -297,6 +321,8 @@ def stream(
 def _read_on(
     model: Recognizer, reading: Stream, frames: FrameSource, opening: float, stop: bool
 ) -> Iterator[StreamedFrame]:
+    from mmengine.dataset import pseudo_collate
+
     began = time.perf_counter() - opening
     with closing(frames):
         for index, data in frames:
@@ -326,11 +352,17 @@ def _model_config(cfg: Config) -> dict:
 
 
 def _given_config(config: str | PathLike[str] | Config) -> Config:
+    from mmengine.config import Config
+
+    from .engine.config import load_config
+
     return config.copy() if isinstance(config, Config) else load_config(fspath(config))
 
 
 @contextmanager
 def _own_scope() -> Iterator[None]:
     """Look names of types up in gfvideo's registries first, whatever scope the caller has set."""
+    from mmengine.registry import DefaultScope
+
     with DefaultScope.overwrite_default_scope('gfvideo'):
         yield
