@@ -5,31 +5,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
+from importlib import import_module
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DefaultScope
 
-from .data import dataset as datasets
-from .data.streaming import TIMEOUT, FrameSource, Source, Video, describe_video
-from .engine.checkpoint import load_checkpoint, load_weights
-from .engine.config import ConfigError, carried_config, import_own, load_config, parse_config
-from .engine.exiting import micro_batch_for
-from .engine.identity import check_exits
-from .engine.stages import expand_stages, select_stage
 from .exits import Calibration, ExitRule, read_exits, run_clips
 from .home import model_config
-from .models.base import Recognizer
-from .models.stream import Stream
-from .registry import MODELS
-from .structures import ClipSample
 
+# the rest loads when it is used: mmengine alone takes about as long as torch
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from .data.streaming import FrameSource, Source, Video
     from .deployment.runtime import Runtime
+    from .engine.config import parse_config
+    from .engine.pipelines import build_pipeline, frame_names, prepare_video
+    from .models.base import Recognizer
+    from .models.stream import Stream
+    from .structures import ClipSample
 
 __all__ = [
     'Exits',
@@ -48,6 +44,18 @@ __all__ = [
 
 Exits = str | PathLike[str] | Calibration | ExitRule
 """A file of ``tools/calibrate.py``, what was read from it, or a rule of your own."""
+
+LATER = {
+    'Video': 'gfvideo.data.streaming',
+    'parse_config': 'gfvideo.engine.config',
+    **dict.fromkeys(('build_pipeline', 'frame_names', 'prepare_video'), 'gfvideo.engine.pipelines'),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(LATER[name]), name)
 
 
 def init_recognizer(
@@ -86,6 +94,12 @@ def init_recognizer(
             data, or one that names a part that is not registered.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
+    from .engine.checkpoint import load_checkpoint, load_weights
+    from .engine.config import ConfigError, carried_config, import_own
+    from .engine.pipelines import own_scope
+    from .engine.stages import expand_stages, select_stage
+    from .registry import MODELS
+
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
     source = '' if checkpoint is None else fspath(checkpoint)
@@ -100,7 +114,7 @@ def init_recognizer(
             f'{where}: model is {cfg.get("model")!r}, not the settings of a recognizer (dict(type=...)); '
             'give the config file it was trained with'
         )
-    with _own_scope():
+    with own_scope():
         model = MODELS.build(_model_config(cfg))
     if loaded is not None:
         load_weights(model, loaded, source)
@@ -109,7 +123,7 @@ def init_recognizer(
     model = model.to(device).eval()
     if runtime == 'eager':
         return model
-    from .deployment.runtime import with_runtime  # which needs this module for exports
+    from .deployment.runtime import with_runtime
 
     return with_runtime(model, runtime)
 
@@ -152,6 +166,8 @@ def inference_recognizer(
         ExitsFileError: if the exits belong to another model.
         ValueError: if an array is not frames, or the exits are those of streams.
     """
+    from .engine.pipelines import build_pipeline, frame_names, prepare_video
+
     pipeline, names = build_pipeline(model.cfg), frame_names(model.cfg)
     given = None if exits is None else _exits_for(model, exits, 'steps')
     samples = [
@@ -167,6 +183,8 @@ def _exits_for(model: Recognizer, exits: Exits, kind: str) -> ExitRule:
     if isinstance(exits, (str, PathLike)):
         name, exits = fspath(exits), read_exits(fspath(exits))
     if isinstance(exits, Calibration):
+        from .engine.identity import check_exits
+
         check_exits(exits, model, name)
         exits = exits.pick().exits
     if kind not in exits.kinds:
@@ -178,50 +196,13 @@ def _exits_for(model: Recognizer, exits: Exits, kind: str) -> ExitRule:
     return exits
 
 
-def build_pipeline(cfg: Config) -> datasets.Pipeline:
-    """The transforms of ``cfg.test_dataloader.dataset.pipeline``: what every video passes before a trained
-    recognizer sees it.
-
-    Raises:
-        ConfigError: if the config has none.
-    """
-    pipeline = cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline')
-    if not pipeline:
-        raise ConfigError(
-            'the config has no test_dataloader.dataset.pipeline, so how to prepare a video for the recognizer'
-            ' is unknown'
-        )
-    with _own_scope():
-        return datasets.build_pipeline(pipeline)
-
-
-def frame_names(cfg: Config) -> dict[str, Any]:
-    """``frame_template`` and ``start_index`` of the test dataset, as far as the config names them: how images
-    in folders are called."""
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
-    return {key: dataset[key] for key in ('frame_template', 'start_index') if dataset.get(key) is not None}
-
-
-def prepare_video(
-    video: Video, pipeline: datasets.Pipeline, frame_template: str = '{:05d}.jpg', start_index: int = 1
-) -> dict[str, Any]:
-    """One video through the test pipeline.
-
-    Args:
-        video: a video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB.
-        pipeline: of :func:`build_pipeline`.
-        frame_template, start_index: names and first number of the images of a folder.
-
-    Returns:
-        dict(inputs=uint8 ``(T, 3, H, W)`` or ``(V, T, 3, H, W)``, data_samples=:class:`ClipSample` without
-        label).
-    """
-    return pipeline(describe_video(video, frame_template, start_index))
-
-
 def predict_clip(model: Recognizer, data: dict[str, Any], exits: ExitRule | None = None) -> ClipSample:
     """Predict one prepared clip by ``model.test_step``, as mmengine's test loop does with a batch of one, or
     by early exit."""
+    from mmengine.dataset import pseudo_collate
+
+    from .engine.exiting import micro_batch_for
+
     with torch.no_grad():
         if exits is None:
             return model.test_step(pseudo_collate([data]))[0]
@@ -271,7 +252,7 @@ def stream(
     every: int | None = None,
     window: int | None = None,
     stop: bool = True,
-    timeout: float | None = TIMEOUT,
+    timeout: float | None = 10.0,
 ) -> Iterator[StreamedFrame]:
     """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the
     exit is never decoded.
@@ -306,6 +287,9 @@ def stream(
         ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame,
             the exits are those of clips, the timeout is not above 0, or a frame is none.
     """
+    from .data.streaming import FrameSource
+    from .engine.pipelines import build_pipeline, frame_names
+
     if every is not None and every < 1:
         raise ValueError(f'every={every} must be at least 1')
     given = None if exits is None else _exits_for(model, exits, 'stream')
@@ -325,6 +309,8 @@ def stream(
 def _read_on(
     model: Recognizer, reading: Stream, frames: FrameSource, opening: float, stop: bool
 ) -> Iterator[StreamedFrame]:
+    from mmengine.dataset import pseudo_collate
+
     began = time.perf_counter() - opening
     with closing(frames):
         for index, data in frames:
@@ -354,11 +340,8 @@ def _model_config(cfg: Config) -> dict:
 
 
 def _given_config(config: str | PathLike[str] | Config) -> Config:
+    from mmengine.config import Config
+
+    from .engine.config import load_config
+
     return config.copy() if isinstance(config, Config) else load_config(fspath(config))
-
-
-@contextmanager
-def _own_scope() -> Iterator[None]:
-    """Look names of types up in gfvideo's registries first, whatever scope the caller has set."""
-    with DefaultScope.overwrite_default_scope('gfvideo'):
-        yield

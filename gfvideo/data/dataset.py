@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import takewhile
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from . import manifest as manifests
 from .manifest import LIST_FORMS, ClipRow, ManifestError
 from .readers import VideoError
 from .results import FrameNames, Results
+from .row_table import RowTable
+from .transforms import DecodeFrames, Reframe
 
 __all__ = ['ClipDataset', 'TooManyBadVideos', 'build_pipeline', 'describe_clip']
 
@@ -37,9 +40,23 @@ class Pipeline:
 
     def __call__(self, results: Results) -> Any:
         made: Any = results  # the last step makes of it what it likes
-        for step in self.steps:
+        for step in self._joined:
             made = step(made)
         return made
+
+    @cached_property
+    def _joined(self) -> tuple[Callable[[Any], Any], ...]:
+        """The steps, DecodeFrames and what cuts and scales its frames next as one."""
+        joined: list[Callable[[Any], Any]] = []
+        steps = list(self.steps)
+        while steps:
+            step = steps.pop(0)
+            if type(step) is DecodeFrames:
+                then = list(takewhile(lambda one: isinstance(one, Reframe), steps))
+                del steps[: len(then)]
+                step = partial(step, then=then)
+            joined.append(step)
+        return tuple(joined)
 
 
 FRAME_TEMPLATES = {'mmaction2_frames': 'img_{:05d}.jpg'}  # of the other list forms: TSM's, as in manifests
@@ -153,7 +170,7 @@ class ClipDataset(Dataset):
             rows, self._videos, meta = _load_manifest(Path(root), split, prepare)
         else:
             rows, self._videos, meta = _load_list(Path(root), split, form, list_file, classes)
-        if not test_mode and (unlabelled := sum(row.label is None for row in rows)):
+        if not test_mode and (unlabelled := int((rows.labels < 0).sum())):
             raise ManifestError(
                 f'{root}: {unlabelled} of {len(rows)} clips of split {split!r} have no label (the annotation'
                 ' tells none); train on another split'
@@ -168,7 +185,7 @@ class ClipDataset(Dataset):
         )
         self.metainfo = meta
         self.test_mode, self.max_bad_rate, self.min_attempts = test_mode, max_bad_rate, min_attempts
-        self._rows = _PackedRows(rows)
+        self._rows = rows
         self._pipeline = build_pipeline(pipeline)
         self._clock = torch.tensor([seed, 0]).share_memory_()  # seed, epoch
         self._failures = torch.zeros(len(rows), dtype=torch.int32).share_memory_()  # per video
@@ -270,36 +287,22 @@ class ClipDataset(Dataset):
         )
 
 
-class _PackedRows:
-    """Rows as JSON in one array: half a million Python objects would be copied into every worker process,
-    page by page."""
-
-    def __init__(self, rows: Sequence[ClipRow]):
-        lines = [json.dumps(asdict(row)).encode() for row in rows]
-        self.ends = np.cumsum([0] + [len(line) for line in lines])  # (N + 1,)
-        self.text = np.frombuffer(b''.join(lines), np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, index: int) -> ClipRow:
-        return ClipRow(**json.loads(self.text[self.ends[index] : self.ends[index + 1]].tobytes()))
-
-
-def _fold_of(rows: Sequence[ClipRow], fold: str, split: str) -> list[ClipRow]:
+def _fold_of(rows: RowTable, fold: str, split: str) -> RowTable:
     first, _, second = str(fold).partition('/')
     if not (first.isdigit() and second.isdigit() and int(first) < int(second)):
         raise ValueError(f"fold is {fold!r}; write 'K/N' with K from 0 and below N, e.g. '0/2'")
     part, parts = int(first), int(second)
     kept = [
-        row for row in rows if int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:8]) % parts == part
+        place
+        for place, row in enumerate(rows)
+        if int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:8]) % parts == part
     ]
     if not kept:
         raise ManifestError(f'part {part} of {parts} of split {split!r} has no clip; make fewer parts')
-    return kept
+    return rows.take(np.array(kept))
 
 
-def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[list[ClipRow], Path, dict[str, Any]]:
+def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[RowTable, Path, dict[str, Any]]:
     if not (root / 'dataset.json').is_file():
         command = prepare or f'python data_prep/<dataset>.py --videos DIR --annotations DIR --out {root}'
         raise FileNotFoundError(
@@ -307,7 +310,7 @@ def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[list[Cl
             'or correct root (the scripts in data_prep/ answer --help)'
         )
     manifest = manifests.read_manifest(root)
-    rows = manifests.read_rows(manifest, split)
+    rows = manifests.read_table(manifest, split)
     _check_loaded(
         rows, split, manifest.file, manifest.videos, 'correct video_root in it or prepare the dataset again'
     )
@@ -332,7 +335,7 @@ def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[list[Cl
 
 def _load_list(
     root: Path, split: str, form: str, file: str | Path | None, classes: Sequence[str] | str | Path | None
-) -> tuple[list[ClipRow], Path, dict[str, Any]]:
+) -> tuple[RowTable, Path, dict[str, Any]]:
     if form not in LIST_FORMS:
         raise ValueError(f"form is {form!r}; use 'manifest' or a list file: {', '.join(LIST_FORMS)}")
     if file is None or classes is None:
@@ -346,7 +349,7 @@ def _load_list(
     name, order = Path(file).stem, 'given'
     info = manifests.SplitInfo(Path(file).name, len(rows), None, manifests.rows_hash(rows))
     return (
-        rows,
+        RowTable.of(rows),
         root,
         {
             'name': name,

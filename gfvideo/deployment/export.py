@@ -24,10 +24,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from .. import __version__
-from ..apis import build_pipeline, frame_names, prepare_video
 from ..data.preprocessor import ClipPreprocessor
 from ..engine.checkpoint import plain
 from ..engine.identity import describe_model
+from ..engine.pipelines import build_pipeline, frame_names, prepare_video
 from ..files import file_hash
 from ..models.base import Recognizer
 from ..models.temporal import Cache

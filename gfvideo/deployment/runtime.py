@@ -99,14 +99,17 @@ class EngineRecognizer(Recognizer):
         self.model, self.steps = model, model.steps
         self.data_preprocessor = model.data_preprocessor
         self.cfg, self.dataset_meta = model.cfg, model.dataset_meta
+        self._described: dict[str, Any] = {}
         self.eval()
 
     def parts(self) -> dict[str, nn.Module]:
         return self.model.parts()
 
     def described(self) -> dict[str, Any]:
-        """What the recognizer itself tells, with the hash of its weights."""
-        return describe_model(self.model)
+        """What the recognizer itself tells, with the hash of its weights, which change no more."""
+        if not self._described:
+            self._described = describe_model(self.model)
+        return dict(self._described)
 
     def by_torch(self) -> Recognizer:
         return self.model

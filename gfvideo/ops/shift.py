@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .running import being_captured
+
 __all__ = [
     'bidirectional_shift',
     'causal_shift',
@@ -118,18 +120,13 @@ def _gathered(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, i
     return padded.index_select(1, torch.tensor(index, device=x.device)).unflatten(1, (T, C))
 
 
-def _traced() -> bool:
-    """Whether a compiler or an exporter looks on; the graphs of exporters cannot write into slices."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
 def _exchange(x: Tensor, from_next: tuple[int, int], from_previous: tuple[int, int]) -> Tensor:
     """Copy of ``x`` ``(B, T, C, H, W)`` whose channels in the ranges come from the next and the previous
     frame, zeros past the ends."""
     if torch.is_grad_enabled() and x.requires_grad:
         return _Exchange.apply(x, from_next, from_previous)
     # plain operations where no gradient is needed: tracers and exporters know those
-    return (_gathered if _traced() else _exchanged)(x, from_next, from_previous)
+    return (_gathered if being_captured() else _exchanged)(x, from_next, from_previous)
 
 
 def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
@@ -178,7 +175,7 @@ def causal_shift(x: Tensor, cache: Tensor | None = None, fold_div: int = 8) -> t
     if cache is None:
         return _exchange(x, (0, 0), (0, fold)), left
     _check_cache(cache, (x.shape[0], fold, *x.shape[3:]))
-    if _traced():
+    if being_captured():  # exporters cannot write into slices
         moved = torch.cat([cache[:, None], x[:, :-1, :fold]], 1)  # (B, T, fold, H, W)
         return torch.cat([moved, x[:, :, fold:]], 2), left
     out = _exchange(x, (0, 0), (0, fold))

@@ -375,7 +375,8 @@ def test_a_cut_off_write_leaves_no_file(folder, monkeypatch):
             rows={'train': TRAIN},
         )
     assert (folder / 'dataset.json').read_bytes() == before
-    assert sorted(os.listdir(folder)) == ['dataset.json', 'train.jsonl', 'val.jsonl']
+    names = ['dataset.json', 'train.jsonl', 'train.jsonl.table', 'val.jsonl', 'val.jsonl.table']
+    assert sorted(os.listdir(folder)) == names
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from gfvideo.data.orientation import display_matrix
-from gfvideo.data.readers import ArrayReader, FolderReader, PyAVReader, VideoError, open_video, opening
+from gfvideo.data.readers import ArrayReader, FolderReader, PyAVReader, VideoError, open_video
 from gfvideo.data.readers import pyav as pyav_module
-from gfvideo.data.readers import torchcodec as torchcodec_module
 from gfvideo.data.video_index import open_stream
 
 COUNT = 40
@@ -235,6 +234,85 @@ def test_exact_and_sequential_counts_agree(shared):
             assert len(video) == int(row['frames_that_decode']), row
             if row['file'].startswith('header'):
                 assert sum(1 for _ in video.iter_frames()) == len(video)
+
+
+# ---- opening without decoding the first frames
+
+
+@pytest.mark.parametrize(
+    ('form', 'suffix', 'left_out'),
+    [
+        ('h264', '.mp4', True),
+        ('h264', '.mkv', False),
+        ('vp9', '.webm', True),
+        ('vp8', '.webm', True),
+        ('mpeg4', '.avi', False),
+    ],
+)
+def test_the_first_frames_are_probed_only_where_needed(painted_video, monkeypatch, form, suffix, left_out):
+    path = painted_video(COUNT, suffix, **FORMS[form][1])
+    container, stream = open_stream(str(path), 'pyav', True)
+    with container:
+        assert stream.codec_context.pix_fmt == 'yuv420p'  # told by a frame
+    container, stream = open_stream(str(path), 'pyav', False)
+    with container:
+        assert (stream.codec_context.pix_fmt is None) == left_out
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_probed_or_not_the_index_and_the_frames_are_the_same(painted_video, form):
+    suffix, options = FORMS[form]
+    path = str(painted_video(COUNT, suffix, **options))
+    with PyAVReader(path, probed=True) as probed, PyAVReader(path) as unprobed:
+        for field in ('times', 'packets', 'starts'):
+            assert (getattr(probed.index, field) == getattr(unprobed.index, field)).all()
+        assert probed.doubt == unprobed.doubt
+        for indices in ([3, 17, 38], range(COUNT)):
+            assert (probed.get_frames(indices) == unprobed.get_frames(indices)).all()
+
+
+def test_probed_or_not_odd_videos_are_the_same(shared):
+    for path in sorted((shared / 'data/odd_videos').glob('*.*')):
+        if path.suffix == '.csv':
+            continue
+        with PyAVReader(str(path), probed=True) as probed, PyAVReader(str(path)) as unprobed:
+            assert len(probed) == len(unprobed)
+            indices = np.linspace(0, len(probed) - 1, 5).astype(int)
+            assert (probed.get_frames(indices) == unprobed.get_frames(indices)).all(), path
+
+
+def test_fragments_are_probed(painted_video, tmp_path):
+    """The table of times of a fragmented MP4 does not tell how many frames are to be held back."""
+    whole, path = painted_video(COUNT, **H264), tmp_path / 'fragments.mp4'
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), 'w', options={'movflags': 'frag_keyframe+empty_moov'}) as container,
+    ):
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    container, stream = open_stream(str(path), 'pyav', False)
+    with container:
+        assert stream.codec_context.pix_fmt == 'yuv420p'
+    with open_video(path) as video:
+        assert (video.get_frames(range(COUNT)) == decoded(path)).all()
+
+
+# ---- frames made small as they are read
+
+
+def test_what_is_made_of_frames(painted_video, reader):
+    def halved(frame: np.ndarray) -> np.ndarray:
+        made.append(frame.shape)
+        return frame[::2, ::2]
+
+    made: list[tuple[int, ...]] = []
+    with open_video(painted_video(COUNT, **H264), reader) as video:
+        frames = video.get_frames([30, 4, 30, 9], halved)
+        assert video.frame_size == (48, 128) and made == [(48, 128, 3)] * 3
+        assert (frames == video.get_frames([30, 4, 30, 9])[:, ::2, ::2]).all()
 
 
 # ---- what is decoded, and when
@@ -710,19 +788,14 @@ def test_torchcodec_that_does_not_import(tmp_path, monkeypatch, painted_video, r
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in list(sys.modules) if name.split('.')[0] == 'torchcodec']:
         monkeypatch.delitem(sys.modules, name)
-    assert not torchcodec_module.torchcodec_imports.__wrapped__()
     with pytest.raises(ImportError, match='libavutil is not here.*pyav'):
         open_video(painted_video(COUNT, **H264), 'torchcodec')
 
 
-def test_auto_falls_back(painted_video, monkeypatch):
-    def refuse(path, exact):
-        raise VideoError.of(path, 'torchcodec', 'packet 3 is damaged', 'use another')
-
-    monkeypatch.setattr(opening, 'TorchCodecReader', refuse)
-    for imports in (True, False):
-        monkeypatch.setattr(opening, 'torchcodec_imports', lambda imports=imports: imports)
-        with open_video(painted_video(COUNT, **H264)) as video:
+def test_auto_is_the_reader_that_reads_most(painted_video):
+    for form in ('h264', 'h264 open groups', 'vp9', 'mpeg4'):
+        suffix, options = FORMS[form]
+        with open_video(painted_video(COUNT, suffix, **options)) as video:
             assert isinstance(video, PyAVReader)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfvideo.data import transforms as T
+from gfvideo.data.dataset import build_pipeline, describe_clip
 from gfvideo.data.readers import VideoError
 from gfvideo.data.sampling import sample_indices
 from gfvideo.registry import TRANSFORMS
@@ -629,3 +630,36 @@ def test_same_random_numbers_same_clip():
 
     assert torch.equal(clip(1), clip(1))
     assert not torch.equal(clip(1), clip(2))
+
+
+# ---- frames cut and scaled as they are read
+
+
+@pytest.mark.parametrize(
+    'reframes',
+    [
+        [dict(type='ResizeShortSide', short=(20, 40)), dict(type='CentreCrop', size=18)],
+        [dict(type='ResizeShortSide', short=48), dict(type='RandomCrop', size=(20, 30))],
+        [dict(type='MultiScaleCrop', size=24), dict(type='Flip', prob=0.5, label_map={})],
+        [dict(type='RandomResizedCrop', size=(16, 24)), dict(type='ColourJitter', brightness=0.4)],
+        [dict(type='Resize', size=(30, 40)), dict(type='ThreeCrop', size=30)],
+        [dict(type='Flip', prob=1.0, label_map={}), dict(type='CentreCrop', size=18)],
+    ],
+)
+def test_a_pipeline_gives_what_its_steps_give_one_by_one(painted_video, reframes):
+    pipeline = build_pipeline(
+        [
+            dict(type='SampleFrames', num_frames=5, strategy='segment'),
+            dict(type='DecodeFrames'),
+            *reframes,
+            dict(type='PackClip'),
+        ]
+    )
+    path = painted_video(24)
+    for seed in range(4):
+        made, state = describe_clip(path, seed=seed), describe_clip(path, seed=seed)
+        clip = pipeline(made)
+        for step in pipeline.steps:
+            state = step(state)
+        assert torch.equal(clip['inputs'], state['inputs'])
+        assert clip['data_samples'].frame_size == state['data_samples'].frame_size == (48, 128)

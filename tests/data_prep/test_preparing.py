@@ -135,7 +135,9 @@ def test_videos(here, videos, tmp_path, clip, caplog):
         'stats.html',
         'stats.json',
         'train.jsonl',
+        'train.jsonl.table',
         'val.jsonl',
+        'val.jsonl.table',
         'videos',
         'work',
     ]

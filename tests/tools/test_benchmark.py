@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -43,6 +45,20 @@ def test_both_read_the_same_clip(benchmark, painted_video):
     assert ours.shape == (8, 3, 32, 32) and ours.dtype == torch.uint8
     assert benchmark.mean_difference(ours, plain) < 0.5
     assert benchmark.mean_difference(ours, plain[:, :, 1:]) == 255
+
+
+def test_both_plain_ways_cut_alike(benchmark):
+    images = np.random.default_rng(0).integers(0, 256, (2, 60, 100, 3), dtype=np.uint8)
+    cut = benchmark.cut_by_hand(images, 30, 20)
+    assert cut.shape == (2, 3, 20, 20)
+    expected = cv2.resize(images[1], (50, 30))[5:25, 15:35]
+    assert (cut[1].permute(1, 2, 0).numpy() == expected).all()
+
+
+def test_rows_are_loaded_from_the_table_and_from_the_text(benchmark, capsys):
+    benchmark.main(['rows', '--clips', '300'])
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(':')[0] for line in told] == ['300 rows from the table', '300 rows from the text']
 
 
 def test_rounds_are_paired_and_the_first_does_not_count(benchmark, monkeypatch):

@@ -34,3 +34,25 @@ def test_clips_are_taken_again_when_there_are_too_few(tool, painted_video, tmp_p
     for name in 'ab':
         shutil.copy(painted_video(5), tmp_path / f'{name}.mp4')
     assert [clip.path for clip in tool.clips_in(tmp_path, 5)] == ['a.mp4', 'b.mp4', 'a.mp4', 'b.mp4', 'a.mp4']
+
+
+def test_ratios_are_of_cpu_time_and_a_busy_machine_is_told(tool, monkeypatch):
+    """By the clock the second round took ten times as long: other work."""
+    spent = iter([(1.0, 1.0), (2.0, 2.0), (20.0, 2.0), (1.0, 1.0)])
+    monkeypatch.setattr(tool, 'seconds', lambda function: next(spent))
+    monkeypatch.setattr(tool, 'share_of_others', lambda wall, own, everything: 0.6)
+    busy = tool.paired(lambda: None, lambda: None, 2)
+    assert (busy.ours_ms, busy.plain_ms, busy.cpu, busy.wall) == (1000, 2000, [2, 2], [2, 20])
+    assert 'other work took 60% of its processors' in str(busy)
+    assert 'BUSY' not in str(busy._replace(others=0.05)) and 'BUSY' not in str(busy._replace(others=None))
+
+
+def test_the_share_of_other_work(tool, monkeypatch, tmp_path):
+    monkeypatch.setattr(tool.os, 'cpu_count', lambda: 2)
+    assert tool.share_of_others(10.0, 5.0, 15.0) == 0.5
+    assert tool.share_of_others(10.0, 5.0, 4.9) == 0  # ticks are coarse
+    assert tool.share_of_others(10.0, 5.0, None) is None
+    ticks = tool.os.sysconf('SC_CLK_TCK')
+    (tmp_path / 'stat').write_text(f'cpu  {ticks} {ticks} {ticks} 777 777 0 {ticks} 0 0 0\ncpu0 1 2 3\n')
+    assert tool.all_work(tmp_path / 'stat') == 4
+    assert tool.all_work(tmp_path / 'missing') is None

@@ -5,6 +5,8 @@ measurements.
     python tools/analysis_tools/benchmark.py tsm  # a static TSM forward pass and its peak memory
     # reading the frames of clips, with transforms
     python tools/analysis_tools/benchmark.py reading VIDEO_OR_FOLDER
+    # loading the rows of a prepared dataset, and memory: the text once, then its table
+    python tools/analysis_tools/benchmark.py rows --clips 1000000
     # does skipped work save its share of time?
     python tools/analysis_tools/benchmark.py exits CONFIG CHECKPOINT --split val
     # from opening a file to the answer
@@ -296,13 +298,26 @@ def read_by_hand(path: str, frames: int, short: int, crop: int) -> Tensor:
 
     reader = decord.VideoReader(path, num_threads=1)
     indices = ((np.arange(frames) + 0.5) * (len(reader) / frames)).astype(np.int64)
-    images = reader.get_batch(indices.tolist()).asnumpy()  # (T, H, W, 3)
+    return cut_by_hand(reader.get_batch(indices.tolist()).asnumpy(), short, crop)
+
+
+def cut_by_hand(images: np.ndarray, short: int, crop: int) -> Tensor:
+    """``(T, H, W, 3)`` -> ``(T, 3, crop, crop)`` with cv2."""
     height, width = images.shape[1:3]
     scale = short / min(height, width)
     height, width = int(height * scale + 0.5), int(width * scale + 0.5)
     top, left = (height - crop) // 2, (width - crop) // 2
     resized = [cv2.resize(image, (width, height))[top : top + crop, left : left + crop] for image in images]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
+
+
+def read_by_torchcodec(path: str, frames: int, short: int, crop: int) -> Tensor:
+    """The same with torchcodec's approximate mode, which trusts the header, in place of decord."""
+    from torchcodec.decoders import VideoDecoder
+
+    reader = VideoDecoder(path, dimension_order='NHWC', num_ffmpeg_threads=1, seek_mode='approximate')
+    indices = ((np.arange(frames) + 0.5) * (len(reader) / frames)).astype(np.int64)
+    return cut_by_hand(reader.get_frames_at(indices.tolist()).data.numpy(), short, crop)
 
 
 def our_pipeline(frames: int, short: int, crop: int, reader: str) -> Callable[[str], Tensor]:
@@ -356,11 +371,12 @@ def run_reading(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     files = videos_in(args.videos, args.limit)
     read = our_pipeline(args.frames, args.short, args.crop, args.reader)
-    plain: Callable[[str], Tensor] = lambda path: read_by_hand(path, args.frames, args.short, args.crop)  # noqa: E731
+    by_hand = dict(decord=read_by_hand, torchcodec=read_by_torchcodec)[args.plain]
+    plain: Callable[[str], Tensor] = lambda path: by_hand(path, args.frames, args.short, args.crop)  # noqa: E731
     differences = [mean_difference(read(file), plain(file)) for file in files]
     print(
         f'{len(files)} files, {args.frames} frames, short side {args.short}, crop {args.crop}, reader'
-        f' {args.reader}, one thread; median ratio (quartiles), plain / ours'
+        f' {args.reader}, plain: {args.plain} and cv2, one thread; median ratio (quartiles), plain / ours'
     )
     for file, difference in zip(files, differences):
         if difference > 1:
@@ -373,6 +389,52 @@ def run_reading(args: argparse.Namespace) -> None:
         return lambda: [read_one(file) for file in files] and None
 
     print(f'all files: {compare(all_files(read), all_files(plain), args.rounds)}')
+
+
+# ------------------------------------------------------------------------------------------------------- rows
+
+
+def write_rows(folder: Path, count: int) -> None:
+    """A prepared dataset of ``count`` clips that are nowhere."""
+    from gfvideo.data.manifest import ClipRow, write_manifest
+
+    classes = [f'class {number:03d}' for number in range(400)]
+    rows = [
+        ClipRow(name, f'{name}.mp4', 'video', number % 400, 250, 256, 340)
+        for number in range(count)
+        for name in [f'train/class_{number % 400:03d}/{number:011d}_000010_000020']
+    ]
+    write_manifest(
+        folder,
+        name='benchmark',
+        version='custom',
+        classes=classes,
+        label_order='sorted',
+        rows={'train': rows},
+        video_root='.',
+    )
+
+
+def run_load(args: argparse.Namespace) -> None:
+    """Load the rows in this process; printed as JSON: seconds of CPU, and MB that came with them at most."""
+    from gfvideo.data.dataset import ClipDataset
+
+    before, began = resident_mb('VmRSS'), time.process_time()
+    dataset = ClipDataset(args.folder, 'train', [lambda results: results], test_mode=True)
+    spent = time.process_time() - began
+    print(json.dumps(dict(rows=len(dataset), seconds=spent, mb=max(0, resident_mb('VmHWM') - before))))
+
+
+def run_rows(args: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder), args.clips)
+        command = [sys.executable, __file__, 'load', folder]
+        for name in ('from the table', 'from the text'):
+            if name == 'from the text':
+                next(Path(folder).glob('*.table')).unlink()
+            told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800).stdout
+            loaded = json.loads(told)
+            print(f'{loaded["rows"]} rows {name}: {loaded["seconds"]:.2f} s of CPU, {loaded["mb"]:.0f} MB')
 
 
 # ------------------------------------------------------------------------------------------------- early exit
@@ -798,8 +860,22 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     reading.add_argument('--short', type=int, default=256, help='short side after resizing, in pixels')
     reading.add_argument('--crop', type=int, default=224, help='side of the centre crop, in pixels')
     reading.add_argument('--reader', default='auto', help='auto, torchcodec, pyav or decord')
+    reading.add_argument(
+        '--plain',
+        default='decord',
+        choices=['decord', 'torchcodec'],
+        help='what the plain code decodes with: decord, as MMAction2, or torchcodec in its approximate mode',
+    )
     reading.add_argument('--rounds', type=int, default=10, help='pairs of runs over all files')
     reading.set_defaults(run=run_reading)
+    rows = commands.add_parser(
+        'rows', help='loading the rows of a prepared dataset', formatter_class=with_defaults
+    )
+    rows.add_argument('--clips', type=int, default=1_000_000, help='rows to load')
+    rows.set_defaults(run=run_rows)
+    load = commands.add_parser('load', help='load the rows in this very process')
+    load.add_argument('folder', type=Path, help='the prepared dataset')
+    load.set_defaults(run=run_load)
     thresholds = commands.add_parser(
         'thresholds', help='the search for thresholds', formatter_class=with_defaults
     )
@@ -876,7 +952,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         early.add_argument('--device', default='cpu', help='where to run')
     streams.add_argument('exits', help='file of tools/calibrate.py --stream')
     args = parser.parse_args(arguments)
-    names = ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop', 'batch', 'glance_size')
+    names = ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop', 'batch', 'glance_size', 'clips')
     if min(np.min(getattr(args, name, 1)) for name in names) < 1:
         parser.error('give positive numbers')
     return args

@@ -10,7 +10,8 @@
     python tools/analysis_tools/benchmark_preparation.py rows --clips 100000
 
 A ratio is the time by hand divided by ours, of two runs one after the other, first in turn; 1 means that
-nothing is lost.
+nothing is lost. Times are those of the processors for the processes measured; by the clock, other work on the
+machine counts too, and if it took more than a little, the result says that the machine was busy.
 """
 
 from __future__ import annotations
@@ -52,18 +53,33 @@ from gfvideo.data.readers import open_video
 ROOT = Path(__file__).resolve().parents[2]
 
 
+BUSY = 0.1
+"""Share of the processors that other work may take before the machine is called busy."""
+
+
 class Ratios(NamedTuple):
-    """Medians of both in ms; by hand / ours of every round, by the clock and in time of the processors."""
+    """Medians of both in ms of the processors; by hand / ours of every round, of CPU time and by the clock;
+    the share of the processors that other work took meanwhile, None where the system does not tell."""
 
     ours_ms: float
     plain_ms: float
-    wall: list[float]
     cpu: list[float]
+    wall: list[float]
+    others: float | None
 
     def __str__(self) -> str:
         return (
-            f'ratio by hand / ours {_quartiles(self.wall)}, of CPU time {_quartiles(self.cpu)},'
-            f' {len(self.wall)} rounds'
+            f'ratio of CPU time by hand / ours {_quartiles(self.cpu)}, by the clock {_quartiles(self.wall)},'
+            f' {len(self.cpu)} rounds{self.warning}'
+        )
+
+    @property
+    def warning(self) -> str:
+        if self.others is None or self.others <= BUSY:
+            return ''
+        return (
+            f'; THE MACHINE WAS BUSY, other work took {self.others:.0%} of its processors: trust no time by'
+            ' the clock, and repeat this when it is idle'
         )
 
 
@@ -74,20 +90,37 @@ def _quartiles(ratios: Sequence[float]) -> str:
 
 def seconds(function: Callable[[], object]) -> tuple[float, float]:
     """By the clock, and by the processors for this process and the ones it started and waited for."""
-
-    def processors() -> float:
-        return sum(
-            sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-
-    wall, cpu = time.perf_counter(), processors()
+    wall, cpu = time.perf_counter(), own_work()
     function()
-    return time.perf_counter() - wall, processors() - cpu
+    return time.perf_counter() - wall, own_work() - cpu
+
+
+def own_work() -> float:
+    """Seconds that the processors spent on this process and the ones it started and waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def all_work(file: Path = Path('/proc/stat')) -> float | None:
+    """Seconds that all processors spent on anything; None where the system does not tell."""
+    try:
+        user, nice, system, _, _, irq, softirq, steal = file.read_text().split()[1:9]
+    except (OSError, ValueError):
+        return None
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf('SC_CLK_TCK')
+
+
+def share_of_others(wall: float, own: float, everything: float | None) -> float | None:
+    """Share of the processors' time that other work took, of ``wall`` seconds in which the processors spent
+    ``own`` on this and ``everything`` on all."""
+    if everything is None:
+        return None
+    return max(0.0, everything - own) / (wall * (os.cpu_count() or 1))
 
 
 def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> Ratios:
     """Run both in turn; each is first in every second round."""
     times: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    began, own_before, all_before = time.perf_counter(), own_work(), all_work()
     for i in range(rounds):
         if i % 2:
             by_hand = seconds(plain)
@@ -95,9 +128,12 @@ def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int)
         else:
             own = seconds(ours)
             times.append((own, seconds(plain)))
+    all_after = all_work()
+    everything = None if all_before is None or all_after is None else all_after - all_before
+    others = share_of_others(time.perf_counter() - began, own_work() - own_before, everything)
     wall, cpu = ([by_hand[k] / own[k] for own, by_hand in times] for k in (0, 1))
-    medians = (1e3 * statistics.median(pair[k][0] for pair in times) for k in (0, 1))
-    return Ratios(*medians, wall, cpu)
+    medians = (1e3 * statistics.median(pair[k][1] for pair in times) for k in (0, 1))
+    return Ratios(*medians, cpu, wall, others)
 
 
 def clips_in(folder: Path, most: int) -> list[Clip]:
@@ -171,7 +207,10 @@ def run_transcode(args: argparse.Namespace) -> None:
                 thread.join()
 
     result = paired(ours, by_hand, args.rounds)
-    print(f'transcode: ours {result.ours_ms / 1e3:.1f} s, by hand {result.plain_ms / 1e3:.1f} s, {result}')
+    print(
+        f'transcode: ours {result.ours_ms / 1e3:.1f} s of CPU, by hand {result.plain_ms / 1e3:.1f} s,'
+        f' {result}'
+    )
 
 
 # ---- verify
@@ -203,7 +242,9 @@ def run_verify(args: argparse.Namespace) -> None:
             child.wait()
 
     result = paired(ours, by_hand, args.rounds)
-    print(f'verify: ours {result.ours_ms / 1e3:.1f} s, by hand {result.plain_ms / 1e3:.1f} s, {result}')
+    print(
+        f'verify: ours {result.ours_ms / 1e3:.1f} s of CPU, by hand {result.plain_ms / 1e3:.1f} s, {result}'
+    )
 
 
 # ---- reading
@@ -232,9 +273,9 @@ def run_reading(args: argparse.Namespace) -> None:
                 args.rounds,
             )
             print(
-                f'{name}: 8 spread frames in {result.ours_ms:.1f} ms, of the original in'
-                f' {result.plain_ms:.1f} ms; original / transcoded {statistics.median(result.wall):.2f};'
-                f' bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times'
+                f'{name}: 8 spread frames in {result.ours_ms:.1f} ms of CPU, of the original in'
+                f' {result.plain_ms:.1f} ms; original / transcoded {statistics.median(result.cpu):.2f};'
+                f' bytes {os.path.getsize(target) / os.path.getsize(source):.2f} times{result.warning}'
             )
 
 
@@ -318,7 +359,7 @@ def _measure(what: str, argv: Sequence[str]) -> None:
         raise SystemExit(f'{what} failed: {said_last[-500:]}')
     cpu = usage.ru_utime + usage.ru_stime
     print(
-        f'{what}: {time.perf_counter() - start:.1f} s ({cpu:.1f} s of CPU), peak memory'
+        f'{what}: {cpu:.1f} s of CPU ({time.perf_counter() - start:.1f} s by the clock), peak memory'
         f' {usage.ru_maxrss / 1024:.0f} MB'
     )
 

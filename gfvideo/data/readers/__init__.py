@@ -35,7 +35,7 @@ How a container alone crops pictures (Matroska's PixelCrop, the clean aperture o
 
 from ..video_index import VideoError
 from .array import ArrayReader
-from .base import IndexedReader, Reader
+from .base import IndexedReader, Make, Reader
 from .decord import DecordReader
 from .folder import FolderReader
 from .opening import READERS, open_video
@@ -48,6 +48,7 @@ __all__ = [
     'DecordReader',
     'FolderReader',
     'IndexedReader',
+    'Make',
     'PyAVReader',
     'Reader',
     'TorchCodecReader',

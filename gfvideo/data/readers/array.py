@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import IndexedReader
+from .base import IndexedReader, Make
 
 __all__ = ['ArrayReader']
 
@@ -30,6 +30,7 @@ class ArrayReader(IndexedReader):
     def close(self) -> None:
         pass
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+    def _decode(self, wanted: np.ndarray, make: Make | None = None) -> np.ndarray:
         self._decoded += len(wanted)
-        return self.frames[wanted]
+        frames = self.frames[wanted]
+        return frames if make is None else self._stack(enumerate(frames), len(frames), make)

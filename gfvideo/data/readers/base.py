@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import repeat
 from typing import Protocol, Self
@@ -11,7 +11,10 @@ import numpy as np
 
 from ..video_index import VideoError
 
-__all__ = ['DROP', 'USE_PYAV', 'IndexedReader', 'Reader']
+__all__ = ['DROP', 'USE_PYAV', 'IndexedReader', 'Make', 'Reader']
+
+Make = Callable[[np.ndarray], np.ndarray]
+"""Makes of a picture ``(H, W, 3)`` uint8 another one, e.g. a smaller one."""
 
 DROP = 'fetch it again, re-encode it, or drop it from the list'
 USE_PYAV = "read it with reader='pyav'"
@@ -36,9 +39,14 @@ class Reader(Protocol):
         Of torchcodec and decord only the frames handed out count: what they decode on the way is not seen.
         """
 
-    def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
         """RGB frames ``(N, H, W, 3)`` uint8 at N ``indices`` from 0, in any order; a repeated one is decoded
         once.
+
+        Args:
+            indices: which frames.
+            make: what to make of every distinct frame, all of one size, as soon as it is decoded, so that
+                large frames are not gathered first only to be made small; it must not write in the frame.
 
         Raises:
             ValueError: not a list of at least one integer.
@@ -90,9 +98,9 @@ class IndexedReader:
         self._decoded = 0
         self._frame_size: tuple[int, int] | None = None
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        """Frames ``(n, H, W, 3)`` at ``wanted``: n >= 1 distinct indices, ascending, not below 0 and below
-        the count if it is known."""
+    def _decode(self, wanted: np.ndarray, make: Make | None = None) -> np.ndarray:
+        """What ``make`` makes of the frames at ``wanted``, ``(n, H, W, 3)``: n >= 1 distinct indices,
+        ascending, not below 0 and below the count if it is known. Sets ``_frame_size``."""
         raise NotImplementedError
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
@@ -111,11 +119,10 @@ class IndexedReader:
     def decoded(self) -> int:
         return self._decoded
 
-    def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
         indices = self._checked(indices)
         wanted, places = np.unique(indices, return_inverse=True)
-        frames = self._decode(wanted)  # (n, H, W, 3)
-        self._frame_size = frames.shape[1:3]
+        frames = self._decode(wanted, make)  # (n, H, W, 3)
         in_order = len(wanted) == len(indices) and (np.diff(places) > 0).all()
         return frames if in_order else frames[places]  # (N, H, W, 3)
 
@@ -133,7 +140,10 @@ class IndexedReader:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        return self._frame_size or self.get_frames([0]).shape[1:3]
+        if self._frame_size is None:
+            self.get_frames([0])
+        assert self._frame_size is not None  # decoding sets it
+        return self._frame_size
 
     def iter_frames(self) -> Iterator[np.ndarray]:
         count, few = len(self), 16
@@ -171,15 +181,21 @@ class IndexedReader:
     def _error(self, reason: object, remedy: str) -> VideoError:
         return VideoError.of(self.path, self.name, reason, remedy)
 
-    def _stack(self, pictures: Iterable[tuple[int, np.ndarray]], count: int) -> np.ndarray:
-        """``count`` pictures given as (row, picture) in one array, each copied once."""
-        frames = None
+    def _stack(
+        self, pictures: Iterable[tuple[int, np.ndarray]], count: int, make: Make | None = None
+    ) -> np.ndarray:
+        """What ``make`` makes of ``count`` pictures, given as (row, picture), in one array, each copied
+        once."""
+        frames = size = None
         for row, picture in pictures:
+            size = size or picture.shape[:2]
+            self._check_size(picture, size)
+            made = picture if make is None else make(picture)
             if frames is None:
-                frames = np.empty((count, *picture.shape), np.uint8)
-            self._check_size(picture, frames.shape[1:3])
-            frames[row] = picture
+                frames = np.empty((count, *made.shape), np.uint8)
+            frames[row] = made
         assert frames is not None  # at least one picture is asked for
+        self._frame_size = size
         return frames
 
     def _check_size(self, picture: np.ndarray, size: tuple[int, int]) -> None:

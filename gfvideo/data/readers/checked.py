@@ -9,7 +9,7 @@ import numpy as np
 
 from ..first_bytes import may_cut_left, may_turn
 from ..orientation import Orientation, display_matrix, orientation_of
-from .base import USE_PYAV, IndexedReader
+from .base import USE_PYAV, IndexedReader, Make
 from .pyav import PyAVReader
 
 __all__ = ['CheckedReader']
@@ -27,7 +27,7 @@ class CheckedReader(IndexedReader):
     def __init__(self, path: str, exact: bool, errors: tuple[type[Exception], ...]):
         super().__init__(path)
         self._errors = errors
-        with PyAVReader(path, exact) as reference:
+        with PyAVReader(path, exact, probed=True) as reference:
             if reference.doubt:
                 raise self._error(reference.doubt, USE_PYAV)
             self._count, self._index, self._stored_size = (
@@ -59,10 +59,11 @@ class CheckedReader(IndexedReader):
         """Frames ``(n, H, W, 3)`` uint8."""
         raise NotImplementedError
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+    def _decode(self, wanted: np.ndarray, make: Make | None = None) -> np.ndarray:
         frames = self._attempt(self._read, wanted.tolist())
         self._decoded += len(frames)
-        return frames
+        self._frame_size = frames.shape[1:3]
+        return frames if make is None else self._stack(enumerate(frames), len(frames), make)
 
     def _check_count(self, count: int) -> None:
         if count != self._count:

@@ -11,7 +11,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from .base import IndexedReader
+from .base import IndexedReader, Make
 
 __all__ = ['FolderReader']
 
@@ -46,10 +46,9 @@ class FolderReader(IndexedReader):
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
         return (self._image(index) for index in wanted.tolist())
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
-        return self._stack(
-            ((row, self._image(index)) for row, index in enumerate(wanted.tolist())), len(wanted)
-        )
+    def _decode(self, wanted: np.ndarray, make: Make | None = None) -> np.ndarray:
+        images = ((row, self._image(index)) for row, index in enumerate(wanted.tolist()))
+        return self._stack(images, len(wanted), make)
 
     def _count_images(self) -> int:
         pattern = _pattern_of(self.template)

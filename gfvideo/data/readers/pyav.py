@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..orientation import display_matrix, orientation_of
 from ..video_index import VideoIndex, index_packets, open_stream, packets_of
-from .base import DROP, IndexedReader
+from .base import DROP, IndexedReader, Make
 
 __all__ = ['PyAVReader']
 
@@ -32,13 +32,20 @@ class PyAVReader(IndexedReader):
 
     All reading decodes packet by packet, as far as frames are asked for. Each pass has a decoder to itself,
     so passes may interleave.
+
+    Args:
+        path: the file.
+        exact: decode everything once to count the frames.
+        probed: see :func:`gfvideo.data.video_index.open_stream`; the properties that tell what the header
+            says are complete then.
     """
 
     name = 'pyav'
 
-    def __init__(self, path: str, exact: bool = False):
+    def __init__(self, path: str, exact: bool = False, probed: bool = False):
         super().__init__(path)
-        self._container, self._stream = open_stream(path, self.name)
+        self._probed = probed
+        self._container, self._stream = open_stream(path, self.name, probed)
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._unmarking: dict[tuple[int, int, str], av.filter.Graph] = {}
         self._kept: list[av.Packet] | None = None
@@ -160,9 +167,9 @@ class PyAVReader(IndexedReader):
         self._count = len(times)
         return index if times == index.times.tolist() else doubtful
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+    def _decode(self, wanted: np.ndarray, make: Make | None = None) -> np.ndarray:
         with closing(self._pictures(wanted)) as pictures:
-            return self._stack(pictures, len(wanted))
+            return self._stack(pictures, len(wanted), make)
 
     def _walk(self, wanted: np.ndarray) -> Generator[np.ndarray, None, None]:
         early: dict[int, np.ndarray] = {}  # should a decoder's order of pictures not be that of their times
@@ -238,7 +245,7 @@ class PyAVReader(IndexedReader):
             self._idle.append(context)
 
     def _new_decoder(self) -> av.VideoCodecContext:
-        container, stream = open_stream(self.path, self.name)
+        container, stream = open_stream(self.path, self.name, self._probed)
         container.close()  # a decoder does not need it: packets come from elsewhere
         return stream.codec_context
 
@@ -262,7 +269,7 @@ class PyAVReader(IndexedReader):
         if self._kept is not None:
             yield from self._kept[first:stop]
             return
-        container, stream = open_stream(self.path, self.name)
+        container, stream = open_stream(self.path, self.name, self._probed)
         with container:
             yield from islice(packets_of(container, stream), first, stop)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from types import ModuleType
 
 import numpy as np
 
 from .checked import CheckedReader
 
-__all__ = ['TorchCodecReader', 'import_torchcodec', 'torchcodec_imports']
+__all__ = ['TorchCodecReader', 'import_torchcodec']
 
 
 class TorchCodecReader(CheckedReader):
@@ -47,12 +46,3 @@ def import_torchcodec() -> ModuleType:
             f"torchcodec cannot be imported ({str(error).splitlines()[0]}); use reader='pyav'"
         ) from error
     return decoders
-
-
-@cache
-def torchcodec_imports() -> bool:
-    try:
-        import_torchcodec()
-    except ImportError:
-        return False
-    return True
