@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .apis import create_model
-    from .home import list_models
+from typing import Any
 
 __version__ = '0.1.0'
 __all__ = ['__version__', 'create_model', 'list_models']

@@ -35,6 +35,7 @@ LINE = (
     'deployment',
     'apis',
     'cli',
+    '__main__',
 )
 PYTHON_ALONE = ('files',)  # they import nothing but the standard library
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out, with those of PYTHON_ALONE

@@ -213,7 +213,8 @@ def export_recognizer(
         for _ in range(own.steps + 1):
             look = LookAsTensors(own, before, example)
             graphs.append(_shared(look, graphs, Path(part)) or _exported(look, Path(part), example, opset))
-            before = replace(look.take(example, before), **({} if streams else dict(cache=())))
+            after = look.take(example, before)
+            before = after if streams else replace(after, cache=())
         frame = None
         if whole_frame:
             frame = _exported(FrameAsTensors(own, start, example), Path(part), example, opset)
@@ -543,7 +544,8 @@ def _state_before(look: LookAsTensors | FrameAsTensors, frames: Tensor) -> LookS
     """What torch leaves before this look; of a stream, after earlier frames."""
     before = before_first()
     if look.before.cache:
-        earlier = random_frames(len(frames), frames.shape[1], frames.shape[-2:], seed=100 + len(frames))
+        B, T, _, H, W = frames.shape
+        earlier = random_frames(B, T, (H, W), seed=100 + B)
         before = before_first(all_looks(look.model, earlier, before)[-1].cache)
     while before.step < look.before.step:
         before = take_look(look.model, frames, before)

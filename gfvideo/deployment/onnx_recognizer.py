@@ -131,8 +131,8 @@ class OnnxRecognizer(Recognizer):
             ValueError: if the export has no such graph, or the frames do not fit.
         """
         self._check(frames)
-        graph = self.record.frame
-        if graph is None:
+        graph, session = self.record.frame, self._whole_frame
+        if graph is None or session is None:
             raise ValueError(
                 'this export has no graph of all looks at a frame; export again with --frames 1 --whole-frame'
             )
@@ -144,7 +144,7 @@ class OnnxRecognizer(Recognizer):
             name: as_array(frames if name == 'frames' else known[name.removeprefix(BEFORE)])
             for name in graph.inputs
         }
-        answers = self._whole_frame.run(list(graph.outputs), feed)
+        answers = session.run(list(graph.outputs), feed)
         return dict(zip(graph.outputs, on_device(frames.device, answers)))
 
     def losses(self, frames: Tensor, labels: Tensor) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from operator import itemgetter
 from typing import Any, Literal, NoReturn, get_args
 
 import torch
@@ -190,7 +191,7 @@ class GraphRecognizer(EngineRecognizer):
             return looks.sessions.look(frames, before)
         clips = [slice(i, i + 1) for i in range(len(frames))]
         if before.step < 0:
-            parts = [before_first(map_tensors(before.cache, lambda x, clip=clip: x[clip])) for clip in clips]
+            parts = [before_first(map_tensors(before.cache, itemgetter(clip))) for clip in clips]
         else:
             parts = [before.select(clip) for clip in clips]
         return joined([looks.sessions.look(frames[clip], part) for clip, part in zip(clips, parts)])

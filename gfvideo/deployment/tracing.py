@@ -83,7 +83,7 @@ def _graph(look: LookAsTensors, example: Tensor) -> bytes:
             torch.onnx.export(
                 look,
                 tuple(inputs.values()),
-                graph,
+                graph,  # type: ignore[arg-type]  # a file in memory is taken, which the stub does not know
                 dynamo=False,
                 opset_version=FIRST_OPSET,
                 input_names=list(inputs),
