@@ -10,6 +10,7 @@ from importlib import import_module
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from .exits import Calibration, ExitRule, read_exits, run_clips
@@ -150,7 +151,8 @@ def inference_recognizer(
 
     Args:
         model: of :func:`init_recognizer`.
-        video: a video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB; or a list of such
+        video: a video file; a folder of images; frames ``(N, H, W, 3)`` or ``(N, 3, H, W)`` uint8 RGB, an
+            array or a tensor; the bytes of a video file; an open decoder of torchcodec; or a list of such
             videos.
         exits: stop at the step after which the clip is sure: a file of ``tools/calibrate.py``, or
             :class:`~gfvideo.exits.StepExits`.
@@ -164,7 +166,8 @@ def inference_recognizer(
         VideoError: if a video cannot be read.
         ConfigError: if the config has no test pipeline.
         ExitsFileError: if the exits belong to another model.
-        ValueError: if an array is not frames, or the exits are those of streams.
+        ValueError: if an array or a tensor is not frames, or the exits are those of streams.
+        TypeError: if it is no video at all.
     """
     from .engine.pipelines import build_pipeline, frame_names, prepare_video
 
@@ -232,6 +235,8 @@ class StreamedFrame(NamedTuple):
         done: whether the exits say stop; it is the last frame then.
         decoded: frames that were decoded so far to get here.
         ms: since the video was opened.
+        picture: ``(H, W, 3)`` uint8 RGB, the whole frame.
+        inputs: ``(3, h, w)`` uint8 RGB, what the test pipeline made of it for the recognizer.
     """
 
     index: int  # type: ignore[assignment]  # nobody searches in these
@@ -242,6 +247,8 @@ class StreamedFrame(NamedTuple):
     done: bool
     decoded: int
     ms: float
+    picture: np.ndarray
+    inputs: torch.Tensor
 
 
 def stream(
@@ -257,13 +264,15 @@ def stream(
     """Read a video frame by frame with a causal recognizer and answer after every frame; what comes after the
     exit is never decoded.
 
-    A file, a folder or an array is sampled as the test pipeline of the model's config says, so without exits
-    the last answer is that of :func:`inference_recognizer`. Cameras and iterators are read as they come.
+    What :func:`inference_recognizer` takes is sampled as the test pipeline of the model's config says, so
+    without exits the last answer is that of :func:`inference_recognizer`. Cameras, addresses and iterators
+    are read as they come.
 
     Args:
         model: of :func:`init_recognizer`, with ``shift='causal'``.
-        source: a video file, a folder of images, frames ``(N, H, W, 3)``; the number of a camera; or any
-            iterable of frames ``(H, W, 3)`` uint8 RGB, which may never end.
+        source: a video as of :func:`inference_recognizer`; the number of a camera; an address
+            (``rtsp://...``, ``http://...``); or any iterable of frames ``(H, W, 3)`` or ``(3, H, W)`` uint8
+            RGB, which may never end.
         exits: a file of ``tools/calibrate.py --stream``, or :class:`~gfvideo.exits.StreamExits`; None takes
             every look at every frame.
         every: take one frame out of so many; for a file it replaces the sampling of the test pipeline, and
@@ -272,8 +281,8 @@ def stream(
             as a clip of the test pipeline has, so that an endless camera is answered about now. Memory does
             not grow either way.
         stop: False goes on after the exits are sure: an answer a frame for as long as frames come.
-        timeout: longest wait for a frame of a camera, in seconds; None waits for ever. Files and iterators
-            are waited for.
+        timeout: longest wait for a frame of a camera or an address, in seconds; None waits for ever.
+            Files and iterators are waited for.
 
     Yields:
         A :class:`StreamedFrame` a frame; the last one has ``done=True`` if the exits stopped it.
@@ -281,7 +290,7 @@ def stream(
     Raises:
         VideoError: if the video cannot be read.
         RuntimeError: if there is no such camera.
-        TimeoutError: if the camera gives no frame for ``timeout`` seconds.
+        TimeoutError: if the camera or the address gives no frame for ``timeout`` seconds.
         ConfigError: if the config has no test pipeline.
         ExitsFileError: if the exits belong to another model.
         ValueError: if the recognizer looks forward in time, the test pipeline cannot be run frame by frame,
@@ -326,6 +335,8 @@ def _read_on(
                 done,
                 frames.decoded,
                 1e3 * (time.perf_counter() - began),
+                frames.picture,
+                data['inputs'][0],
             )
             if done:
                 return

@@ -23,9 +23,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .models.base import Recognizer
+from .models.encoder import Encoder
 from .structures import LookState
 
-__all__ = ['count_multiply_adds', 'latency', 'multiply_adds_by_part', 'recognizer_cost']
+__all__ = [
+    'count_multiply_adds',
+    'latency',
+    'multiply_adds_by_part',
+    'recognizer_cost',
+    'whole_frames_cost',
+]
 
 aten = torch.ops.aten
 REST = 'rest'
@@ -228,6 +235,26 @@ def recognizer_cost(model: Recognizer, frame_shape: tuple[int, int, int, int]) -
         steps=steps,
         by_step=by_step,
     )
+
+
+def whole_frames_cost(model: Recognizer, frame_shape: tuple[int, int, int, int]) -> int:
+    """Multiply-adds of watching every frame whole: of the recognizer's dearest encoder that reads the frames
+    of one clip as they are, the static network of the same backbone without its last layer.
+
+    Args:
+        model: any recognizer that runs in torch.
+        frame_shape: (T, 3, H, W) of the clip.
+
+    Raises:
+        ValueError: if the recognizer has no encoder.
+    """
+    encoders = [part for part in model.modules() if isinstance(part, Encoder)]
+    if not encoders:
+        raise ValueError(f'{type(model).__name__} has no encoder that could read whole frames')
+    like = next(encoders[0].parameters())
+    frames = torch.zeros(1, *frame_shape, dtype=like.dtype, device=like.device)
+    with _as_at_test(model, like.device):
+        return max(count_multiply_adds(encoder, frames) for encoder in encoders)
 
 
 def latency(model: Recognizer, frames: Tensor, repeats: int = 10, warm_up: int = 2) -> list[float]:

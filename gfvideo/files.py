@@ -6,10 +6,11 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ['file_hash', 'unfinished_name', 'write_atomically']
+__all__ = ['file_hash', 'unfinished_name', 'write_atomically', 'written_whole']
 
 UNFINISHED = re.compile(r'\.(?P<name>.+)\.[0-9a-f]{8}\.tmp', re.DOTALL)
 
@@ -36,6 +37,25 @@ def write_atomically(path: str | Path, content: bytes | Iterable[bytes]) -> None
             file.writelines([content] if isinstance(content, bytes | bytearray | memoryview) else content)
             file.flush()
             os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """The path of a new file beside ``path``, for a writer that needs one; at the end of the block it takes
+    the name ``path``, and after an error it is gone. Otherwise as :func:`write_atomically`.
+
+    Args:
+        path: of the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
+    try:
+        yield part
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)

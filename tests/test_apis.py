@@ -23,6 +23,7 @@ from gfvideo.apis import (
 )
 from gfvideo.data import streaming
 from gfvideo.data.manifest import ClipRow, write_manifest
+from gfvideo.data.readers import ArrayReader
 from gfvideo.engine.config import ConfigError
 from gfvideo.engine.identity import describe_model
 from gfvideo.exits import (
@@ -345,7 +346,7 @@ def test_what_comes_after_the_exit_is_never_decoded(causal, video, tmp_path, giv
 
 def test_a_file_is_closed_at_the_exit(causal, frames, monkeypatch):
     closed = []
-    monkeypatch.setattr(streaming.ArrayReader, 'close', lambda self: closed.append(self.decoded))
+    monkeypatch.setattr(ArrayReader, 'close', lambda self: closed.append(self.decoded))
     assert len(list(stream(causal, frames, AFTER_FRAME_1))) == 2 and closed == [2]
     reading = stream(causal, frames)
     next(reading)

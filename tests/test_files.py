@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gfvideo.files import file_hash, unfinished_name, write_atomically
+from gfvideo.files import file_hash, unfinished_name, write_atomically, written_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -161,3 +161,16 @@ def test_hash_is_of_the_content(tmp_path):
 def test_no_such_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         file_hash(tmp_path / 'x')
+
+
+def test_a_writer_that_needs_a_path(tmp_path):
+    path = tmp_path / 'new' / 'film.mp4'
+    with written_whole(path) as part:
+        part.write_bytes(b'half')
+        assert not path.exists() and unfinished_name(part.name) == 'film.mp4'
+        part.write_bytes(b'all of it')
+    assert path.read_bytes() == b'all of it' and [file.name for file in path.parent.iterdir()] == ['film.mp4']
+    with pytest.raises(RuntimeError), written_whole(path) as part:
+        part.write_bytes(b'half')
+        raise RuntimeError
+    assert path.read_bytes() == b'all of it' and [file.name for file in path.parent.iterdir()] == ['film.mp4']

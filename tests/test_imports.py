@@ -34,6 +34,9 @@ LINE = (
     'conversion',
     'deployment',
     'apis',
+    'watching',
+    'inferencer',
+    'look',
     'cli',
     '__main__',
 )

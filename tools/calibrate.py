@@ -31,7 +31,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of it')
+    parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument(
         '--split', required=True, metavar='NAME', help='split of the prepared dataset to fit on'
     )
@@ -96,7 +96,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     import torch
 
     from gfvideo.apis import init_recognizer
-    from gfvideo.engine import describe_model
+    from gfvideo.engine import checkpoint_of, describe_model
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.exits import (
         STATE_CRITERIA,
@@ -107,6 +107,7 @@ def calibrate(args: argparse.Namespace) -> Path:
         write_exits,
     )
 
+    args.checkpoint = checkpoint_of(args.checkpoint)
     device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options, runtime=args.runtime)
     known_criterion(args.criterion)

@@ -28,7 +28,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint: a file or an http(s) address')
+    parser.add_argument(
+        'checkpoint', help='checkpoint: a file, an http(s) address, or the work dir of a run (its last stage)'
+    )
     parser.add_argument(
         '--work-dir',
         help=(
@@ -142,9 +144,17 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     from mmengine.runner import Runner
 
     from gfvideo.deployment import with_runtime
-    from gfvideo.engine import Stage, check_stages, init_distributed, load_checkpoint, load_weights
+    from gfvideo.engine import (
+        Stage,
+        check_stages,
+        checkpoint_of,
+        init_distributed,
+        load_checkpoint,
+        load_weights,
+    )
 
     cfg = stage_config(args)
+    args.checkpoint = checkpoint_of(args.checkpoint)
     if args.exits is not None:
         return test_exits(args, cfg)
     init_distributed(args.launcher, cfg.get('env_cfg'))

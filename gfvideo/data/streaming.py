@@ -9,26 +9,47 @@ from collections.abc import Generator, Iterable, Iterator
 from os import PathLike
 from typing import Any
 
+import av
 import cv2
 import numpy as np
+from torch import Tensor
 
 from .dataset import Pipeline, describe_clip
-from .readers import ArrayReader, Reader, open_video
+from .orientation import UPRIGHT, display_matrix, orientation_of
+from .readers import Decoder, HeldVideo, Reader, VideoError, channels_last, open_held, open_video
 from .results import FrameNames, Results
 from .transforms import DecodeFrames, SampleFrames
 
-__all__ = ['FrameSource', 'Source', 'Video', 'camera_frames', 'describe_video']
+__all__ = [
+    'CameraError',
+    'FrameSource',
+    'Source',
+    'Video',
+    'address_frames',
+    'camera_frames',
+    'describe_video',
+    'is_stream_address',
+]
 
-Video = str | PathLike[str] | np.ndarray
-"""A video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB."""
-Source = Video | int | Iterable[np.ndarray]
-"""A video, the number of a camera, or anything that gives frames ``(H, W, 3)`` uint8 RGB and may never
-end."""
+Video = str | PathLike[str] | HeldVideo
+"""A video file; a folder of images; frames ``(N, H, W, 3)`` or ``(N, 3, H, W)`` uint8 RGB, an array or a
+tensor; the bytes of a video file; or an open decoder of torchcodec."""
+Source = Video | int | Iterable[np.ndarray | Tensor]
+"""A video, the number of a camera, an address (``rtsp://...``, ``http://...``), or anything that gives frames
+``(H, W, 3)`` or ``(3, H, W)`` uint8 RGB and may never end."""
+
+HELD = (np.ndarray, Tensor, bytes, bytearray, memoryview)
+ADDRESSES = ('http', 'https', 'rtsp', 'rtsps', 'rtmp', 'rtp', 'udp', 'tcp', 'srt')
 
 TIMEOUT = 10.0
 """Seconds that a camera may take to give a frame."""
 AGAIN = 0.01
 """Seconds until a camera that gave nothing is asked again."""
+
+
+class CameraError(RuntimeError):
+    """There is no such camera, or something else holds it."""
+
 
 Asked = queue.SimpleQueue[threading.Event | None]
 Given = queue.SimpleQueue[np.ndarray | Exception | None]
@@ -38,15 +59,18 @@ def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index
     """What a pipeline needs to know of a video that is in no dataset.
 
     Raises:
-        ValueError: if an array is not frames.
+        TypeError: if it is none of the things that a :data:`Video` is.
+        ValueError: if an array or a tensor is not frames.
+        VideoError: if bytes are no video.
     """
-    if isinstance(video, np.ndarray):
+    if not isinstance(video, (str, PathLike)):
+        reader = open_held(video)
         known = Results(
             path='',
             kind='video',
             video_id='frames',
-            total_frames=len(video),
-            reader=ArrayReader(video),
+            total_frames=len(reader),
+            reader=reader,
             frame_template=frame_template,
             start_index=start_index,
             rng=np.random.default_rng(0),
@@ -57,6 +81,47 @@ def describe_video(video: Video, frame_template: str = '{:05d}.jpg', start_index
     return known
 
 
+def is_stream_address(source: object) -> bool:
+    """Whether a source is to be fetched: text that begins like ``rtsp://`` or ``http://``."""
+    return isinstance(source, str) and source.partition('://')[0].lower() in ADDRESSES and '://' in source
+
+
+def address_frames(address: str, timeout: float | None = TIMEOUT) -> Generator[np.ndarray, None, None]:
+    """Frames ``(H, W, 3)`` uint8 RGB from an address that FFmpeg can open, turned as they ask for, until they
+    end or it is closed.
+
+    Args:
+        address: as of :func:`is_stream_address`: a network camera, or a video file on a server.
+        timeout: longest wait for the connection and for a frame, in seconds; None waits for ever.
+
+    Raises:
+        VideoError: if there is no such address or no video at it.
+        TimeoutError: if it gives nothing for so long.
+        ValueError: if the timeout is not above 0.
+    """
+    _check_timeout(timeout)
+    try:
+        with av.open(address, timeout=timeout) as container:
+            if not container.streams.video:
+                raise VideoError(f'{address}: there is no picture in it; is it the right address?', address)
+            for frame in container.decode(container.streams.video[0]):
+                orientation = orientation_of(display_matrix(frame)) or UPRIGHT
+                yield np.ascontiguousarray(orientation.of(frame.to_ndarray(format='rgb24')))
+    except (
+        av.error.ExitError,
+        av.error.TimeoutError,
+    ) as error:  # how FFmpeg says that it was told to give up
+        raise TimeoutError(
+            f'{address} has given no frame for {timeout:g} s; is it running, and reachable from here? If it'
+            ' needs longer, give a longer timeout'
+        ) from error
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(
+            f'{address}: it cannot be read ({error}); is the address right, and what is there running?',
+            address,
+        ) from error
+
+
 def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Generator[np.ndarray, None, None]:
     """Frames ``(H, W, 3)`` uint8 RGB of a camera, each taken when asked for, until it is closed or unplugged.
 
@@ -65,7 +130,7 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Generator[np.
         timeout: longest wait for a frame, in seconds; None waits for ever.
 
     Raises:
-        RuntimeError: if there is no such camera.
+        CameraError: if there is no such camera.
         TimeoutError: if it gives no frame for so long.
         ValueError: if the timeout is not above 0.
     """
@@ -73,7 +138,7 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Generator[np.
     capture = cv2.VideoCapture(camera)
     if not capture.isOpened():
         capture.release()
-        raise RuntimeError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
+        raise CameraError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
     asked: Asked = queue.SimpleQueue()
     given: Given = queue.SimpleQueue()
     # nothing ends a read that hangs: it hangs in a thread that holds nobody up, and that thread releases the
@@ -132,16 +197,18 @@ class FrameSource:
     """The frames of a stream, ready for a preprocessor; close it when done.
 
     Args:
-        source: a video is sampled as the pipeline says; cameras and iterators are read as they come.
+        source: a video is sampled as the pipeline says; cameras, addresses and iterators are read as they
+            come.
         pipeline: transforms that start with SampleFrames and DecodeFrames and make one view; what follows
             works on each frame alone.
         every: take one frame out of so many; of a video, instead of the pipeline's sampling.
         frame_template, start_index: names and first number of the images of a folder.
-        timeout: longest wait for a frame of a camera, in seconds; None waits for ever.
+        timeout: longest wait for a frame of a camera or an address, in seconds; None waits for ever.
 
     Attributes:
         sampled: whether the frames are those that the pipeline would choose for a clip.
         num_frames: T, frames of a clip of the pipeline.
+        picture: ``(H, W, 3)`` uint8 RGB, the latest frame that was given, whole, before the pipeline.
 
     Raises:
         ValueError: if the pipeline cannot be run frame by frame, ``every`` is below 1, the timeout is not
@@ -172,13 +239,22 @@ class FrameSource:
         self._names = FrameNames(frame_template=frame_template, start_index=start_index)
         self.sampled, self._seen = False, 0
         self._reader: Reader | None = None  # of a video
-        self._camera: Generator[np.ndarray, None, None] | None = None
-        self._frames: Iterable[np.ndarray] = ()  # of a camera or an iterator
-        if isinstance(source, (str, PathLike, np.ndarray)):
+        self._camera: Generator[np.ndarray, None, None] | None = None  # or an address
+        self._frames: Iterable[np.ndarray | Tensor] = ()  # of a camera, an address or an iterator
+        self.picture = np.empty((0, 0, 3), np.uint8)
+        if is_stream_address(source):
+            assert isinstance(source, str)
+            self._frames = self._camera = address_frames(source, timeout)
+        elif isinstance(source, (str, PathLike, *HELD)) or isinstance(source, Decoder):
             self.sampled = every is None
             self._open_video(describe_video(source, **self._names), sample, decode.reader)
         elif isinstance(source, int):
             self._frames = self._camera = camera_frames(source, timeout)
+        elif not isinstance(source, Iterable):
+            raise TypeError(
+                f'{type(source).__name__} is no source of frames: give a video, the number of a camera, an'
+                ' address, or an iterable of frames (H, W, 3) uint8 RGB'
+            )
         else:
             self._frames = source
 
@@ -200,12 +276,17 @@ class FrameSource:
             )
 
     @property
+    def planned(self) -> int | None:
+        """How many frames will be given; None where nobody knows."""
+        return None if self._reader is None else len(self._indices)
+
+    @property
     def decoded(self) -> int:
         """Frames decoded so far (of a camera or iterator: taken)."""
         return self._seen if self._reader is None else self._reader.decoded
 
     def close(self) -> None:
-        """Close the file or the camera; an iterator that was given stays open."""
+        """Close the file, the camera or the connection; an iterator that was given stays open."""
         if self._reader is not None:
             self._reader.close()
         elif self._camera is not None:
@@ -216,7 +297,7 @@ class FrameSource:
         for index, picture in self._numbered():
             yield index, self._transformed(index, picture)
 
-    def _numbered(self) -> Iterator[tuple[int, np.ndarray]]:
+    def _numbered(self) -> Iterator[tuple[int, np.ndarray | Tensor]]:
         if self._reader is not None:
             yield from zip(self._indices.tolist(), self._reader.iter_at(self._indices))
             return
@@ -225,19 +306,16 @@ class FrameSource:
             if index % self._every == 0:
                 yield index, picture
 
-    def _transformed(self, index: int, picture: np.ndarray) -> Any:
-        if (
-            not isinstance(picture, np.ndarray)
-            or picture.ndim != 3
-            or picture.shape[-1] != 3
-            or picture.dtype != np.uint8
-        ):
-            told = (
-                f'{picture.dtype} {picture.shape}'
-                if isinstance(picture, np.ndarray)
-                else type(picture).__name__
-            )
-            raise ValueError(f'frame {index} is {told}; give (H, W, 3) uint8 RGB')
+    def _transformed(self, index: int, picture: np.ndarray | Tensor) -> Any:
+        if not isinstance(picture, np.ndarray | Tensor):
+            raise ValueError(f'frame {index} is {type(picture).__name__}; give (H, W, 3) uint8 RGB')
+        try:
+            picture = self.picture = channels_last(picture, dims=3)
+        except ValueError:
+            form = str(picture.dtype).removeprefix('torch.')
+            raise ValueError(
+                f'frame {index} is {form} {tuple(picture.shape)}; give (H, W, 3) uint8 RGB or (3, H, W)'
+            ) from None
         made: Any = Results(
             **self._names,
             path='',

@@ -4,6 +4,7 @@ without a GPU."""
 from .checkpoint import (
     CheckpointError,
     SafeCheckpointHook,
+    checkpoint_of,
     latest_checkpoint,
     load_checkpoint,
     load_weights,
@@ -49,6 +50,7 @@ __all__ = [
     'check_exits',
     'check_pretrained',
     'check_stages',
+    'checkpoint_of',
     'costs_of',
     'describe_model',
     'expand_stages',

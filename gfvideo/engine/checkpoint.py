@@ -8,8 +8,10 @@ they become tensors and plain values on the way out and history buffers again on
 from __future__ import annotations
 
 import inspect
+import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ from .random_state import random_state
 __all__ = [
     'CheckpointError',
     'SafeCheckpointHook',
+    'checkpoint_of',
     'latest_checkpoint',
     'load_checkpoint',
     'load_weights',
@@ -307,6 +310,51 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
         f'{pointer} names {named}, which is gone; name another with --resume PATH, or start anew without'
         ' --resume'
     )
+
+
+def checkpoint_of(path: str | PathLike[str], which: str = 'last') -> str:
+    """The checkpoint that a path stands for: a file or an address itself; of a run's folder, that of its last
+    stage that saved one.
+
+    Args:
+        path: a file, an http(s) address, the work dir of ``tools/train.py`` or the folder of one stage.
+        which: 'last' or, for the one that validation found best, 'best'; where a stage kept no best one, its
+            last.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path.
+        CheckpointError: if the folder holds no checkpoint of a run.
+    """
+    if which not in ('last', 'best'):
+        raise ValueError(f"which={which!r} is unknown; choose 'last' or 'best'")
+    folder = Path(path).expanduser()
+    if is_address(path) or not folder.is_dir():
+        return str(path) if is_address(path) else str(_existing(folder))
+    inner = [child for child in folder.iterdir() if child.is_dir()]
+    found = {one: file for one in (folder, *inner) if (file := _checkpoint_in(one, which))}
+    if not found:
+        raise CheckpointError(
+            f'{folder} holds no checkpoint of a run (last_checkpoint or a .pth file, also in the folders of'
+            ' its stages); give the work dir of tools/train.py, or a .pth file'
+        )
+    return str(found[max(found, key=_when)])
+
+
+def _when(folder: Path) -> tuple[str, int]:
+    """When a run last began in ``folder``, of which a copy keeps the name of the log's folder; then, when it
+    last saved."""
+    began = (child.name for child in folder.iterdir() if re.fullmatch(r'\d{8}_\d{6}', child.name))
+    saved = (file.stat().st_mtime_ns for file in folder.glob('*.pth'))
+    return max(began, default=''), max(saved, default=0)
+
+
+def _checkpoint_in(folder: Path, which: str) -> Path | None:
+    best = _newest(folder.glob('best_*.pth')) if which == 'best' else None
+    return best or latest_checkpoint(folder) or _newest(folder.glob('*.pth'))
+
+
+def _newest(files: Iterable[Path]) -> Path | None:
+    return max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 # ------------------------------------------------------------------------------------------------------- hook

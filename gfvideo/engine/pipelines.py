@@ -53,7 +53,7 @@ def prepare_video(
     """One video through the test pipeline.
 
     Args:
-        video: a video file, a folder of images, or frames ``(N, H, W, 3)`` uint8 RGB.
+        video: as of :func:`~gfvideo.apis.inference_recognizer`.
         pipeline: of :func:`build_pipeline`.
         frame_template, start_index: names and first number of the images of a folder.
 

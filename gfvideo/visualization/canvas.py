@@ -3,6 +3,8 @@ global state, no screen)."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+
+from ..files import write_atomically
 
 __all__ = ['Canvas', 'fit_inside', 'resize', 'save_picture']
 
@@ -86,14 +90,11 @@ class Canvas:
 
         ``size`` is the height of a line in pixels.
         """
-        self._axes.add_artist(self._line(words, y, x, size, colour, bold, align))
+        self._axes.add_artist(_line(words, y, x, size, colour, bold, align))
 
     def width_of(self, words: str, size: float = 14, bold: bool = False) -> float:
         """Width of a line of text in pixels."""
-        line = self._line(words, 0, 0, size, INK, bold, 'left')
-        line.set_figure(self._figure)
-        line.set_transform(self._axes.transData)
-        return line.get_window_extent(self._agg.get_renderer()).width
+        return _width_of(words, size, bold)
 
     def wrap(
         self, words: str, width: float, size: float = 14, bold: bool = False, lines: int = 3
@@ -122,6 +123,25 @@ class Canvas:
         mixed = drawn[..., :3] * alpha + self.pixels * (1 - alpha)
         return (mixed + 0.5).astype(np.uint8)
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to a file: ``.pdf`` and ``.svg`` with words and outlines as vectors over the images, any
+        other ending in pixels.
+
+        Raises:
+            ValueError: if the ending is not that of a form that can be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in ('.pdf', '.svg'):
+            save_picture(self.render(), path)
+            return
+        height, width = self.pixels.shape[:2]
+        below = self._axes.imshow(self.pixels, extent=(0, width, height, 0), zorder=-1, interpolation='none')
+        self._axes.set(xlim=(0, width), ylim=(height, 0), aspect='auto')
+        content = BytesIO()
+        self._figure.savefig(content, format=path.suffix.lower()[1:])
+        below.remove()
+        write_atomically(path, content.getvalue())
+
     def _shorten(self, words: str, width: float, size: float, bold: bool) -> str:
         if self.width_of(words, size, bold) <= width:
             return words
@@ -129,20 +149,27 @@ class Canvas:
             words = words[:-1].rstrip()
         return words + '…'
 
-    def _line(
-        self, words: str, y: float, x: float, size: float, colour: str, bold: bool, align: Align
-    ) -> Text:
-        return Text(
-            x,
-            y,
-            words,
-            fontsize=size * 72 / DPI,
-            color=colour,
-            fontweight='bold' if bold else 'normal',
-            horizontalalignment=align,
-            verticalalignment='center_baseline',
-            parse_math=False,
-        )
+
+def _line(words: str, y: float, x: float, size: float, colour: str, bold: bool, align: Align) -> Text:
+    return Text(
+        x,
+        y,
+        words,
+        fontsize=size * 72 / DPI,
+        color=colour,
+        fontweight='bold' if bold else 'normal',
+        horizontalalignment=align,
+        verticalalignment='center_baseline',
+        parse_math=False,
+    )
+
+
+@lru_cache(8192)  # the pictures of a film say the same again and again
+def _width_of(words: str, size: float, bold: bool) -> float:
+    figure = Figure(figsize=(1, 1), dpi=DPI)
+    line = _line(words, 0, 0, size, INK, bold, 'left')
+    line.set_figure(figure)
+    return line.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width
 
 
 def resize(image: np.ndarray, height: int, width: int, blocky: bool = False) -> np.ndarray:

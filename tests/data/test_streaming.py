@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
+from contextlib import closing
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +16,13 @@ import torch
 from gfvideo.data import streaming
 from gfvideo.data.dataset import build_pipeline
 from gfvideo.data.readers import VideoError
-from gfvideo.data.streaming import FrameSource, camera_frames, describe_video
+from gfvideo.data.streaming import (
+    FrameSource,
+    address_frames,
+    camera_frames,
+    describe_video,
+    is_stream_address,
+)
 
 COUNT, T = 20, 4
 
@@ -232,8 +243,8 @@ def test_a_list_of_frames_ends(painted, painted_video):
     [
         (np.zeros((8, 8, 3)), r'float64 \(8, 8, 3\)'),
         (np.zeros((8, 8), np.uint8), r'uint8 \(8, 8\)'),
-        (np.zeros((3, 8, 8), np.uint8), r'uint8 \(3, 8, 8\)'),
-        (torch.zeros(8, 8, 3, dtype=torch.uint8), 'Tensor'),
+        (np.zeros((4, 8, 8), np.uint8), r'uint8 \(4, 8, 8\)'),
+        (torch.zeros(8, 8, 3), r'float32 \(8, 8, 3\)'),
         (None, 'NoneType'),
     ],
 )
@@ -437,3 +448,69 @@ def test_describing_a_video(painted, video, folder):
         COUNT,
         '',
     )
+
+
+# ---- addresses
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The address of a folder on a server of this machine."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{httpd.server_port}'
+        httpd.shutdown()
+
+
+def test_frames_of_an_address(server, tmp_path, painted_video):
+    (tmp_path / 'video.mp4').write_bytes(painted_video(12).read_bytes())
+    address = f'{server}/video.mp4'
+    numbers = [painted_video.read_number(frame) for frame in address_frames(address)]
+    assert numbers == list(range(12))
+    with closing(FrameSource(address, pipeline(), every=5)) as source:
+        assert source.planned is None and [index for index, _ in source] == [0, 5, 10]
+        assert painted_video.read_number(source.picture) == 10
+
+
+def test_addresses_at_which_there_is_nothing(server, tmp_path, free_port):
+    (tmp_path / 'page.mp4').write_text('<html>not found</html>')
+    for address in (f'{server}/nowhere.mp4', f'{server}/page.mp4', f'http://127.0.0.1:{free_port}/video.mp4'):
+        with pytest.raises(VideoError, match=f'{address}: it cannot be read'):
+            list(address_frames(address))
+
+
+def test_an_address_that_says_nothing(free_port):
+    with socket.create_server(('127.0.0.1', int(free_port))):
+        with pytest.raises(TimeoutError, match=r'has given no frame for 0.5 s; is it running'):
+            next(address_frames(f'http://127.0.0.1:{free_port}/video.mp4', timeout=0.5))
+    with pytest.raises(ValueError, match='timeout=0 must be'):
+        next(address_frames('http://127.0.0.1/video.mp4', timeout=0))
+
+
+def test_what_is_an_address():
+    told = {
+        'rtsp://camera/1': True,
+        'HTTP://a/b.mp4': True,
+        'videos/http.mp4': False,
+        'C://a': False,
+        'rtsp': False,
+    }
+    assert {text: is_stream_address(text) for text in told} == told
+    assert not is_stream_address(Path('http://a'))
+
+
+def test_the_picture_of_a_source_is_the_whole_frame(painted):
+    with closing(FrameSource(painted, pipeline())) as source:
+        assert source.planned == source.num_frames
+        for index, _ in source:
+            np.testing.assert_array_equal(source.picture, painted[index])
+
+
+def test_tensors_are_frames_of_a_stream(painted):
+    planes = [torch.from_numpy(frame).permute(2, 0, 1) for frame in painted[:3]]
+    whole = [data['inputs'] for _, data in FrameSource(painted[:3], pipeline(), 1)]
+    single = [data['inputs'] for _, data in FrameSource(iter(planes), pipeline(), 1)]
+    assert all(torch.equal(one, other) for one, other in zip(whole, single))
+    with pytest.raises(TypeError, match='NoneType is no source of frames'):
+        FrameSource(None, pipeline())

@@ -45,10 +45,11 @@ def report(args: argparse.Namespace) -> list[str]:
     import torch
 
     from gfvideo.apis import init_recognizer
+    from gfvideo.engine import checkpoint_of
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.evaluation import running_answers, ways_over_frames
 
-    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options)
+    model = init_recognizer(args.config, checkpoint_of(args.checkpoint), args.device, args.cfg_options)
     clips = SplitPredictions(model, args.split, args.fold, args.batch_size)
     found: list[list[torch.Tensor]] = []
     with torch.no_grad():

@@ -115,11 +115,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.apis import init_recognizer
     from gfvideo.deployment import ExportError, export_recognizer
-    from gfvideo.engine import CheckpointError, ConfigError
+    from gfvideo.engine import CheckpointError, ConfigError, checkpoint_of
 
     try:
         model = init_recognizer(
-            args.config, args.checkpoint, cfg_options=args.cfg_options, custom_imports=args.custom_imports
+            args.config,
+            checkpoint_of(args.checkpoint),
+            cfg_options=args.cfg_options,
+            custom_imports=args.custom_imports,
         )
         record = export_recognizer(
             model,

@@ -102,9 +102,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def split_paths(parser: argparse.ArgumentParser, paths: list[Path]) -> tuple[Path | None, Path, list[Path]]:
     """Config or None, checkpoint, videos, told apart by their endings."""
     config = paths.pop(0) if paths[0].suffix in CONFIG_ENDINGS else None
-    if not paths or paths[0].suffix not in CHECKPOINT_ENDINGS:
+    if not paths or not (paths[0].suffix in CHECKPOINT_ENDINGS or paths[0].is_dir()):
         parser.error(
-            f'a checkpoint ({", ".join(sorted(CHECKPOINT_ENDINGS))}) must come'
+            f'a checkpoint ({", ".join(sorted(CHECKPOINT_ENDINGS))}, or the folder of a run) must come'
             f' {"after the config" if config else "first"}'
         )
     missing = [str(path) for path in paths if not path.exists()]
@@ -216,11 +216,13 @@ def show(args: argparse.Namespace) -> None:
     import torch
 
     from gfvideo.apis import init_recognizer, predict_clip
+    from gfvideo.engine import checkpoint_of
     from gfvideo.evaluation import read_objects
     from gfvideo.visualization import draw_sample, save_picture, sheet
 
     torch.manual_seed(args.seed)
-    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options, args.custom_imports)
+    checkpoint = checkpoint_of(args.checkpoint)
+    model = init_recognizer(args.config, checkpoint, args.device, args.cfg_options, args.custom_imports)
     objects = None if args.objects is None else read_objects(args.objects)
     label = label_number(model, args.label)
     clips = (

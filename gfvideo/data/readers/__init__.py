@@ -38,6 +38,7 @@ from .array import ArrayReader
 from .base import IndexedReader, Make, Reader
 from .decord import DecordReader
 from .folder import FolderReader
+from .memory import BytesReader, Decoder, DecoderReader, HeldVideo, channels_last, open_held
 from .opening import READERS, open_video
 from .pyav import PyAVReader
 from .torchcodec import TorchCodecReader
@@ -45,13 +46,19 @@ from .torchcodec import TorchCodecReader
 __all__ = [
     'READERS',
     'ArrayReader',
+    'BytesReader',
+    'Decoder',
+    'DecoderReader',
     'DecordReader',
     'FolderReader',
+    'HeldVideo',
     'IndexedReader',
     'Make',
     'PyAVReader',
     'Reader',
     'TorchCodecReader',
     'VideoError',
+    'channels_last',
+    'open_held',
     'open_video',
 ]
