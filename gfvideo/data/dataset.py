@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import takewhile
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,10 @@ class Pipeline:
         while steps:
             step = steps.pop(0)
             if type(step) is DecodeFrames:
-                then = list(takewhile(lambda one: isinstance(one, Reframe), steps))
-                del steps[: len(then)]
+                then: list[Reframe] = []
+                while steps and isinstance(follower := steps[0], Reframe):
+                    then.append(follower)
+                    del steps[0]
                 step = partial(step, then=then)
             joined.append(step)
         return tuple(joined)

@@ -11,6 +11,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, overload
 
@@ -141,10 +142,9 @@ class RowTable(Sequence[ClipRow]):
         Raises:
             OSError: if it cannot be written.
         """
-        columns = [memoryview(np.ascontiguousarray(one)).cast('B') for one in self._columns() if one.size]
         digest = hashlib.sha256()
-        for column in columns:
-            digest.update(column)
+        for column in self._columns():
+            digest.update(column.tobytes())
         said = dict(
             text=text_hash,
             rows=self.hash,
@@ -152,7 +152,8 @@ class RowTable(Sequence[ClipRow]):
             bytes=len(self.text),
             content=digest.hexdigest(),
         )
-        write_atomically(file, [(MAGIC + json.dumps(said).encode()).ljust(HEAD, b'\n'), *columns])
+        head = (MAGIC + json.dumps(said).encode()).ljust(HEAD, b'\n')
+        write_atomically(file, chain([head], (column.tobytes() for column in self._columns())))
 
     @classmethod
     def load(cls, file: Path, text_hash: str) -> RowTable | None:

@@ -140,8 +140,7 @@ class DecodeFrames:
     """Read the chosen frames.
 
     Args:
-        reader: name of a reader of :mod:`gfvideo.data.readers`; ``'auto'`` takes the best one that is
-            installed.
+        reader: name of a reader of :mod:`gfvideo.data.readers`; ``'auto'`` takes the fastest that is right.
 
     Raises (when called):
         VideoError: if the video cannot be read, or has fewer frames than ``total_frames``.

@@ -8,10 +8,10 @@ pictures.
 
 ====================  ========================================================================================
 ``'pyav'``            reads what is in a container of its own, also with damaged packets or without times
+``'auto'``            PyAV: it reads most, and skips the pictures of H.264 that no wanted one is decoded from
 ``'torchcodec'``      optional, needs FFmpeg's libraries; refuses what its packets, or its first picture, tell
                       that PyAV alone reads
 ``'decord'``          refuses the same and some more
-``'auto'``            torchcodec where it can be imported; PyAV from the first frame on that it refuses
 ====================  ========================================================================================
 
 =================================================  ==========  ==========  ==========

@@ -35,7 +35,7 @@ def open_video(
     Args:
         path: the file or the folder.
         reader: ``'pyav'``, ``'torchcodec'`` or ``'decord'``; ``'auto'`` is PyAV, which reads most and,
-            measured on files of every common kind, fastest. Not used for folders.
+            measured on H.264 and VP9, fastest. Not used for folders.
         exact: decode the whole file once to count its frames. Otherwise they are counted without decoding
             wherever packets can be relied on to be frames; a packet that then does not decode shows as a
             :class:`VideoError` when its frame is asked for.
