@@ -153,7 +153,7 @@ class Encoder(nn.Module):
     def _maps(self, backbone: Backbone, images: Tensor, T: int, cache: Cache | None) -> tuple[Maps, Cache]:
         if self.shift is None:
             return backbone(images), {}
-        context = TemporalContext(T, self.shift, self.fold_div, cache or None, images=len(images))
+        context = TemporalContext(T, self.shift, self.fold_div, cache or None, images=images.shape[0])
         with temporal_context(context):
             return backbone(images), context.cache_out
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..video_index import VideoError
 from .array import ArrayReader
-from .base import DROP, IndexedReader, Reader
+from .base import DROP, IndexedReader, Make, Reader
 from .opening import open_video
 
 __all__ = ['BytesReader', 'Decoder', 'DecoderReader', 'HeldVideo', 'channels_last', 'open_held']
@@ -98,13 +98,14 @@ class DecoderReader(IndexedReader):
     def close(self) -> None:
         """It is not ours to close."""
 
-    def _decode(self, wanted: np.ndarray) -> np.ndarray:
+    def _decode(self, wanted: np.ndarray, make: Make | None = None) -> np.ndarray:
         try:
             pixels = self._decoder.get_frames_at(wanted.tolist()).data
         except (RuntimeError, OSError) as error:
             raise self._error(error, DROP) from error
         self._decoded += len(wanted)
-        return channels_last(pixels)
+        frames = channels_last(pixels)
+        return frames if make is None else self._stack(enumerate(frames), len(frames), make)
 
 
 class BytesReader:
@@ -142,8 +143,8 @@ class BytesReader:
     def decoded(self) -> int:
         return self._reader.decoded
 
-    def get_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        return self._reader.get_frames(indices)
+    def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
+        return self._reader.get_frames(indices, make)
 
     def iter_at(self, indices: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
         return self._reader.iter_at(indices)
