@@ -355,13 +355,12 @@ def refined(values: Tensor, cells: Tensor) -> Tensor:
     y, x = cells // w, cells % w
     flat = rearrange(padded, 'b a h w -> b a (h w)')
 
-    def at(dy: int, dx: int) -> Tensor:
-        index = (y + 1 + dy) * (w + 2) + x + 1 + dx
-        return flat.gather(2, index[..., None]).squeeze(2)
-
-    here = at(0, 0)
+    # the cell itself, those above and below, those on either side
+    steps = numbers_like(cells, (0, -(w + 2), w + 2, -1, 1))
+    index = ((y + 1) * (w + 2) + x + 1)[..., None] + steps  # (B, A, 5)
+    here, above, below, left, right = flat.gather(2, index).unbind(-1)
     offsets = []
-    for before, after in ((at(-1, 0), at(1, 0)), (at(0, -1), at(0, 1))):
+    for before, after in ((above, below), (left, right)):
         bend = (2 * here - before - after).clamp_min(1e-6)
         offsets.append((0.5 * (after - before) / bend).clamp(-0.5, 0.5))
     places = torch.stack([y + 0.5 + offsets[0], x + 0.5 + offsets[1]], -1)
