@@ -2,7 +2,15 @@
 
 from .canvas import save_picture
 from .curves import Curve, draw_curves
-from .patches import LOOK_COLOURS, NamedScore, draw_looks, draw_sample, sheet, step_predictions
+from .patches import (
+    LOOK_COLOURS,
+    NamedScore,
+    draw_looks,
+    draw_sample,
+    patch_windows,
+    sheet,
+    step_predictions,
+)
 
 __all__ = [
     'LOOK_COLOURS',
@@ -11,6 +19,7 @@ __all__ = [
     'draw_curves',
     'draw_looks',
     'draw_sample',
+    'patch_windows',
     'save_picture',
     'sheet',
     'step_predictions',
