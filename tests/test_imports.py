@@ -33,6 +33,7 @@ LINE = (
     'conversion',
     'apis',
     'deployment',
+    'report',
 )
 PYTHON_ALONE = ('files',)  # they import nothing but the standard library
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out, with those of PYTHON_ALONE
@@ -49,6 +50,8 @@ OPTIONAL = {
     'onnxscript',
     'imageio_ffmpeg',
     'safetensors',
+    'plotly',
+    'jinja2',
 }
 
 

@@ -4,9 +4,9 @@
     python tools/report.py work_dirs/my_run --out report.html
     python tools/report.py runs/glance_focus runs/tsm --names 'glance and focus' TSM --figures figures
 
-A RUN is the --work-dir of tools/train.py. Whatever tools wrote below it is shown, by whatever name: results of
-tools/test.py and its --dump, exits.json of tools/calibrate.py, --out of controls.py and budget_curve.py. Of
-what is missing the page names the command that makes it. docs/report.md tells more.
+A RUN is the --work-dir of tools/train.py. Whatever tools wrote below it is shown, by whatever name: results
+of tools/test.py and its --dump, exits.json of tools/calibrate.py, --out of controls.py and budget_curve.py.
+Of what is missing the page names the command that makes it. docs/report.md tells more.
 """
 
 from __future__ import annotations

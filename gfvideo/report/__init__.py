@@ -1,4 +1,5 @@
-"""One HTML file that shows a run, or several side by side: results, costs, training, exits, classes, clips."""
+"""One HTML file that shows a run, or several side by side: results, costs, training, exits, classes,
+clips."""
 
 from .build import Parts, gather, write_report
 from .costs import CostCurve, Ratio, ratio_to

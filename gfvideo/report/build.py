@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..data.readers import VideoError
 from ..files import write_atomically
@@ -192,9 +191,7 @@ def _counted(answers: ClipAnswers | None, trained: Trained | None) -> list[float
         return None
 
 
-def _classes(
-    run: RunFolder, number: int, answers: ClipAnswers, trained: Trained | None
-) -> ClassTable:
+def _classes(run: RunFolder, number: int, answers: ClipAnswers, trained: Trained | None) -> ClassTable:
     count = answers.step_logits.shape[2]
     named = trained is not None and len(trained.classes) == count
     classes = trained.classes if named and trained is not None else [f'class {n}' for n in range(count)]
@@ -204,13 +201,16 @@ def _classes(
     charts = [confusion_chart(run.name, number, answers, classes), accuracy, exits]
     note = f'{len(answers.labels)} clips of {answers.file}'
     if exit_name:
-        note += f'; exits {answers.exits_from}, counted from 0, the {"glance" if exit_name == "step" else "first frame"}'
+        first = 'glance' if exit_name == 'step' else 'first frame'
+        note += f'; exits {answers.exits_from}, counted from 0, the {first}'
     return ClassTable(run.name, exit_name, note, rows, [chart for chart in charts if chart is not None])
 
 
 def facts_of(run: RunFolder) -> list[tuple[str, str]]:
     """(what, value) that identify a run."""
-    facts = [('stages', ', '.join(f'{one.name or "one"} ({one.iterations} iterations)' for one in run.stages))]
+    facts = [
+        ('stages', ', '.join(f'{one.name or "one"} ({one.iterations} iterations)' for one in run.stages))
+    ]
     seeds = {str(test['seed']) for test in run.tests.values() if test.get('seed') is not None}
     data = {str(test['dataset'].get('name')) for test in run.tests.values()}
     facts += [('seed', ', '.join(sorted(seeds))), ('data', ', '.join(sorted(data)))]
@@ -259,7 +259,9 @@ def ratio_rows(curves: Sequence[CostCurve], several: bool) -> list[RatioRow]:
                     f' {percent(static.accuracies[0])} %, at {price}'
                 )
             else:
-                said = f'{percent(best.accuracy)} %, no less than {percent(static.accuracies[0])} %, at {price}'
+                said = (
+                    f'{percent(best.accuracy)} %, no less than {percent(static.accuracies[0])} %, at {price}'
+                )
             shares = ['' if one is None else f'{100 * one.share:.0f}' for one in found.values()]
             rows.append(RatioRow(*names, said, *shares))
     return rows
@@ -285,7 +287,15 @@ def _missing(parts: Parts) -> dict[str, list[Missing]]:
         dump = str(run.folder / 'test' / 'predictions.pkl')
         test = ['tools/test.py', config, checkpoint, '--work-dir', str(run.folder / 'test'), '--dump', dump]
         if not run.stages:
-            add('training', run, 'No log of its training.', 'tools/train.py', config, '--work-dir', str(run.folder))
+            add(
+                'training',
+                run,
+                'No log of its training.',
+                'tools/train.py',
+                config,
+                '--work-dir',
+                str(run.folder),
+            )
         if not run.tests:
             add('results', run, 'Not tested.', *test)
         if answers is None:
@@ -305,7 +315,16 @@ def _missing(parts: Parts) -> dict[str, list[Missing]]:
         if not run.controls:
             out = str(run.folder / 'controls.json')
             tool = 'tools/analysis_tools/controls.py'
-            add('results', run, 'No controls (random, centre, oracle, top-k).', tool, config, checkpoint, '--out', out)
+            add(
+                'results',
+                run,
+                'No controls (random, centre, oracle, top-k).',
+                tool,
+                config,
+                checkpoint,
+                '--out',
+                out,
+            )
         if not any('ms' in curve.costs for curve in parts.curves if curve.run == run.name):
             out = str(run.folder / 'exits.json')
             add('costs', run, 'No measured time.', *calibrate, '--out', out)
@@ -316,5 +335,3 @@ def _missing(parts: Parts) -> dict[str, list[Missing]]:
         what = 'No static network to compare with. Give its run beside this one, or measure both by turns.'
         add('costs', run, what, *words, '--out', str(run.folder / 'curves'))
     return told
-
-

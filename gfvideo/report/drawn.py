@@ -63,11 +63,12 @@ def cost_chart(curves: Sequence[CostCurve], unit: str) -> LineChart | None:
     )
 
 
-# ---------------------------------------------------------------------------------------------------- training
+# --------------------------------------------------------------------------------------------------- training
 
 # key of the chart, title, y axis, which scalars (of training, of validation)
 SCALARS = (
-    ('loss', 'Loss', 'loss', r'loss|loss_(?:step|aux|policy|value|window|frame|glance|random)\w*', None),
+    ('loss', 'Loss', 'loss', r'loss|loss_(?:policy|value|window|frame)\w*', None),
+    ('look-losses', 'Loss of each look', 'loss', r'loss_(?:step|aux|glance|random)\w*', None),
     (
         'accuracy',
         'Accuracy while training',
@@ -174,7 +175,7 @@ def _thinned(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-# ------------------------------------------------------------------------------------------- exits and classes
+# ------------------------------------------------------------------------------------------ exits and classes
 
 
 def exit_chart(runs: Sequence[RunFolder], level: str) -> BarChart | None:

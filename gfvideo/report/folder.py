@@ -70,10 +70,13 @@ class RunFolder:
 
     @property
     def config(self) -> str:
-        """The config file as it was named when the run was tested; 'CONFIG' where nothing tells."""
+        """The config file as it was named when the run was tested, else the copy in its folder, else
+        'CONFIG'."""
         named = [str(one['config']) for one in (*self.tests.values(), *self.controls.values())]
         named += [str(one.source['config']) for one in self.exits.values() if one.source.get('config')]
-        return named[0] if named else 'CONFIG'
+        if self.stages:  # mmengine leaves a copy in the folder of a stage
+            named += map(str, sorted((self.folder / self.stages[-1].name).glob('*.py')))
+        return next((one for one in named if one != 'None'), 'CONFIG')
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunFolder:
@@ -115,7 +118,7 @@ def _take_result(run: RunFolder, path: Path) -> None:
     except (ValueError, RecursionError):
         return
     keys = set(content) if isinstance(content, dict) else set()
-    if {'metrics', 'checkpoint', 'dataset'} <= keys:
+    if {'metrics', 'checkpoint', 'dataset'} <= keys and isinstance(content['metrics'], dict):
         run.tests[path] = content
     elif {'rows', 'draws', 'data'} <= keys:
         run.controls[path] = content
@@ -128,7 +131,7 @@ def _take_result(run: RunFolder, path: Path) -> None:
             run.faults.append(str(error))
 
 
-# ------------------------------------------------------------------------------------------------------ stages
+# ----------------------------------------------------------------------------------------------------- stages
 
 
 def _stages(folder: Path) -> list[StageLog]:

@@ -59,7 +59,8 @@
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
   }, { rootMargin: '500px' });
-  plots.forEach((element) => near.observe(element));
+  // plotly.js comes last in the page, so that all else answers before it is read
+  addEventListener('DOMContentLoaded', () => plots.forEach((element) => near.observe(element)));
   const redraw = () => drawn.forEach(draw);
   dark.addEventListener('change', redraw);
   narrow.addEventListener('change', redraw);
@@ -361,4 +362,5 @@
 
   fillFilters();
   choose();
+  performance.mark('clips are there');
 })();

@@ -1,5 +1,5 @@
-"""One page that needs nothing beside itself: charts by Plotly, the rest plain HTML, no address of a network in
-it."""
+"""One page that needs nothing beside itself: charts by Plotly, the rest plain HTML, and no address of a
+network."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     return '–' if share is None or math.isnan(share) else f'{100 * share:.{digits}f}'
 
 
-# ------------------------------------------------------------------------------------------------------ Plotly
+# ----------------------------------------------------------------------------------------------------- Plotly
 
 
 def plotly_figure(chart: Chart) -> dict[str, Any]:
@@ -283,7 +283,7 @@ def shown(name: str, most: int) -> str:
     return html.escape(short, quote=False).replace('%{', '%&#123;').replace('$', '&#36;')
 
 
-# ------------------------------------------------------------------------------------ the numbers behind charts
+# ---------------------------------------------------------------------------------- the numbers behind charts
 
 
 def numbers_of(chart: Chart) -> tuple[list[str], list[list[str]]]:

@@ -371,7 +371,8 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo.engine.trainings import TrainingError
     from gfvideo.files import write_atomically
 
-    again = shlex.join(['python', sys.argv[0], *map(str, sys.argv[1:] if arguments is None else arguments)])
+    given = list(map(str, sys.argv[1:] if arguments is None else arguments))
+    again = shlex.join(['python', 'tools/analysis_tools/controls.py', *given])
     with tell_faults(again if args.train else ''):
         try:
             results = train_and_measure(args) if args.train else controls(args)
