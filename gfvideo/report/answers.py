@@ -89,7 +89,7 @@ def _really_left(run: RunFolder, clips: Sequence[dict[str, Any]]) -> tuple[Tenso
 def _replayed(run: RunFolder, step_logits: Tensor, labels: Tensor) -> tuple[Tensor | None, str]:
     for path, calibration in run.exits.items():
         rule = replayable(calibration, step_logits.shape[1] - 1)
-        if rule is not None:
+        if rule is not None and rule.thresholds:
             steps = list(range(step_logits.shape[1]))
             return replay_clips(step_logits, labels, rule, steps).positions, f'replayed by {path.name}'
     return None, ''
@@ -107,6 +107,7 @@ class ClassRow(NamedTuple):
     """How one class fared.
 
     Attributes:
+        label: number of the class.
         name: of the class.
         clips: with this label.
         accuracy: share of them that are right after the last step; nan without clips.
@@ -114,6 +115,7 @@ class ClassRow(NamedTuple):
         mistaken_for: the class they are mistaken for most often, and how often; None if never.
     """
 
+    label: int
     name: str
     clips: int
     accuracy: float
@@ -136,6 +138,7 @@ def class_rows(answers: ClipAnswers, classes: Sequence[str]) -> list[ClassRow]:
         exits = None if answers.exits is None else answers.exits[here].double().mean().item()
         rows.append(
             ClassRow(
+                label,
                 classes[label],
                 int(here.sum()),
                 accuracies[label] if math.isfinite(accuracies[label]) else 0.0,

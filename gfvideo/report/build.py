@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..data.readers import VideoError
 from ..files import write_atomically
 from .answers import ClipAnswers, answers_of, class_rows
 from .charts import Chart
-from .costs import CostCurve, cost_curves, ratio_to, step_costs
+from .costs import CostCurve, cost_curves, ratio_to, step_accuracies, step_costs, without_copies
 from .drawn import class_chart, confusion_chart, cost_chart, exit_chart, training_charts
 from .figures import write_figures
 from .folder import RunFolder, read_run
@@ -154,6 +154,7 @@ def gather(
         parts.curves += cost_curves(run, answers, costs)
         if answers is not None:
             parts.classes.append(_classes(run, len(parts.classes), answers, trained))
+    parts.curves = without_copies(parts.curves)
     parts.ratios = ratio_rows(parts.curves, several=len(parts.runs) > 1)
     drawn = [cost_chart(parts.curves, unit) for unit in ('gmacs', 'ms')]
     by_level = [exit_chart(parts.runs, level) for level in ('step', 'frame')]
@@ -209,7 +210,7 @@ def _classes(run: RunFolder, number: int, answers: ClipAnswers, trained: Trained
 def facts_of(run: RunFolder) -> list[tuple[str, str]]:
     """(what, value) that identify a run."""
     facts = [
-        ('stages', ', '.join(f'{one.name or "one"} ({one.iterations} iterations)' for one in run.stages))
+        ('stages', ', '.join(f'{one.name or "none"} ({one.iterations} iterations)' for one in run.stages))
     ]
     seeds = {str(test['seed']) for test in run.tests.values() if test.get('seed') is not None}
     data = {str(test['dataset'].get('name')) for test in run.tests.values()}
@@ -225,15 +226,15 @@ def headline_of(run: RunFolder, groups: Sequence[ResultGroup]) -> tuple[str, str
         return None
     row = of_run[0].rows[0]
     known = [value for value in row.top1 if value is not None]
-    cost = '' if row.gmacs is None else f' at {row.gmacs:.3g} GMACs a clip'
-    return f'{percent(known[-1])} %', f'top-1, {row.name}, {of_run[0].split}{cost}'
+    cost = '' if row.gmacs is None else f', {row.gmacs:.3g} GMACs a clip'
+    return f'{percent(known[-1])} %', f'top-1 on {of_run[0].split}, {row.name}{cost}'
 
 
 # ------------------------------------------------------------------------------------------ static networks
 
 
 def ratio_rows(curves: Sequence[CostCurve], several: bool) -> list[RatioRow]:
-    """Every method beside every static network that was judged on the same split, in words.
+    """Every method but controls beside every static network that was judged on the same split, in words.
 
     Args:
         curves: of all runs.
@@ -243,7 +244,7 @@ def ratio_rows(curves: Sequence[CostCurve], several: bool) -> list[RatioRow]:
     for static in (curve for curve in curves if curve.static):
         for curve in curves:
             found = {unit: ratio_to(static, curve, unit) for unit in ('gmacs', 'ms')}
-            if curve is static or curve.static or curve.fitted_here or not any(found.values()):
+            if curve.static or curve.control or curve.fitted_here or not any(found.values()):
                 continue
             names = [f'{one.run}: {one.name}' if several else one.name for one in (static, curve)]
             best = next(ratio for ratio in found.values() if ratio is not None)
@@ -270,68 +271,74 @@ def ratio_rows(curves: Sequence[CostCurve], several: bool) -> list[RatioRow]:
 # -------------------------------------------------------------------------------------------- what is missing
 
 
+SECTIONS = ('results', 'costs', 'training', 'exits', 'classes', 'clips')
+
+
 def _missing(parts: Parts) -> dict[str, list[Missing]]:
     """(run, what is not there, the command that would make it), by section."""
-    told: dict[str, list[Missing]] = {
-        name: [] for name in ('results', 'costs', 'training', 'exits', 'classes', 'clips')
-    }
-
-    def add(section: str, run: RunFolder, what: str, *words: str) -> None:
-        told[section].append((run.name, what, shlex.join(['python', *words])))
-
+    told: dict[str, list[Missing]] = {section: [] for section in SECTIONS}
     for run, answers in zip(parts.runs, parts.answers):
-        config, checkpoint = run.config, str(run.checkpoint or 'CHECKPOINT')
-        looks = None if answers is None else answers.step_logits.shape[1] - 1
-        static = looks == 0 or any(curve.static and curve.run == run.name for curve in parts.curves)
-        static = static and not run.controls and not run.curves
-        dump = str(run.folder / 'test' / 'predictions.pkl')
-        test = ['tools/test.py', config, checkpoint, '--work-dir', str(run.folder / 'test'), '--dump', dump]
-        if not run.stages:
-            add(
-                'training',
-                run,
-                'No log of its training.',
-                'tools/train.py',
-                config,
-                '--work-dir',
-                str(run.folder),
-            )
-        if not run.tests:
-            add('results', run, 'Not tested.', *test)
-        if answers is None:
-            add('classes', run, 'No predictions of every step, so no confusion matrix.', *test)
-            add('clips', run, 'No predictions of every step, so no clips.', *test)
-        if static:
-            continue
-        calibrate = ['tools/calibrate.py', config, checkpoint, '--split', 'val']
-        if not run.exits:
-            out = str(run.folder / 'exits.json')
-            add('exits', run, 'No exits were fitted.', *calibrate, '--out', out)
-        elif not any(test.get('exits') for test in run.tests.values()):
-            file = str(next(iter(run.exits)))
-            folder = str(run.folder / 'test_exits')
-            words = ['tools/test.py', config, checkpoint, '--exits', file, '--work-dir', folder]
-            add('exits', run, 'Exits were fitted, but not tested.', *words)
-        if not run.controls:
-            out = str(run.folder / 'controls.json')
-            tool = 'tools/analysis_tools/controls.py'
-            add(
-                'results',
-                run,
-                'No controls (random, centre, oracle, top-k).',
-                tool,
-                config,
-                checkpoint,
-                '--out',
-                out,
-            )
-        if not any('ms' in curve.costs for curve in parts.curves if curve.run == run.name):
-            out = str(run.folder / 'exits.json')
-            add('costs', run, 'No measured time.', *calibrate, '--out', out)
+        timed = any('ms' in curve.costs for curve in parts.curves if curve.run == run.name)
+        for section, what, words in _missing_of(run, answers, timed):
+            told[section].append((run.name, what, shlex.join(['python', *words])))
     if not any(curve.static for curve in parts.curves):
         run = parts.runs[0]
         words = ['tools/analysis_tools/budget_curve.py', run.config, str(run.checkpoint or 'CHECKPOINT')]
         words += ['--fit', 'val', '--judge', 'test', '--static', 'STATIC_CONFIG=STATIC_CHECKPOINT']
+        words += ['--out', str(run.folder / 'curves')]
         what = 'No static network to compare with. Give its run beside this one, or measure both by turns.'
-        add('costs', run, what, *words, '--out', str(run.folder / 'curves'))
+        told['costs'].append((run.name, what, shlex.join(['python', *words])))
     return told
+
+
+def _missing_of(
+    run: RunFolder, answers: ClipAnswers | None, timed: bool
+) -> Iterator[tuple[str, str, list[str]]]:
+    """(section, what a run lacks, words of the command) in the order in which one would run them."""
+    network = [run.config, str(run.checkpoint or 'CHECKPOINT')]
+
+    def place(*names: str) -> str:
+        return str(run.folder.joinpath(*names))
+
+    test = [
+        'tools/test.py',
+        *network,
+        '--work-dir',
+        place('test'),
+        '--dump',
+        place('test', 'predictions.pkl'),
+    ]
+    calibrate = ['tools/calibrate.py', *network, '--split', 'val', '--out', place('exits.json')]
+    controls = [
+        'tools/analysis_tools/controls.py',
+        *network,
+        '--split',
+        'test',
+        '--out',
+        place('controls.json'),
+    ]
+    if not run.stages:
+        yield 'training', 'No log of its training.', ['tools/train.py', run.config, '--work-dir', place()]
+    if not run.tests:
+        yield 'results', 'Not tested.', test
+    if answers is None:
+        yield 'classes', 'No predictions of every step, so no confusion matrix.', test
+        yield 'clips', 'No predictions of every step, so no clips.', test
+    if not timed:
+        yield 'costs', 'No measured time.', calibrate
+    if _is_static(run, answers):
+        return
+    if not run.controls:
+        yield 'results', 'No controls (random, centre, oracle, top-k).', controls
+    if not run.exits:
+        yield 'exits', 'No exits were fitted.', calibrate
+    elif not any(one.get('exits') for one in run.tests.values()):
+        exits = ['--exits', str(next(iter(run.exits))), '--work-dir', place('test_exits')]
+        yield 'exits', 'Exits were fitted, but not tested.', ['tools/test.py', *network, *exits]
+
+
+def _is_static(run: RunFolder, answers: ClipAnswers | None) -> bool:
+    """Whether all that is known of a run's network is that it answers once."""
+    steps = [len(step_accuracies(test['metrics'])) for test in run.tests.values() if not test.get('exits')]
+    steps += [] if answers is None else [answers.step_logits.shape[1]]
+    return bool(steps) and max(steps) == 1

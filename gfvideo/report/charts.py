@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ['BarChart', 'Chart', 'Line', 'LineChart', 'MatrixChart']
+__all__ = ['BarChart', 'Chart', 'Line', 'LineChart', 'MatrixChart', 'shortened']
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class BarChart:
         x_name: what the bars are of.
         labels: one under each bar.
         bars: name -> a height for each label.
+        lying: drawn from left to right, for long names.
     """
 
     key: str
@@ -81,6 +82,7 @@ class BarChart:
     y_name: str
     labels: Sequence[str]
     bars: dict[str, Sequence[float]] = field(default_factory=dict)
+    lying: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class MatrixChart:
 
     Attributes:
         key, title, alt: as of :class:`LineChart`.
-        labels: of the rows and of the columns.
+        labels: of the rows: the number of the class and its name; the columns have the numbers alone.
         counts: a list a row.
     """
 
@@ -106,3 +108,12 @@ class MatrixChart:
 
 
 Chart = LineChart | BarChart | MatrixChart
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most ``most`` characters; names of classes often differ at their ends, so the middle
+    goes."""
+    if len(name) <= most:
+        return name
+    ahead = (most - 1) // 2
+    return f'{name[:ahead]}…{name[len(name) - (most - 1 - ahead) :]}'

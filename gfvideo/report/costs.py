@@ -12,7 +12,7 @@ from ..exits import replay_clips
 from .answers import ClipAnswers, replayable
 from .folder import RunFolder
 
-__all__ = ['CostCurve', 'Ratio', 'cost_curves', 'ratio_to', 'step_costs']
+__all__ = ['CostCurve', 'Ratio', 'cost_curves', 'ratio_to', 'step_costs', 'without_copies']
 
 Costs = Mapping[str, Sequence[float]]
 
@@ -30,6 +30,7 @@ class CostCurve:
         clips: how many there were, 0 if nobody says.
         static: a network that reads whole frames and has nothing to choose.
         fitted_here: its thresholds were fitted on the clips it is judged on, which flatters it.
+        control: the run's network with patches that its policy did not choose.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CostCurve:
     clips: int = 0
     static: bool = False
     fitted_here: bool = False
+    control: bool = False
 
     @property
     def errors(self) -> list[float] | None:
@@ -110,6 +112,24 @@ def cost_curves(run: RunFolder, answers: ClipAnswers | None, costs: Costs) -> li
     return list(kept.values())
 
 
+def without_copies(curves: Sequence[CostCurve]) -> list[CostCurve]:
+    """The curves without static networks that stand there twice, as a run of its own and among another's
+    controls; the one with a measured time stays."""
+    statics: dict[tuple, CostCurve] = {}
+    for curve in sorted(curves, key=lambda one: 'ms' not in one.costs):
+        if curve.static and 'gmacs' in curve.costs:
+            statics.setdefault(_likeness(curve), curve)
+    return [
+        curve
+        for curve in curves
+        if not curve.static or 'gmacs' not in curve.costs or statics[_likeness(curve)] is curve
+    ]
+
+
+def _likeness(curve: CostCurve) -> tuple[str, int, str, str]:
+    return curve.split, curve.clips, f'{curve.accuracies[0]:.6f}', f'{curve.costs["gmacs"][0]:.5g}'
+
+
 def _of_tests(run: RunFolder, costs: Costs) -> list[CostCurve]:
     curves = []
     for test in run.tests.values():
@@ -127,7 +147,7 @@ def _of_tests(run: RunFolder, costs: Costs) -> list[CostCurve]:
             own['gmacs'] = [metrics[f'gmacs_step{step}'] for step in range(len(accuracies))]
         if own and accuracies:
             static = len(accuracies) == 1
-            name = 'static' if static else 'all clips stop at the same look'
+            name = 'static' if static else 'a fixed number of looks'
             curves.append(CostCurve(name, run.name, split, accuracies, own, clips, static))
     return curves
 
@@ -135,6 +155,8 @@ def _of_tests(run: RunFolder, costs: Costs) -> list[CostCurve]:
 def _of_exits(run: RunFolder, answers: ClipAnswers | None) -> list[CostCurve]:
     curves = []
     for path, calibration in run.exits.items():
+        if calibration.kind == 'steps' and len(calibration.costs[calibration.unit]) == 1:
+            continue  # a static network has one way out
         name = 'early exit' if path.stem == 'exits' else f'early exit ({path.stem})'
         data = calibration.source.get('data') or {}
         fitted = split_of(data)
@@ -195,8 +217,9 @@ def _of_controls(run: RunFolder) -> list[CostCurve]:
                 continue
             static = row.get('step') is None and len(row['top1']) == 1
             shown = f'static {name}' if static else f'{name} patches'
+            costs = dict(gmacs=row['gmacs'])
             curves.append(
-                CostCurve(shown, run.name, split, row['top1'], dict(gmacs=row['gmacs']), clips, static)
+                CostCurve(shown, run.name, split, row['top1'], costs, clips, static, control=not static)
             )
     return curves
 

@@ -195,6 +195,8 @@ def exit_chart(runs: Sequence[RunFolder], level: str) -> BarChart | None:
         for path, calibration in run.exits.items():
             if (calibration.kind == 'stream') == (level == 'frame'):
                 counts = calibration.pick().counts
+                if len(counts) == 1 and level == 'step':
+                    continue  # a static network has one way out
                 name = named(run.name, f'when fitted ({path.name})')
                 bars[_free(name, bars)] = [100 * count / max(1, sum(counts)) for count in counts]
     if not bars:
@@ -243,7 +245,7 @@ def confusion_chart(run: str, number: int, answers: ClipAnswers, classes: Sequen
         f'Confusion, {run}',
         f'Confusion matrix of {len(classes)} classes: {right} of {total} clips are on the diagonal, '
         'recognized as what they are. The table of classes tells the most frequent mistakes in words.',
-        classes,
+        [f'{label} {name}' for label, name in enumerate(classes)],
         counts.tolist(),
     )
 
@@ -252,7 +254,7 @@ def class_chart(
     run: str, number: int, rows: Sequence[ClassRow], step_name: str = 'step'
 ) -> tuple[BarChart, BarChart | None]:
     """Accuracy of each class, and the mean exit of its clips where that is known."""
-    names = [row.name for row in rows]
+    names = [f'{row.label} {row.name}' for row in rows]
     worst = min(rows, key=lambda row: row.accuracy)
     accuracy = BarChart(
         f'classes-{number}',
@@ -263,6 +265,7 @@ def class_chart(
         'top-1 accuracy (%)',
         names,
         {'accuracy': [100 * row.accuracy for row in rows]},
+        lying=True,
     )
     exits = [row.mean_exit for row in rows]
     if any(value is None for value in exits):
@@ -276,4 +279,5 @@ def class_chart(
         f'mean exit {step_name}',
         names,
         {f'mean exit {step_name}': known},
+        lying=True,
     )

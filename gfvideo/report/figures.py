@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..files import write_atomically
 from ..visualization.curves import COLOURS, MARKERS
-from .charts import BarChart, Chart, LineChart, MatrixChart
+from .charts import BarChart, Chart, LineChart, MatrixChart, shortened
 
 __all__ = ['draw_figure', 'write_figures']
 
@@ -45,8 +45,9 @@ def write_figures(charts: Iterable[Chart], folder: str | Path) -> list[Path]:
 
 def draw_figure(chart: Chart) -> Figure:
     """A chart as a figure of one column, or two where there is much to show."""
-    wide = isinstance(chart, BarChart) and len(chart.labels) > 12
-    size = (6.8, 2.8) if wide else (4.2, 4.0) if isinstance(chart, MatrixChart) else (4.2, 3.0)
+    size = (4.2, 4.0) if isinstance(chart, MatrixChart) else (4.2, 3.0)
+    if isinstance(chart, BarChart) and len(chart.labels) > 12:
+        size = (4.2, 0.6 + 0.16 * len(chart.labels)) if chart.lying else (6.8, 2.8)
     figure = Figure(figsize=size, layout='constrained')
     axes = figure.add_subplot()
     if isinstance(chart, LineChart):
@@ -94,16 +95,17 @@ def _draw_lines(axes: Any, chart: LineChart) -> None:
 def _draw_bars(axes: Any, chart: BarChart) -> None:
     places, width = np.arange(len(chart.labels)), 0.8 / max(1, len(chart.bars))
     for number, (name, heights) in enumerate(chart.bars.items()):
-        axes.bar(
-            places + (number - (len(chart.bars) - 1) / 2) * width,
-            heights,
-            width,
-            label=name,
-            color=COLOURS[number % len(COLOURS)],
-        )
-    long = max(map(len, chart.labels), default=0) > 8 or len(chart.labels) > 12
-    axes.set_xticks(places, chart.labels, rotation=90 if long else 0, fontsize=6)
-    axes.set(xlabel=chart.x_name, ylabel=chart.y_name)
+        shifted = places + (number - (len(chart.bars) - 1) / 2) * width
+        draw = axes.barh if chart.lying else axes.bar
+        draw(shifted, heights, width, label=name, color=COLOURS[number % len(COLOURS)])
+    labels = [shortened(label, 32) for label in chart.labels]
+    if chart.lying:
+        axes.set_yticks(places, labels, fontsize=6)
+        axes.invert_yaxis()
+        axes.set(xlabel=chart.y_name)
+    else:
+        axes.set_xticks(places, labels, rotation=90 if len(labels) > 12 else 0, fontsize=6)
+        axes.set(xlabel=chart.x_name, ylabel=chart.y_name)
     if len(chart.bars) > 1:
         axes.legend(fontsize=6)
 
@@ -112,8 +114,9 @@ def _draw_matrix(figure: Figure, axes: Any, chart: MatrixChart) -> None:
     shown = axes.imshow(np.array(chart.shares), cmap='cividis', vmin=0, vmax=1)
     figure.colorbar(shown, ax=axes, label='share of the true class', shrink=0.8)
     size = 6 if len(chart.labels) <= 30 else 2.5
-    axes.set_xticks(range(len(chart.labels)), chart.labels, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(chart.labels)), chart.labels, fontsize=size)
+    places, numbers = range(len(chart.labels)), [label.split()[0] for label in chart.labels]
+    axes.set_xticks(places, numbers, rotation=90 if len(numbers) > 12 else 0, fontsize=size)
+    axes.set_yticks(places, [shortened(label, 32) for label in chart.labels], fontsize=size)
     axes.set(xlabel='recognized as', ylabel='true class')
     if len(chart.labels) <= 12:
         for row, (counts, shares) in enumerate(zip(chart.counts, chart.shares)):

@@ -16,7 +16,14 @@
   const plots = [...document.querySelectorAll('.plot')];
   const drawn = new Set();
 
-  function themed(figure) {
+  // rows that the names of a legend take, side by side as far as they fit
+  function rowsOf(traces, width) {
+    if (traces.length < 2) return 0;
+    const entry = 48 + 6.4 * Math.max(...traces.map((trace) => trace.name.length));
+    return Math.ceil(traces.length / Math.max(1, Math.floor((width - 60) / entry)));
+  }
+
+  function themed(figure, width) {
     const colours = dark.matches ? data.dark : data.light;
     const traces = figure.data.map((trace) => {
       if (trace.type === 'heatmap') return trace;
@@ -32,16 +39,20 @@
       showgrid: !matrix, zeroline: false, ...own, title: { standoff: 8, ...own.title },
     });
     const faint = css('--faint');
+    const legend = 19 * rowsOf(traces, width);
+    const lying = figure.data[0].orientation === 'h';
+    const base = matrix ? (narrow.matches ? 330 : 430) : lying ? 90 + 22 * figure.data[0].y.length : narrow.matches ? 270 : 320;
     const layout = {
       ...figure.layout,
       font: { family: getComputedStyle(document.body).fontFamily, size: narrow.matches ? 11 : 12, color: css('--ink') },
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-      margin: { l: 48, r: 10, t: 12, b: 40 },
-      height: matrix ? (narrow.matches ? 380 : 460) : narrow.matches ? 330 : 380,
-      legend: { orientation: 'h', x: 0, y: -0.22, yanchor: 'top', font: { size: 11 } },
+      margin: { l: 48, r: 10, t: 12, b: 46 + legend },
+      height: Math.max(base, 200) + legend,
+      legend: { orientation: 'h', x: 0, yref: 'container', y: 0, yanchor: 'bottom', font: { size: 11 } },
       hoverlabel: { bgcolor: css('--panel'), bordercolor: css('--rule'), font: { color: css('--ink') } },
       xaxis: axis(figure.layout.xaxis || {}), yaxis: axis(figure.layout.yaxis || {}),
       showlegend: traces.length > 1,
+      dragmode: narrow.matches ? false : 'zoom', // a finger scrolls the page
       shapes: (figure.layout.shapes || []).map((shape) => ({ ...shape, line: { ...shape.line, color: faint } })),
       annotations: (figure.layout.annotations || []).map((one) => ({ ...one, font: { size: 11, color: faint } })),
     };
@@ -50,7 +61,7 @@
 
   function draw(element) {
     drawn.add(element);
-    const [traces, layout] = themed(data.charts[element.dataset.chart]);
+    const [traces, layout] = themed(data.charts[element.dataset.chart], element.clientWidth);
     const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
       displayModeBar: narrow.matches ? false : 'hover', toImageButtonOptions: { format: 'svg', filename: element.dataset.chart } };
     Plotly.react(element, traces, layout, options);
@@ -69,9 +80,9 @@
   const links = new Map([...document.querySelectorAll('nav a')].map((link) => [link.hash.slice(1), link]));
   const current = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
-      if (!isIntersecting || !links.has(target.id)) continue;
-      links.forEach((link) => link.removeAttribute('aria-current'));
-      links.get(target.id).setAttribute('aria-current', 'true');
+      const link = links.get(target.id);
+      if (link && isIntersecting) link.setAttribute('aria-current', 'true');
+      else if (link) link.removeAttribute('aria-current');
     }
   }, { rootMargin: '-20% 0px -75% 0px' });
   document.querySelectorAll('main section').forEach((section) => current.observe(section));

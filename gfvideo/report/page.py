@@ -16,7 +16,7 @@ from typing import Any
 from ..visualization import LOOK_COLOURS
 from ..visualization.curves import COLOURS, MARKERS
 from .answers import ClassRow
-from .charts import BarChart, Chart, LineChart, MatrixChart
+from .charts import BarChart, Chart, LineChart, MatrixChart, shortened
 from .figures import colours_of
 from .results import ResultGroup
 
@@ -28,7 +28,7 @@ DARK = ('#56B4E9', '#E69F00', '#2BC49A', '#E79AC6', '#F0803C', '#A5D8F3', '#F0F0
 SYMBOLS = dict(
     zip(MARKERS, ('circle', 'square', 'diamond', 'triangle-down', 'triangle-up', 'cross', 'x', 'star'))
 )
-LONGEST_NAME = 28
+LONGEST_NAME = 30
 """Characters of a class name on an axis."""
 
 
@@ -196,20 +196,7 @@ def plotly_figure(chart: Chart) -> dict[str, Any]:
     if isinstance(chart, LineChart):
         _add_lines(figure, go, chart)
     elif isinstance(chart, BarChart):
-        for number, (name, heights) in enumerate(chart.bars.items()):
-            figure.add_trace(
-                go.Bar(
-                    x=list(range(len(chart.labels))),
-                    y=list(heights),
-                    name=shown(name, 60),
-                    customdata=[shown(label, 200) for label in chart.labels],
-                    hovertemplate='%{customdata}: %{y:.3g}<extra>%{fullData.name}</extra>',
-                    meta=dict(colour=number),
-                )
-            )
-        figure.update_layout(barmode='group', bargap=0.25)
-        figure.update_xaxes(title_text=chart.x_name, **_ticks(chart.labels))
-        figure.update_yaxes(title_text=chart.y_name, rangemode='tozero')
+        _add_bars(figure, go, chart)
     else:
         _add_matrix(figure, go, chart)
     return json.loads(figure.to_json())
@@ -234,7 +221,9 @@ def _add_lines(figure: Any, go: Any, chart: LineChart) -> None:
             )
         )
     if chart.logarithmic:
-        figure.update_xaxes(type='log', dtick='D2')
+        values = [value for line in chart.lines for value in line.x]
+        ticks = log_ticks(min(values), max(values))
+        figure.update_xaxes(type='log', tickvals=ticks, ticktext=[f'{tick:g}' for tick in ticks])
     figure.update_xaxes(title_text=chart.x_name)
     figure.update_yaxes(title_text=chart.y_name)
     for x, name in chart.marks:
@@ -243,6 +232,31 @@ def _add_lines(figure: Any, go: Any, chart: LineChart) -> None:
             line=dict(width=1, dash='dot'),
             annotation=dict(text=shown(name, 40), textangle=-90, yanchor='top', xanchor='left'),
         )
+
+
+def _add_bars(figure: Any, go: Any, chart: BarChart) -> None:
+    places = list(range(len(chart.labels)))
+    for number, (name, heights) in enumerate(chart.bars.items()):
+        figure.add_trace(
+            go.Bar(
+                x=list(heights) if chart.lying else places,
+                y=places if chart.lying else list(heights),
+                orientation='h' if chart.lying else 'v',
+                name=shown(name, 60),
+                customdata=[shown(label, 200) for label in chart.labels],
+                hovertemplate=f'%{{customdata}}: %{{{"x" if chart.lying else "y"}:.3g}}<extra></extra>',
+                meta=dict(colour=number),
+            )
+        )
+    figure.update_layout(barmode='group', bargap=0.25)
+    named = dict(title_text=chart.x_name, **_ticks(chart.labels), showgrid=False)
+    valued = dict(title_text=chart.y_name, rangemode='tozero')
+    if chart.lying:
+        figure.update_xaxes(**valued)
+        figure.update_yaxes(autorange='reversed', **named)
+    else:
+        figure.update_xaxes(**named)
+        figure.update_yaxes(**valued)
 
 
 def _add_matrix(figure: Any, go: Any, chart: MatrixChart) -> None:
@@ -265,9 +279,17 @@ def _add_matrix(figure: Any, go: Any, chart: MatrixChart) -> None:
             colorbar=dict(title=dict(text='share of the true class', side='right'), thickness=12),
         )
     )
-    ticks = _ticks(chart.labels)
-    figure.update_xaxes(title_text='recognized as', **ticks)
-    figure.update_yaxes(title_text='true class', autorange='reversed', **ticks)
+    numbers = [label.split()[0] for label in chart.labels]
+    figure.update_xaxes(title_text='recognized as', **_ticks(numbers))
+    figure.update_yaxes(title_text='true class', autorange='reversed', **_ticks(chart.labels))
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from ``low`` to ``high``, one more at each end; without 2 and 5 where
+    there would be many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    digits = (1, 2, 5) if len(powers) <= 4 else (1,)
+    return [float(f'{digit}e{power}') for power in powers for digit in digits]
 
 
 def _ticks(labels: Sequence[str]) -> dict[str, Any]:
@@ -279,8 +301,7 @@ def _ticks(labels: Sequence[str]) -> dict[str, Any]:
 
 def shown(name: str, most: int) -> str:
     """A name as plotly.js, which reads tags and templates in its texts, shows it letter by letter."""
-    short = name if len(name) <= most else f'{name[: most - 1]}…'
-    return html.escape(short, quote=False).replace('%{', '%&#123;').replace('$', '&#36;')
+    return html.escape(shortened(name, most), quote=False).replace('%{', '%&#123;').replace('$', '&#36;')
 
 
 # ---------------------------------------------------------------------------------- the numbers behind charts

@@ -16,7 +16,7 @@ def test_classes_by_counting_them_by_hand():
     zero, two = class_rows(told, ['a', 'b', 'c'])  # class b has no clip
     assert (zero.name, zero.clips, zero.mean_exit, zero.mistaken_for) == ('a', 3, 1.0, ('b', 2))
     assert zero.accuracy == pytest.approx(1 / 3)
-    assert tuple(two) == ('c', 2, 1.0, 0.5, None)
+    assert tuple(two) == (2, 'c', 2, 1.0, 0.5, None)
     assert class_rows(answers([0], [0]), ['a', 'b', 'c'])[0].mean_exit is None
 
 

@@ -52,15 +52,15 @@ def test_curves_and_ratios_of_two_runs(runs):
     by_name = {(one.run, one.name): one for one in parts.curves}
     static = by_name['static', 'static']
     assert static.static and 'ms' not in static.costs and len(static.accuracies) == 1
-    anytime = by_name['looks', 'all clips stop at the same look']
+    anytime = by_name['looks', 'a fixed number of looks']
     exits = read_exits(runs.looks / 'exits.json')
     assert anytime.costs['gmacs'] == exits.costs['gmacs'] and anytime.costs['ms'] == exits.costs['ms']
     controls = {name for run, name in by_name if name.endswith('patches')}
     assert controls == {'random patches', 'centre patches'}
     rows = {row.method: row for row in parts.ratios}
-    assert rows['looks: all clips stop at the same look'].static == 'static: static'
+    assert rows['looks: a fixed number of looks'].static == 'static: static'
     expected = ratio_to(static, anytime, 'gmacs')
-    row = rows['looks: all clips stop at the same look']
+    row = rows['looks: a fixed number of looks']
     assert row.gmacs == f'{100 * expected.share:.0f}' and row.ms == ''
     assert f'{100 * expected.accuracy:.1f} %' in row.sentence
 

@@ -3,9 +3,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from gfvideo.report import gather
-from gfvideo.report.charts import BarChart, Line, LineChart, MatrixChart
+from gfvideo.report.charts import BarChart, Line, LineChart, MatrixChart, shortened
 from gfvideo.report.figures import draw_figure, write_figures
-from gfvideo.report.page import as_script_data, numbers_of, plotly_figure
+from gfvideo.report.page import as_script_data, log_ticks, numbers_of, plotly_figure
 
 
 def charts_of(figures):
@@ -57,7 +57,7 @@ def test_every_chart_is_written_as_pdf_and_svg(runs, tmp_path):
         else:
             assert path.read_bytes().startswith(b'%PDF')
     texts = (tmp_path / 'figures' / 'confusion-0.svg').read_text()
-    assert 'up &amp; &lt;b&gt;up&lt;/b&gt;' in texts  # text stays text
+    assert '0 up &amp; &lt;b&gt;up&lt;/b&gt;' in texts  # text stays text
 
 
 def test_names_are_shown_letter_by_letter():
@@ -67,10 +67,23 @@ def test_names_are_shown_letter_by_letter():
     assert '<' not in as_script_data({'a': '</script><!--', 'b': ['&']})
 
 
+def test_ticks_of_a_logarithmic_axis():
+    assert log_ticks(0.03, 0.2) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
+    assert log_ticks(1e-3, 1e3) == [1e-3, 1e-2, 1e-1, 1, 10, 100, 1000]
+
+
+@pytest.mark.parametrize(
+    ('name', 'most', 'expected'),
+    [('abcdef', 6, 'abcdef'), ('abcdefg', 6, 'ab…efg'), ('abcdefgh', 5, 'ab…gh')],
+)
+def test_a_long_name_loses_its_middle(name, most, expected):
+    assert shortened(name, most) == expected
+
+
 def test_shares_of_a_matrix_and_its_mistakes():
-    chart = MatrixChart('m', 'm', 'm', ['a', 'b'], [[3, 1], [0, 0]])
+    chart = MatrixChart('m', 'm', 'm', ['0 a', '1 b'], [[3, 1], [0, 0]])
     assert chart.shares == [[0.75, 0.25], [0, 0]]
-    assert numbers_of(chart)[1] == [['a', 'b', '1']]
+    assert numbers_of(chart)[1] == [['0 a', '1 b', '1']]
     assert draw_figure(chart).axes[0].get_images()[0].get_array().tolist() == chart.shares
 
 
