@@ -154,7 +154,8 @@ def gather(
         parts.curves += cost_curves(run, answers, costs)
         if answers is not None:
             parts.classes.append(_classes(run, len(parts.classes), answers, trained))
-    parts.curves = without_copies(parts.curves)
+    # controls last: colours repeat after seven lines
+    parts.curves = sorted(without_copies(parts.curves), key=lambda curve: curve.control)
     parts.ratios = ratio_rows(parts.curves, several=len(parts.runs) > 1)
     drawn = [cost_chart(parts.curves, unit) for unit in ('gmacs', 'ms')]
     by_level = [exit_chart(parts.runs, level) for level in ('step', 'frame')]

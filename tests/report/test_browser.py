@@ -33,6 +33,7 @@ def page(request, browser, address):
     width, scheme = request.param
     context = browser.new_context(viewport=dict(width=width, height=800), color_scheme=scheme)
     page, faults = context.new_page(), []
+    page.set_default_timeout(300_000)  # a busy machine
     page.on('console', lambda message: faults.append(message.text) if message.type != 'log' else None)
     page.on('pageerror', lambda error: faults.append(str(error)))
     page.on(
@@ -51,8 +52,8 @@ def clips_shown(page):
 
 
 def test_charts_are_drawn_when_they_come_near(page):
-    page.locator('#classes').scroll_into_view_if_needed()
     for key in ('confusion-0', 'classes-0'):
+        page.locator(f'[data-chart={key}]').scroll_into_view_if_needed()
         page.locator(f'[data-chart={key}] svg.main-svg').first.wait_for()
     labels = page.locator('[data-chart=confusion-0] .ytick text').all_text_contents()
     assert '0 up & <b>up</b>' in labels
@@ -60,7 +61,7 @@ def test_charts_are_drawn_when_they_come_near(page):
 
 
 def test_colours_follow_the_theme(page):
-    page.locator('#training').scroll_into_view_if_needed()
+    page.locator('[data-chart=loss]').scroll_into_view_if_needed()
     page.locator('[data-chart=loss] svg.main-svg').first.wait_for()
     colour = '[data-chart=loss]'
     seen = {}
