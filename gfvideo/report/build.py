@@ -200,12 +200,13 @@ def _classes(run: RunFolder, number: int, answers: ClipAnswers, trained: Trained
     exit_name = '' if answers.exits is None else 'frame' if answers.streamed else 'step'
     rows = class_rows(answers, classes)
     accuracy, exits = class_chart(run.name, number, rows, exit_name or 'step')
-    charts = [confusion_chart(run.name, number, answers, classes), accuracy, exits]
+    charts: list[Chart] = [confusion_chart(run.name, number, answers, classes), accuracy]
+    charts += [] if exits is None else [exits]
     note = f'{len(answers.labels)} clips of {answers.file}'
     if exit_name:
         first = 'glance' if exit_name == 'step' else 'first frame'
         note += f'; exits {answers.exits_from}, counted from 0, the {first}'
-    return ClassTable(run.name, exit_name, note, rows, [chart for chart in charts if chart is not None])
+    return ClassTable(run.name, exit_name, note, rows, charts)
 
 
 def facts_of(run: RunFolder) -> list[tuple[str, str]]:
@@ -247,7 +248,7 @@ def ratio_rows(curves: Sequence[CostCurve], several: bool) -> list[RatioRow]:
             found = {unit: ratio_to(static, curve, unit) for unit in ('gmacs', 'ms')}
             if curve.static or curve.control or curve.fitted_here or not any(found.values()):
                 continue
-            names = [f'{one.run}: {one.name}' if several else one.name for one in (static, curve)]
+            beside, method = (f'{one.run}: {one.name}' if several else one.name for one in (static, curve))
             best = next(ratio for ratio in found.values() if ratio is not None)
             prices = [
                 f'{100 * ratio.share:.0f} % of its {name}'
@@ -264,8 +265,8 @@ def ratio_rows(curves: Sequence[CostCurve], several: bool) -> list[RatioRow]:
                 said = (
                     f'{percent(best.accuracy)} %, no less than {percent(static.accuracies[0])} %, at {price}'
                 )
-            shares = ['' if one is None else f'{100 * one.share:.0f}' for one in found.values()]
-            rows.append(RatioRow(*names, said, *shares))
+            gmacs, ms = ('' if one is None else f'{100 * one.share:.0f}' for one in found.values())
+            rows.append(RatioRow(beside, method, said, gmacs, ms))
     return rows
 
 
