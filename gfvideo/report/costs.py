@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..evaluation import accuracy_standard_error
-from ..exits import replay_clips
+from ..exits import Costs, replay_clips
 from .answers import ClipAnswers, replayable
 from .folder import RunFolder
 
 __all__ = ['CostCurve', 'Ratio', 'cost_curves', 'ratio_to', 'step_costs', 'without_copies']
-
-Costs = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
