@@ -18,7 +18,13 @@ from .charts import BarChart, Chart, LineChart, MatrixChart, shortened
 __all__ = ['draw_figure', 'write_figures']
 
 # text stays text in the files: it can be searched, and set in the paper's font
-SETTINGS = {'pdf.fonttype': 42, 'svg.fonttype': 'none', 'font.size': 8, 'text.parse_math': False}
+SETTINGS: Any = {
+    'pdf.fonttype': 42,
+    'svg.fonttype': 'none',
+    'svg.hashsalt': 'gfvideo',
+    'font.size': 8,
+    'text.parse_math': False,
+}
 
 
 def write_figures(charts: Iterable[Chart], folder: str | Path) -> list[Path]:
