@@ -51,7 +51,9 @@ def write_figures(charts: Iterable[Chart], folder: str | Path) -> list[Path]:
 
 def draw_figure(chart: Chart) -> Figure:
     """A chart as a figure of one column, or two where there is much to show."""
-    size = (4.2, 4.0) if isinstance(chart, MatrixChart) else (4.2, 3.0)
+    size = (4.2, 3.0)
+    if isinstance(chart, LineChart) and len(chart.lines) > 4:
+        size = (4.2, 3.0 + 0.07 * len(chart.lines))
     if isinstance(chart, BarChart) and len(chart.labels) > 12:
         size = (4.2, 0.6 + 0.16 * len(chart.labels)) if chart.lying else (6.8, 2.8)
     figure = Figure(figsize=size, layout='constrained')
@@ -95,7 +97,10 @@ def _draw_lines(axes: Any, chart: LineChart) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=chart.x_name, ylabel=chart.y_name)
     axes.grid(True, color='#d0d7de', linewidth=0.4)
-    axes.legend(fontsize=6)
+    if len(chart.lines) > 4:  # there is no room among the lines
+        axes.figure.legend(loc='outside lower center', ncols=2, fontsize=6)
+    else:
+        axes.legend(fontsize=6)
 
 
 def _draw_bars(axes: Any, chart: BarChart) -> None:
