@@ -37,6 +37,7 @@ LINE = (
     'watching',
     'inferencer',
     'look',
+    'report',
     'cli',
     '__main__',
 )
@@ -55,6 +56,8 @@ OPTIONAL = {
     'onnxscript',
     'imageio_ffmpeg',
     'safetensors',
+    'plotly',
+    'jinja2',
 }
 
 

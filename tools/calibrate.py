@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.levels != 'both' and not args.stream:
         parser.error(f'--levels {args.levels} is a choice for --stream; clips have step-level exits alone')
+    args.command = shlex.join(
+        ['python', 'tools/calibrate.py', *map(str, sys.argv[1:] if arguments is None else arguments)]
+    )
     return args
 
 
@@ -138,6 +142,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     )
     machine += '' if args.runtime == 'eager' else f', runtime: {args.runtime}'
     source = dict(
+        command=args.command,
         checkpoint=Path(args.checkpoint).name,
         config=args.config,
         model=describe_model(model),

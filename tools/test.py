@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.exits is None and (args.budget is not None or args.unit or args.no_replay):
         parser.error('--budget, --unit and --no-replay say how to exit early; give --exits FILE too')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    args.command = shlex.join(
+        ['python', 'tools/test.py', *map(str, sys.argv[1:] if arguments is None else arguments)]
+    )
     return args
 
 
@@ -257,6 +261,7 @@ def finish(
     dataset = getattr(runner.test_dataloader.dataset, 'metainfo', None) or {}
     results = plain(
         dict(
+            command=args.command,
             config=args.config,
             checkpoint=args.checkpoint,
             stage=cfg.get('stage'),

@@ -5,7 +5,15 @@ from .curves import Curve, draw_curves
 from .film import Scene, draw_moment, draw_strip, frame_as_seen
 from .film_files import FILM_FORMS, FORMS, STILL_FORMS, film_writer, form_of, write_page
 from .moments import Moment, Spent, Window, as_glanced, window_of
-from .patches import LOOK_COLOURS, NamedScore, draw_looks, draw_sample, sheet, step_predictions
+from .patches import (
+    LOOK_COLOURS,
+    NamedScore,
+    draw_looks,
+    draw_sample,
+    patch_windows,
+    sheet,
+    step_predictions,
+)
 
 __all__ = [
     'FILM_FORMS',
@@ -28,6 +36,7 @@ __all__ = [
     'film_writer',
     'form_of',
     'frame_as_seen',
+    'patch_windows',
     'save_picture',
     'sheet',
     'step_predictions',

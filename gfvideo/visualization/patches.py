@@ -17,7 +17,15 @@ from ..ops import patch_corners, resize_frames
 from ..structures import ClipSample
 from .canvas import Canvas, fit_inside, resize
 
-__all__ = ['LOOK_COLOURS', 'NamedScore', 'draw_looks', 'draw_sample', 'sheet', 'step_predictions']
+__all__ = [
+    'LOOK_COLOURS',
+    'NamedScore',
+    'draw_looks',
+    'draw_sample',
+    'patch_windows',
+    'sheet',
+    'step_predictions',
+]
 
 NamedScore = tuple[str, float]
 """Class name and its probability."""
@@ -108,7 +116,7 @@ def draw_looks(
     elif patch_size is None:
         raise ValueError(f'there are centres of {S} looks: give the patch_size, too')
 
-    windows = _windows(places, (H, W), patch_size, window_sizes)  # (S, T, 4)
+    windows = patch_windows(places, (H, W), patch_size, window_sizes)  # (S, T, 4)
     width = cell_width or min(240, max(100, 1440 // T))
     cell = fit_inside((H, W), (width * 3 // 2, width))
     maps = None if promises is None else np.asarray(promises, dtype=np.float32)
@@ -263,14 +271,24 @@ def _check_frames(frames: np.ndarray) -> tuple[int, int, int]:
     return frames.shape[:3]
 
 
-def _windows(
+def patch_windows(
     centres: np.ndarray,
     frame_size: tuple[int, int],
     patch_size: tuple[int, int],
     window_sizes: Tensor | np.ndarray | None,
 ) -> np.ndarray:
-    """(top, left, height, width) in pixels of what was cut, ``(S, T, 4)``; heights of 0 where no look was
-    taken."""
+    """What was cut, as ``(S, T, 4)`` int32 (top, left, height, width) in pixels.
+
+    Args:
+        centres: ``(S, T, 2)`` float32, (y, x) in [0, 1]; nan where no look was taken, whose height is 0.
+        frame_size: (height, width) of the frames in pixels.
+        patch_size: (height, width) in pixels.
+        window_sizes: ``(S, T, 2)`` (height, width) of what was cut, where the policy chose that too; None
+            for ``patch_size``.
+
+    Raises:
+        ValueError: if the patch is larger than the frame.
+    """
     taken = ~np.isnan(centres).any(-1)  # (S, T)
     places = torch.from_numpy(np.nan_to_num(centres))
     if window_sizes is None:

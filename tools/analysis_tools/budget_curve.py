@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -96,7 +97,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
     parser.add_argument('--title', default='', help='written over the pictures')
     parser.add_argument('--out', type=Path, default=Path('curves'), metavar='DIR', help='default: ./curves')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.command = shlex.join(
+        [
+            'python',
+            'tools/analysis_tools/budget_curve.py',
+            *map(str, sys.argv[1:] if arguments is None else arguments),
+        ]
+    )
+    return args
 
 
 class Method:
@@ -344,9 +353,15 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f'{type(error).__name__}: {error}')
     clips = len(every[0].judge.labels)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'curves.json').write_text(
-        json.dumps(dict(fit=args.fit, judge=args.judge, clips=clips, curves=results), indent=1)
+    told = dict(
+        command=args.command,
+        data=every[0].judge.meta,
+        fit=args.fit,
+        judge=args.judge,
+        clips=clips,
+        curves=results,
     )
+    (args.out / 'curves.json').write_text(json.dumps(told, indent=1))
     draw(results, clips, args.title, args.out)
     print(
         f'{table(results)}\n\nfitted on {args.fit}, judged on {clips} clips of {args.judge}\nwritten to'

@@ -371,7 +371,8 @@ def main(arguments: list[str] | None = None) -> None:
     from gfvideo.engine.trainings import TrainingError
     from gfvideo.files import write_atomically
 
-    again = shlex.join(['python', sys.argv[0], *(sys.argv[1:] if arguments is None else arguments)])
+    given = list(map(str, sys.argv[1:] if arguments is None else arguments))
+    again = shlex.join(['python', 'tools/analysis_tools/controls.py', *given])
     with tell_faults(again if args.train else ''):
         try:
             results = train_and_measure(args) if args.train else controls(args)
@@ -380,7 +381,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(report(results))
         if args.out is not None:
             args.out.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(args.out, json.dumps(plain(results), indent=1).encode())
+            write_atomically(args.out, json.dumps(plain(dict(command=again, **results)), indent=1).encode())
             print(f'written to {args.out}')
 
 
