@@ -24,6 +24,7 @@ from .states import BEFORE, before_first
 __all__ = ['AccuracyDrop', 'QuantizationError', 'quantize_export']
 
 KEPT = ('policy', 'classifier', 'head')  # parts that stay as they are: small, and places hang on them
+FIRST = 4  # convolutions of an encoder that stay, too: on pixels rounding costs most
 LARGEST_DROP = 0.005
 
 
@@ -50,8 +51,9 @@ def quantize_export(
 ) -> tuple[ExportRecord, AccuracyDrop | None]:
     """Write an export whose encoders compute in 8-bit integers, for processors that multiply those faster.
 
-    Weights are rounded channel by channel, activations by the ranges that they take on ``fit_on``. Policy,
-    classifier and heads stay in float32. Files of exits fit as before, their thresholds taken as they are.
+    Weights are rounded channel by channel, activations by the ranges that they take on ``fit_on``. The first
+    convolutions of an encoder, policy, classifier and heads stay in float32. Files of exits fit as before,
+    their thresholds taken as they are.
 
     Args:
         source: folder of an export.
@@ -170,11 +172,9 @@ def _quantize_graph(source: Path, target: Path, feeds: Sequence[dict[str, Any]])
             return next(self.left, None)
 
     model = onnx.load(str(source))
-    kept = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == 'Conv' and any(part in node.input[1] for part in KEPT)
-    ]
+    convolutions = [node for node in model.graph.node if node.op_type == 'Conv']
+    of_parts = [node.name for node in convolutions if any(part in node.input[1] for part in KEPT)]
+    kept = of_parts + [node.name for node in convolutions if node.name not in of_parts][:FIRST]
     quantize_static(
         str(source),
         str(target),
