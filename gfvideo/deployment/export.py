@@ -122,14 +122,15 @@ class FrameAsTensors(nn.Module):
 
     def tensors(self, states: Sequence[LookState]) -> dict[str, Tensor]:
         """The outputs, as torch gives them: ``clip_logits (B, C)``, ``step_logits (B, S+1, T, C)``,
-        ``centres (B, S, T, 2)`` and the caches."""
+        ``centres`` and, where the policy chooses them, ``window_sizes`` ``(B, S, T, 2)``, and the caches."""
         found = dict(
             clip_logits=states[-1].logits.mean(1),
             step_logits=torch.stack([state.logits for state in states], 1),
         )
-        centres = [state.centres for state in states[1:] if state.centres is not None]
-        if centres:
-            found['centres'] = torch.stack(centres, 1)
+        for field in ('centres', 'window_sizes'):
+            told = [getattr(state, field) for state in states[1:]]
+            if told and not any(value is None for value in told):
+                found[field] = torch.stack(told, 1)
         return {**found, **only_cache(named_tensors(states[-1]))}
 
 

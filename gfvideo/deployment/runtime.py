@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Literal, NoReturn, get_args
 
@@ -19,13 +20,13 @@ from ..structures import LookState, map_tensors
 from .export import ExportError, check_exportable
 from .optional import needed
 from .states import before_first, fill, joined, named_tensors, packed
-from .tracing import TracedLooks, trace_looks
+from .tracing import TracedAnswers, TracedLooks, trace_answers, trace_looks
 
 __all__ = ['Runtime', 'with_runtime']
 
 Runtime = Literal['auto', 'eager', 'onnxruntime', 'compile']
 LIBRARIES = ('onnx', 'onnxruntime')
-MOST_SIZES = 8  # of clips whose graphs are kept
+MOST_SIZES = 16  # of clips whose graphs are kept
 _making = threading.Lock()
 
 
@@ -163,7 +164,7 @@ class GraphRecognizer(EngineRecognizer):
     def __init__(self, model: Recognizer, threads: int | None = None, fall_back: bool = False):
         super().__init__(model)
         self.threads, self.fall_back = threads, fall_back
-        self._made: dict[tuple[int, ...], TracedLooks | None] = {}
+        self._made: dict[tuple[int, ...], Any] = {}  # by what is traced and the size of clips
 
     def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
         return self._look(frames, before_first(cache))
@@ -174,13 +175,22 @@ class GraphRecognizer(EngineRecognizer):
         return self._look(frames, state, centres)
 
     @torch.no_grad()
+    def answers(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> list[LookState]:
+        """See :meth:`Recognizer.answers`; all looks at a clip in one call."""
+        self._check(frames)
+        graph: TracedAnswers | None = self._graphs(trace_answers, frames)
+        if graph is None:
+            return self.model.answers(frames, cache)
+        clips = [slice(i, i + 1) for i in range(len(frames))]
+        if len(clips) == 1:
+            return graph.run(frames, cache)
+        parts = [graph.run(frames[clip], map_tensors(cache, itemgetter(clip))) for clip in clips]
+        return [joined(states) for states in zip(*parts)]
+
+    @torch.no_grad()
     def _look(self, frames: Tensor, before: LookState, centres: Tensor | None = None) -> LookState:
-        if frames.dim() != 5 or frames.dtype != torch.float32:
-            raise ValueError(
-                f'frames are {frames.dtype} of shape {tuple(frames.shape)}; give normalised float32'
-                ' (B, T, 3, H, W)'
-            )
-        looks = self._looks(frames)
+        self._check(frames)
+        looks: TracedLooks | None = self._graphs(trace_looks, frames)
         if looks is None:
             return self._by_torch(frames, before, centres)
         if centres is not None:
@@ -201,23 +211,31 @@ class GraphRecognizer(EngineRecognizer):
             return self.model.glance(frames, before.cache)
         return self.model.focus(frames, before, centres)
 
-    def _looks(self, frames: Tensor) -> TracedLooks | None:
-        """The graphs for clips of this size, made if there are none; None where torch takes the looks."""
-        size = (frames.shape[1], *frames.shape[3:])
+    @staticmethod
+    def _check(frames: Tensor) -> None:
+        if frames.dim() != 5 or frames.dtype != torch.float32:
+            raise ValueError(
+                f'frames are {frames.dtype} of shape {tuple(frames.shape)}; give normalised float32'
+                ' (B, T, 3, H, W)'
+            )
+
+    def _graphs(self, trace: Callable[..., Any], frames: Tensor) -> Any:
+        """What ``trace`` makes for clips of this size, made if there is none; None where torch takes the
+        looks."""
+        key = (trace.__name__, frames.shape[1], *frames.shape[3:])
         with _making:
-            if size in self._made:
-                return self._made[size]
-            looks = self._trace(size)
+            if key in self._made:
+                return self._made[key]
+            graphs = self._traced(trace, *key[1:])
             while len(self._made) >= MOST_SIZES:
                 del self._made[next(iter(self._made))]
-            self._made[size] = looks
-            return looks
+            self._made[key] = graphs
+            return graphs
 
-    def _trace(self, size: tuple[int, ...]) -> TracedLooks | None:
-        T, H, W = size
-        print_log(f'makes graphs for {T} frames of {H}x{W}', 'current')
+    def _traced(self, trace: Callable[..., Any], T: int, H: int, W: int) -> Any:
+        print_log(f'makes graphs for {T} frame{"s" if T > 1 else ""} of {H}x{W}', 'current')
         try:
-            return trace_looks(self.model, T, (H, W), self.threads)
+            return trace(self.model, T, (H, W), self.threads)
         except ExportError as error:
             if not self.fall_back:
                 raise

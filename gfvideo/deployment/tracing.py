@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from ..models.base import Recognizer
+from ..models.temporal import Cache
 from ..structures import LookState
 from .export import (
     FIRST_OPSET,
     ExportError,
+    FrameAsTensors,
     LookAsTensors,
     as_inputs,
     check_graph,
@@ -25,10 +27,10 @@ from .export import (
     take_look,
     weight_bands,
 )
-from .sessions import Plan, Sessions, open_session
-from .states import before_first
+from .sessions import Plan, Sessions, as_array, on_device, open_session
+from .states import BEFORE, CACHE, before_first, packed
 
-__all__ = ['TracedLooks', 'trace_looks']
+__all__ = ['TracedAnswers', 'TracedLooks', 'trace_answers', 'trace_looks']
 
 
 class TracedLooks(NamedTuple):
@@ -76,7 +78,53 @@ def trace_looks(
     return TracedLooks(Sessions(sessions, plans, inputs), states)
 
 
-def _graph(look: LookAsTensors, example: Tensor) -> bytes:
+class TracedAnswers(NamedTuple):
+    """All looks of a recognizer at a clip of one size as one graph."""
+
+    session: Any
+    inputs: list[str]
+    outputs: list[str]
+    caches: Sessions
+
+    def run(self, frames: Tensor, cache: tuple[Cache, ...]) -> list[LookState]:
+        """The states after every step of a clip ``(1, T, 3, H, W)``; their logits and centres, and of the
+        last the cache."""
+        feed = {'frames': as_array(frames)}
+        for step, part in enumerate(self.caches.complete(frames, cache)):
+            feed.update((f'{BEFORE}{CACHE}.{step}.{key}', as_array(tensor)) for key, tensor in part.items())
+        feed = {name: feed[name] for name in self.inputs}
+        found = dict(zip(self.outputs, on_device(frames.device, self.session.run(self.outputs, feed))))
+        last = packed(0, {name: x for name, x in found.items() if name.startswith(CACHE)}).cache
+        steps = found['step_logits'].unbind(1)
+        return [
+            LookState(
+                step,
+                logits,
+                centres=found['centres'][:, step - 1] if step and 'centres' in found else None,
+                window_sizes=found['window_sizes'][:, step - 1] if step and 'window_sizes' in found else None,
+                cache=last,
+            )
+            for step, logits in enumerate(steps)
+        ]
+
+
+@torch.no_grad()
+def trace_answers(
+    model: Recognizer, num_frames: int, frame_size: tuple[int, int], threads: int | None = None
+) -> TracedAnswers:
+    """As :func:`trace_looks`, all looks as one graph: fewer calls, and nothing is handed from one to the
+    next."""
+    example = random_frames(1, num_frames, frame_size)
+    start = before_first(empty_cache(model, example) if not model.looking_ahead() else ())
+    looks = FrameAsTensors(model, start, example)
+    session = open_session(_graph(looks, example), threads)
+    check_graph(looks, session, example, batches=(1,))
+    read = {entry.name: entry.shape for entry in session.get_inputs()}
+    names = [entry.name for entry in session.get_outputs() if entry.name != 'clip_logits']
+    return TracedAnswers(session, list(read), names, Sessions([], [], [read]))
+
+
+def _graph(look: LookAsTensors | FrameAsTensors, example: Tensor) -> bytes:
     inputs, graph = {'frames': example, **as_inputs(look.given)}, io.BytesIO()
     try:
         with quiet(), _resizing_as_products():

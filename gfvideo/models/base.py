@@ -184,6 +184,8 @@ class Recognizer(BaseModel):
     def predict_steps(self, frames: Tensor) -> Prediction:
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``; where a few clips at a time are faster
         (:func:`~gfvideo.ops.micro_batch_for`), of so many at a time, to the same numbers."""
+        if not isinstance(frames, Tensor):  # glance and focus frames apart, of AdaFocus
+            return self._predict_together(frames)
         parts = [self._predict_together(part) for part in frames.split(self._clips_at_a_time(frames))]
         if len(parts) == 1:
             return parts[0]
@@ -202,8 +204,23 @@ class Recognizer(BaseModel):
         pixels = T * max(h * w for h, w in looks or [(height, width)])
         return min(whole, micro_batch_for(frames.device, pixels) or whole)
 
+    def answers(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> list[LookState]:
+        """The states after steps 0..S where all looks are taken and nobody asks in between.
+
+        Of each ``logits``, ``centres`` and ``window_sizes`` are asked for, of the last also ``cache``; an
+        engine may leave out the rest.
+
+        Args:
+            frames: ``(B, T, 3, H, W)``, normalised.
+            cache: of the frames before, in a causal stream.
+        """
+        states = [self.glance(frames, cache)]
+        while states[-1].step < self.steps:
+            states.append(self.focus(frames, states[-1]))
+        return states
+
     def _predict_together(self, frames: Tensor) -> Prediction:
-        states = self.looks(frames)
+        states = self.answers(frames)
         step_logits = torch.stack([state.logits.mean(1) for state in states], dim=1)  # (B, S+1, C)
         focused = states[1:]
         return Prediction(

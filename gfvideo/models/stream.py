@@ -54,6 +54,8 @@ class Looks(Protocol):
 
     def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState: ...
 
+    def answers(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> list[LookState]: ...
+
     def looking_ahead(self) -> list[str]: ...
 
 
@@ -174,9 +176,10 @@ class Stream:
         frames = (frame if frame.dim() == 4 else frame[None])[:, None]  # (B, 1, 3, H, W)
         if frames.dim() != 5:
             raise ValueError(f'a frame of shape {tuple(frame.shape)}; give (B, 3, H, W) or (3, H, W)')
-        B, steps = len(frames), self.model.steps
-        before = self.state
+        B, steps, exits, before = len(frames), self.model.steps, self.exits, self.state
         self._check_batch(before, B)
+        if exits is None:
+            return self._read_all(frames, before)
         state = self.model.glance(frames, before.cache)
         frame_logits = state.logits[:, 0].clone()  # (B, C)
         device = frame_logits.device
@@ -195,16 +198,14 @@ class Stream:
                     centres[looking, step - 1] = state.centres[:, 0].to(centres.dtype)
                 if state.cache:
                     cache[step : step + 1] = [_merged(before.cache, step, state.cache[step], rows, B)]
-            if self.exits is None:
-                continue
             now = sum((x if rows is None else x[rows] for x in earlier), state.logits[:, 0]) / count
-            answer = self.exits.decide(now, step, before.num_frames, state)
+            answer = exits.decide(now, step, before.num_frames, state)
             looking = slice(None) if rows is None else rows
             done[looking] |= answer.stop
             if answer.score is not None:
                 score = answer.score.new_full((B,), torch.nan) if score is None else score
                 score[looking] = answer.score
-            if step < steps and not self.exits.asks_after(step):
+            if step < steps and not exits.asks_after(step):
                 continue  # all take the next look
             # the one wait for the device of a look
             stay = (~answer.enough).nonzero().squeeze(1) if step < steps else looks.new_empty(0)
@@ -217,6 +218,21 @@ class Stream:
         if score is None:
             score = torch.full((B,), torch.nan, device=device)
         return StreamAnswer(sum(earlier, frame_logits) / count, frame_logits, looks, done, centres, score)
+
+    def _read_all(self, frames: Tensor, before: StreamState) -> StreamAnswer:
+        """Every look at the next frame."""
+        states, earlier = self.model.answers(frames, before.cache), self._earlier(before)
+        logits, B = states[-1].logits[:, 0], len(frames)
+        centres = logits.new_full((B, self.model.steps, 2), torch.nan, dtype=torch.float32)
+        for state in states[1:]:
+            if state.centres is not None:
+                centres[:, state.step - 1] = state.centres[:, 0].to(centres.dtype)
+        self.state = self._next(before, states[-1].cache, logits)
+        count = (before.num_frames if self.window is None else len(earlier)) + 1
+        looks = torch.full((B,), self.model.steps, dtype=torch.long, device=logits.device)
+        never = torch.zeros(B, dtype=torch.bool, device=logits.device)
+        unknown = torch.full((B,), torch.nan, device=logits.device)
+        return StreamAnswer(sum(earlier, logits) / count, logits, looks, never, centres, unknown)
 
     def _check_batch(self, before: StreamState, videos: int) -> None:
         known = before.total if before.total is not None else before.recent[0] if before.recent else None
