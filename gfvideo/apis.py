@@ -138,7 +138,7 @@ def create_model(name: str, pretrained: str | PathLike[str] | None = None, **opt
         options: further arguments of :func:`init_recognizer`.
 
     Raises:
-        UnknownModelError: if there is no config of that name; names near to it are given.
+        FileNotFoundError: if there is no config of that name; names near to it are given.
     """
     return init_recognizer(model_config(name), pretrained, **options)
 

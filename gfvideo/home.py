@@ -6,14 +6,10 @@ import difflib
 import fnmatch
 from pathlib import Path
 
-__all__ = ['UnknownModelError', 'home', 'list_models', 'model_config']
+__all__ = ['home', 'list_models', 'model_config']
 
 PACKAGE = Path(__file__).resolve().parent
 CARRIED = PACKAGE / '.mim'  # where OpenMMLab's mim looks, too
-
-
-class UnknownModelError(FileNotFoundError):
-    """No config has that name; the message names those that are near."""
 
 
 def home() -> Path:
@@ -54,14 +50,14 @@ def model_config(name: str) -> Path:
     """The config file of a name.
 
     Raises:
-        UnknownModelError: if there is none.
+        FileNotFoundError: if there is none; the message names those that are near.
     """
     known = _configs()
     stem = name.removesuffix('.py')
     if stem not in known:
         near = difflib.get_close_matches(stem, known, n=3, cutoff=0.5)
         hint = f'; near to it are {", ".join(near)}' if near else ''
-        raise UnknownModelError(
+        raise FileNotFoundError(
             f'no config at {name}, and none that comes with gfvideo has that name{hint}; see gfvideo models'
         )
     return known[stem]

@@ -41,7 +41,7 @@ __all__ = [
     'ResizeShortSide',
     'SampleFrames',
     'ThreeCrop',
-    'Window',
+    'FrameWindow',
 ]
 
 # --------------------------------------------------------------------------------------------- sample, decode
@@ -161,7 +161,7 @@ class DecodeFrames:
 
 
 def _one_frame(steps: Sequence[Reframe], results: Results) -> Make:
-    windows: list[Window] = []  # drawn when the size of a frame is known
+    windows: list[FrameWindow] = []  # drawn when the size of a frame is known
 
     def make(frame: np.ndarray) -> np.ndarray:
         size = frame.shape[:2]
@@ -195,7 +195,7 @@ def _frames(reader: Reader, results: Results, make: Make | None) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------- reframe
 
 
-class Window(NamedTuple):
+class FrameWindow(NamedTuple):
     """A box of a frame, and the size that it is scaled to (bilinear); all in pixels.
 
     Attributes:
@@ -220,7 +220,7 @@ class Window(NamedTuple):
 class Reframe:
     """What the steps share that show one window of the frames: the same one of all."""
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
         """The window of frames of (H, W); what is left to chance is drawn now."""
         raise NotImplementedError
 
@@ -253,7 +253,7 @@ class ResizeShortSide(Reframe):
         _check_at_least('short', self.least, 1)
         _check_at_least('the upper end of short', self.most, self.least)
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
         short = (
             self.least
             if self.least == self.most
@@ -262,7 +262,7 @@ class ResizeShortSide(Reframe):
         height, width = frame_size
         scale = short / min(height, width)
         size = (short, int(width * scale + 0.5)) if height <= width else (int(height * scale + 0.5), short)
-        return Window(0, 0, frame_size, size)
+        return FrameWindow(0, 0, frame_size, size)
 
 
 @TRANSFORMS.register_module()
@@ -276,8 +276,8 @@ class Resize(Reframe):
     def __init__(self, size: int | tuple[int, int]):
         self.size = _pair('size', size)
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
-        return Window(0, 0, frame_size, self.size)
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
+        return FrameWindow(0, 0, frame_size, self.size)
 
 
 # ------------------------------------------------------------------------------------------------------- crop
@@ -355,7 +355,7 @@ class MultiScaleCrop(Reframe):
         )
         return max(1, min(height, frame_size[0])), max(1, min(width, frame_size[1]))
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
         rng = results['rng']
         height, width = frame_size
         crop = self.crop_size(frame_size, self.pairs[rng.integers(len(self.pairs))])
@@ -365,7 +365,7 @@ class MultiScaleCrop(Reframe):
         else:
             quarter = self.quarters[rng.integers(self.positions)]
             top, left = (room[0] // 4) * quarter[0], (room[1] // 4) * quarter[1]
-        return Window(top, left, crop, self.size)
+        return FrameWindow(top, left, crop, self.size)
 
 
 @TRANSFORMS.register_module()
@@ -419,9 +419,9 @@ class RandomResizedCrop(Reframe):
         h, w = max(1, min(height, round(width / ratio))), max(1, min(width, round(height * ratio)))
         return (height - h) // 2, (width - w) // 2, h, w
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
         top, left, height, width = self.box(*frame_size, results['rng'])
-        return Window(top, left, (height, width), self.size)
+        return FrameWindow(top, left, (height, width), self.size)
 
 
 @TRANSFORMS.register_module()
@@ -438,11 +438,11 @@ class RandomCrop(Reframe):
     def __init__(self, size: int | tuple[int, int]):
         self.size = _pair('size', size)
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
         height, width = _check_fits('RandomCrop', self.size, frame_size, results)
         top = int(results['rng'].integers(height - self.size[0] + 1))
         left = int(results['rng'].integers(width - self.size[1] + 1))
-        return Window(top, left, self.size, self.size)
+        return FrameWindow(top, left, self.size, self.size)
 
 
 @TRANSFORMS.register_module()
@@ -456,9 +456,9 @@ class CentreCrop(Reframe):
     def __init__(self, size: int | tuple[int, int]):
         self.size = _pair('size', size)
 
-    def window(self, frame_size: tuple[int, int], results: Results) -> Window:
+    def window(self, frame_size: tuple[int, int], results: Results) -> FrameWindow:
         height, width = _check_fits('CentreCrop', self.size, frame_size, results)
-        return Window((height - self.size[0]) // 2, (width - self.size[1]) // 2, self.size, self.size)
+        return FrameWindow((height - self.size[0]) // 2, (width - self.size[1]) // 2, self.size, self.size)
 
 
 @TRANSFORMS.register_module()

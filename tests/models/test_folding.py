@@ -52,8 +52,9 @@ def assert_as_with_gradients(encoder: Encoder, frames: torch.Tensor = FRAMES) ->
     expected = encoder(frames)
     with torch.no_grad():
         found = encoder(frames)
-    torch.testing.assert_close(found.vector, expected.vector.detach(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.map, expected.map.detach(), rtol=1e-4, atol=1e-5)
+    for one, other in ((found.vector, expected.vector.detach()), (found.map, expected.map.detach())):
+        # to the largest value: what cancels out in a deep network keeps the rounding of what it was made of
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * max(1.0, float(other.abs().max())))
 
 
 class Operations(TorchDispatchMode):

@@ -215,7 +215,6 @@ def test_random_patches_are_the_same_for_the_same_seed(tool, trained, tmp_path):
     'arguments, message',
     [
         (['config.py', '--out', 'x'], 'a checkpoint .* must come after the config'),
-        (['clips/v0', '--out', 'x'], 'a checkpoint .* must come first'),
         (['model.pth', 'gone.mp4', '--out', 'x'], 'gone.mp4 not found'),
         (['model.pth', '--label', 'rising', '--out', 'x'], 'clips of the test split have their own'),
         (['model.pth', '--count', '0', '--out', 'x'], 'draw one clip at least'),
@@ -227,6 +226,12 @@ def test_wrong_arguments_are_named(tool, trained, monkeypatch, capsys, arguments
     with pytest.raises(SystemExit) as error:
         tool.main(arguments)
     assert error.value.code == 2 and re.search(message, capsys.readouterr().err)
+
+
+def test_a_folder_that_is_no_run_is_told(tool, trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    with pytest.raises(SystemExit, match='CheckpointError: clips/v0 holds no checkpoint of a run'):
+        tool.main(['clips/v0', '--out', 'x'])
 
 
 def test_an_unknown_label_and_a_bad_video_are_named(tool, trained, tmp_path):
