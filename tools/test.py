@@ -164,11 +164,22 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
+    fill_open_workers(cfg)
     runner = Runner.from_cfg(cfg)
     load_weights(runner.model, checkpoint, args.checkpoint)
     if args.runtime != 'eager':  # which needs no wrapper: each process its clips
         runner.model = with_runtime(_bare(runner.model).eval(), args.runtime)
     return finish(args, cfg, runner, checkpoint, runner.test())
+
+
+def fill_open_workers(cfg: Config) -> None:
+    """Where the config leaves it open how many processes read clips, fill it in and say so."""
+    from mmengine.logging import print_log
+
+    from gfvideo.engine import fill_workers
+
+    if told := fill_workers(cfg):
+        print_log(told, logger='current')
 
 
 def _bare(model: Any) -> Any:
@@ -203,6 +214,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
+    fill_open_workers(cfg)
     metric = dict(type='ExitAccuracy', costs=calibration.costs['gmacs'], stream=calibration.kind == 'stream')
     cfg.test_evaluator = (
         [metric, *(one for one in cfg.test_evaluator if one['type'] == 'DumpResults')]

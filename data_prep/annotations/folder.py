@@ -44,6 +44,7 @@ from data_prep.common.listing import (
     text_lines,
     whole_number,
 )
+from data_prep.common.splitting import Division, divide
 from gfvideo.data.manifest import LIST_FORMS, read_classes
 
 __all__ = ['CLASS_LISTS', 'FORMS', 'FolderClip', 'match', 'read_folders', 'read_listing']
@@ -80,13 +81,14 @@ class Row:
 # ---------------------------------------------------------------------------------------------- class folders
 
 
-def read_folders(found: Found, split: str | None = None) -> Listing:
-    """The clips of ``<split>/<class>/<clip>``, or of ``<class>/<clip>`` with the name of their split; videos
-    or folders of images.
+def read_folders(found: Found, split: str | None = None, division: Division | None = None) -> Listing:
+    """The clips of ``<split>/<class>/<clip>``, or of ``<class>/<clip>`` with the name of their split or how
+    they are divided; videos or folders of images.
 
     Args:
         split: ``'train'``, ``'val'`` or ``'test'`` if the class folders are not below folders named as
             splits.
+        division: of clips that are not below folders named as splits; instead of ``split``.
 
     Returns:
         Clips sorted by path, with the path as id; classes are the names of the folders, sorted.
@@ -95,13 +97,15 @@ def read_folders(found: Found, split: str | None = None) -> Listing:
         AnnotationError: naming a path that does not fit, and what is expected.
     """
     _check_split(split)
+    if split is not None and division is not None:
+        raise ValueError(f'split is {split!r}, but clips are to be divided; give one of the two')
     paths = sorted(
         (path, kind) for kind in ('video', 'frames') for paths in found.named(kind).values() for path in paths
     )
     holding = {str(parent) for path, _ in paths for parent in PurePosixPath(path).parents}
     stray = [path for path, kind in paths if kind == 'frames' and path in holding]
     rows = [
-        (*_place_in_tree(path, split), path, kind)
+        (*_place_in_tree(path, split, divided=division is not None), path, kind)
         for path, kind in paths
         if kind == 'video' or path not in holding
     ]
@@ -110,17 +114,22 @@ def read_folders(found: Found, split: str | None = None) -> Listing:
             'the folder of videos holds no video and no folder of images; name the folder that holds the'
             ' class folders'
         )
+    warnings, groups = [], {}
+    if division is not None:
+        homes, groups, warnings = divide({path: name for _, name, path, _ in rows}, division)
+        rows = [(homes[path], name, path, kind) for _, name, path, kind in rows]
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     numbers = {name: number for number, name in enumerate(classes)}
     clips = [FolderClip(home, path, numbers[name], path, 1, kind) for home, name, path, kind in rows]
-    warnings = (
-        [f'{len(stray)} folders hold images beside their clips; the images are not used: {some(stray)}']
-        if stray
-        else []
-    )
-    warnings += leaked(((clip.split, _without_split(clip.id, split)) for clip in clips), 'clips')
+    if stray:
+        warnings.append(
+            f'{len(stray)} folders hold images beside their clips; the images are not used: {some(stray)}'
+        )
+    if split is None and division is None:
+        warnings += leaked(((clip.split, clip.id.partition('/')[2]) for clip in clips), 'clips')
     warnings += check_classes(classes, clips)
-    return Listing(classes, 'sorted', clips, count_splits(clip.split for clip in clips), warnings=warnings)
+    official = count_splits(clip.split for clip in clips)
+    return Listing(classes, 'sorted', clips, official, warnings=warnings, groups=groups)
 
 
 def _check_split(split: str | None) -> None:
@@ -128,30 +137,26 @@ def _check_split(split: str | None) -> None:
         raise ValueError(f'split is {split!r}; use one of {", ".join(SPLITS)}')
 
 
-def _place_in_tree(path: str, split: str | None) -> tuple[str, str]:
-    """``(split, class)`` of a path."""
+def _place_in_tree(path: str, split: str | None, divided: bool) -> tuple[str, str]:
+    """``(split, class)`` of a path; the split is '' if it is to be divided."""
     parts = path.split('/')
-    if split is not None:
+    if split is not None or divided:
         if len(parts) != 2:
             raise MisplacedError(
-                f'{path}: does not stand at <class>/<clip>; move it, or give no split if the folders are'
-                ' named as splits'
+                f'{path}: does not stand at <class>/<clip>; move it, or give no'
+                f' {"share" if divided else "split"} if the folders are named as splits'
             )
-        return split, parts[0]
+        return split or '', parts[0]
     if len(parts) != 3:
         raise MisplacedError(
-            f'{path}: does not stand at <split>/<class>/<clip>; move it, or give the split if all are at'
-            ' <class>/<clip>'
+            f'{path}: does not stand at <split>/<class>/<clip>; move it, or give the split, or the share of'
+            ' validation clips, if all are at <class>/<clip>'
         )
     if parts[0].lower() not in SPLIT_WORDS:
         raise AnnotationError(
             f'{path}: {parts[0]!r} is no name of a split; name the folder {", ".join(SPLIT_WORDS)}'
         )
     return SPLIT_WORDS[parts[0].lower()], parts[1]
-
-
-def _without_split(path: str, split: str | None) -> str:
-    return path if split is not None else path.partition('/')[2]
 
 
 # ---------------------------------------------------------------------------------------------- lists and CSV

@@ -280,7 +280,7 @@ def prepare_with(
 
 def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[str]) -> dict:
     """What the outcome depends on, beside the inputs; nothing of the machine."""
-    own = {name: str(value) if isinstance(value := getattr(args, name), Path) else value for name in deciding}
+    own = {name: _plain(getattr(args, name)) for name in deciding}
     how = {
         'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
         'frames': {'short_side': encoding.short_side, 'quality': encoding.quality},
@@ -299,6 +299,12 @@ def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[
             **how,
         },
     }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, re.Pattern):
+        return value.pattern
+    return str(value) if isinstance(value, Path) else value
 
 
 def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     'class_of',
     'columns_of',
     'count_splits',
+    'counted',
     'csv_rows',
     'decoded_lines',
     'extra',
@@ -107,6 +108,7 @@ class Listing:
         official: split -> rows that the annotation lists.
         expected: split -> rows published for this version; empty where nothing is published.
         warnings: what a user should know: counts not met, clips in several splits, rows that repeat.
+        groups: split -> groups of clips that were kept together; empty where each clip stands alone.
     """
 
     classes: tuple[str, ...]
@@ -115,6 +117,7 @@ class Listing:
     official: dict[str, int]
     expected: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    groups: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,11 @@ def count_splits(splits: Iterable[str]) -> dict[str, int]:
     """Split -> how often it occurs, in the order train, val, test."""
     counts = Counter(splits)
     return {split: counts[split] for split in SPLITS if split in counts}
+
+
+def counted(splits: Mapping[str, int]) -> str:
+    """What :func:`count_splits` gives, for a message."""
+    return ' + '.join(f'{count} {split}' for split, count in splits.items())
 
 
 def some(names: Sequence[str], shown: int = SHOWN) -> str:

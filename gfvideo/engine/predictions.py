@@ -17,7 +17,7 @@ from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips,
 from ..models.base import Recognizer
 from ..progress import progress
 from ..structures import ClipSample
-from .config import ConfigError
+from .config import ConfigError, fill_workers
 from .exiting import costs_of
 
 __all__ = ['SplitPredictions', 'loader_config']
@@ -39,9 +39,9 @@ def loader_config(cfg: Config, split: str, fold: str | None, batch_size: int) ->
             f' --cfg-options test_dataloader.dataset.list_file=FILE test_dataloader.dataset.split={split}'
         )
     dataset.update(split=split, **({} if fold is None else dict(fold=fold)))
-    return dict(
-        loader, dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False)
-    )
+    loader |= dict(dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False))
+    fill_workers(dict(test_dataloader=loader))
+    return loader
 
 
 class SplitPredictions:

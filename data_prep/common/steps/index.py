@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_prep.common.listing import Found, Indexed, Listing, MisplacedError, extra
+from data_prep.common.listing import Found, Indexed, Listing, MisplacedError, counted, extra
 from data_prep.common.records import Record, read_lines, write_lines
 from data_prep.common.scanning import scan, tell_left_out
 from data_prep.common.steps.unpack import with_those_of_archives
@@ -67,11 +67,13 @@ def write_index(
     logger.info(
         '%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames',
         annotation.name,
-        ' + '.join(f'{count} {split}' for split, count in listing.official.items()),
+        counted(listing.official),
         len(listing.classes),
         root,
         len(there),
     )
+    if listing.groups:
+        logger.info('clips were kept together in groups: %s', counted(listing.groups))
     for warning in listing.warnings:
         logger.warning('%s', warning)
     matched = list(annotation.match(listing, there.found))
@@ -90,6 +92,7 @@ def write_index(
                 'official': listing.official,
                 'expected': listing.expected,
                 'warnings': listing.warnings,
+                'groups': listing.groups,
                 'extra': unused.count,
                 'left_out': left_out,
                 'refused': refused,

@@ -205,13 +205,15 @@ def _relative(videos: Path, out: Path) -> str:
 def _report(manifest: Manifest, failed: Sequence[Record], summary: Record) -> None:
     for split, info in manifest.splits.items():
         share = info.present / info.official
+        groups = (summary.get('groups') or {}).get(split)
         logger.log(
             logging.INFO if share >= 0.99 else logging.WARNING,
-            '%s: %d of %d listed clips can be used (%.1f %%)',
+            '%s: %d of %d listed clips can be used (%.1f %%)%s',
             split,
             info.present,
             info.official,
             100 * share,
+            f', listed in {groups} groups' if groups else '',
         )
     report_failures(
         Counter(record['reason'] for record in failed),

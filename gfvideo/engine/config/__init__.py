@@ -4,6 +4,7 @@ from .carried import carried_config, check_carried, import_own, parse_config
 from .check import check_stage
 from .known import KNOWN_KEYS, ConfigError, explain_unknown
 from .reading import check_keys, load_config
+from .workers import cores_of_process, fill_workers
 
 __all__ = [
     'KNOWN_KEYS',
@@ -12,7 +13,9 @@ __all__ = [
     'check_carried',
     'check_keys',
     'check_stage',
+    'cores_of_process',
     'explain_unknown',
+    'fill_workers',
     'import_own',
     'load_config',
     'parse_config',

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ...weights import UnreachableFile, fetch, is_address
 from ..config.check import check_stage
 from ..config.known import ConfigError
+from ..config.workers import fill_workers
 from .essentials import OWN_HOOKS, with_essentials
 from .expand import Stage
 
@@ -35,7 +36,9 @@ def check_stages(stages: Sequence[Stage]) -> None:
                 f"stage {stage.name!r} has start_from='best', but stage {before.name!r} keeps no best"
                 " checkpoint; set default_hooks.checkpoint.save_best, e.g. to 'top1'"
             )
-        check_stage(stage.name, with_essentials(stage.cfg), datasets, hooks=OWN_HOOKS)
+        cfg = with_essentials(stage.cfg)
+        fill_workers(cfg)
+        check_stage(stage.name, cfg, datasets, hooks=OWN_HOOKS)
 
 
 def check_pretrained(stages: Sequence[Stage]) -> None:

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from ...files import write_atomically
 from ..checkpoint import CheckpointError, latest_checkpoint, load_checkpoint
 from ..config.known import ConfigError
+from ..config.workers import fill_workers
 from .essentials import with_essentials
 from .expand import Stage, number_of
 from .record import RECORD, StageRecord, read_record, settings_of
@@ -53,6 +54,8 @@ def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | N
         last = max(first, last)
     for number in range(first, last + 1):
         cfg = with_essentials(stages[number].cfg)
+        if told := fill_workers(cfg):
+            _log(told)
         settings = settings_of(cfg)
         if checkpoint is None:
             cfg.resume, cfg.load_from = False, _start_of(stages, number)
