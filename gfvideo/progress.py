@@ -90,6 +90,13 @@ class Progress:
         self._file.write(f'{line}\n')
         self._file.flush()
 
+    def say(self, text: str) -> None:
+        """Write a line that stays, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._tell(text)
+
     def add(self, count: int = 1, failed: int = 0) -> None:
         """``count`` more are done, ``failed`` of which failed."""
         self.done += count
