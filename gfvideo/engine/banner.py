@@ -25,6 +25,7 @@ _PLACES = dict(
     sample='patches at places that the policy draws',
     mixed='patches at random places and where the policy looks',
 )
+_DECIDING = {'classifier', 'fc'}
 _WIDTH = 79
 
 
@@ -74,17 +75,17 @@ def _policys_way(loop: Mapping, policy: nn.Module, beside: bool) -> str:
 def _names(parts: Sequence[str]) -> list[str]:
     """In words; several encoders are one thing, and so are the classifier and the encoders' own heads."""
     encoders = [name for name in parts if 'encoder' in name]
-    deciding = [name for name in parts if name == 'classifier' or name.endswith('head')]
+    deciding = [name for name in parts if name in _DECIDING or name.endswith('head')]
     named = ['encoders'] if len(encoders) > 1 else [name.replace('_', ' ') for name in encoders]
     if deciding:
-        named.append('classifier' if 'classifier' in deciding else 'classifying heads')
+        named.append('classifier' if _DECIDING & set(deciding) else 'classifying heads')
     rest = (name for name in parts if name not in encoders + deciding)
     return named + [name.replace('_', ' ') for name in rest]
 
 
 def _listed(parts: Sequence[str]) -> str:
     *first, last = _names(parts)
-    return f'the {", ".join(first)} and {last}' if first else f'the {last}'
+    return f'the {", the ".join(first)} and the {last}' if first else f'the {last}'
 
 
 def _verb(parts: Sequence[str], one: str, several: str) -> str:
@@ -143,17 +144,21 @@ def _model(cfg: Config, model: nn.Module) -> Iterable[tuple[str, str]]:
         return
     shape = None if cfg.get('compile') else clip_shape(cfg)
     costs = None if shape is None else recognizer_cost(model, shape)
-    total = ''
+    yield 'model', f'{type(model).__name__}, {million:.3g} M parameters'
     if shape is not None and costs is not None:
-        total = f', {costs["steps"][-1] / 1e9:.3g} GMACs a clip ({shape[0]} frames of {shape[2]}x{shape[3]})'
-    yield 'model', f'{type(model).__name__}, {million:.3g} M parameters{total}'
+        gmacs = _number(costs['steps'][-1] / 1e9)
+        yield 'cost', f'{gmacs} GMACs a clip of {shape[0]} frames, {shape[2]}x{shape[3]}'
     for name, part in model.parts().items():
         parameters = list(part.parameters())
-        row = f'  {name:<16}{sum(value.numel() for value in parameters) / 1e6:>8.3g} M'
+        row = f'  {name:<16}{_number(sum(value.numel() for value in parameters) / 1e6):>8} M'
         if costs is not None:
-            row += f'{sum(step.get(name, 0) for step in costs["by_step"]) / 1e9:>10.3g} GMACs'
+            row += f'{_number(sum(step.get(name, 0) for step in costs["by_step"]) / 1e9):>10} GMACs'
         frozen = parameters and not any(value.requires_grad for value in parameters)
         yield '', row + ('   frozen' if frozen else '')
+
+
+def _number(value: float) -> str:
+    return '0' if value == 0 else f'{value:.3g}' if value >= 0.0005 else '<0.001'
 
 
 def _schedule(runner: Any) -> Iterable[tuple[str, str]]:

@@ -80,8 +80,7 @@ class TellHook(Hook):
         if self._batches == 0 and is_main_process():  # its loader has started its processes
             by_epoch = 'max_epochs' in runner.cfg.train_cfg
             total = len(runner.train_dataloader) if by_epoch else runner.max_iters
-            where = f'epoch {runner.epoch + 1} of {runner.max_epochs}' if by_epoch else 'training'
-            what = f'{runner.cfg.get("stage") or ""} {where}'.strip()
+            what = _epoch_of(runner, runner.epoch + 1) if by_epoch else 'training'
             runner.terminal.start_bar(what, total, batch_idx)
 
     def after_train_iter(
@@ -116,7 +115,7 @@ class TellHook(Hook):
             if name in scalars
         ]
         spent = f'{self._batches} batches in {time.monotonic() - self._began:.1f} s'
-        return f'epoch {runner.epoch + 1}: ' + ', '.join(
+        return f'{_epoch_of(runner, runner.epoch + 1)}: ' + ', '.join(
             [*told, f'{spent}, {100 * share:.0f} % of it reading']
         )
 
@@ -136,7 +135,13 @@ class TellHook(Hook):
         if is_main_process():
             runner.terminal.stop_bar()
             if runner.terminal.draws:
-                runner.terminal.say(f'epoch {runner.epoch}: validation, {validated(metrics or {})}')
+                runner.terminal.say(f'{_epoch_of(runner, runner.epoch)}: {validated(metrics or {})}')
+
+
+def _epoch_of(runner: Any, epoch: int) -> str:
+    by_epoch = 'max_epochs' in runner.cfg.train_cfg
+    where = f'epoch {epoch} of {runner.max_epochs}' if by_epoch else f'batch {runner.iter}'
+    return f'{runner.cfg.get("stage") or ""} {where}'.strip()
 
 
 def reading_hint(share: float, workers: int) -> str:
@@ -150,7 +155,7 @@ def reading_hint(share: float, workers: int) -> str:
 def validated(metrics: Mapping[str, Any]) -> str:
     """Top-1 and that after each look, or else the first metrics as they are."""
     if 'top1' not in metrics:
-        return ', '.join(f'{name} {value}' for name, value in list(metrics.items())[:4])
+        return 'validation, ' + ', '.join(f'{name} {value}' for name, value in list(metrics.items())[:4])
     steps = [metrics[name] for step in range(len(metrics)) if (name := f'top1_step{step}') in metrics]
     looks = f' (after each look: {" ".join(f"{100 * value:.1f}" for value in steps)})' if steps[1:] else ''
-    return f'top-1 {100 * metrics["top1"]:.1f} %{looks}'
+    return f'validation, top-1 {100 * metrics["top1"]:.1f} %{looks}'

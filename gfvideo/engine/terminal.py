@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -61,14 +62,17 @@ class TerminalHandler(logging.Handler):
         if self.bar is not None:
             self.bar.say(text)
         else:
-            sys.stdout.write(f'{text}\n')
+            encoding = sys.stdout.encoding or 'utf-8'
+            sys.stdout.write(f'{text}\n'.encode(encoding, 'replace').decode(encoding))
             sys.stdout.flush()
 
     def start_bar(self, what: str, total: int, done: int = 0) -> None:
         """Draw a bar of ``total`` batches, where there is a terminal."""
         self.stop_bar()
         if self.draws:
-            self.bar = Progress(what, total, unit='batches', done=done, file=sys.stdout, tell=lambda _: None)
+            self.bar = Progress(
+                what, total, unit='batches', done=done, file=sys.stdout, tell=lambda _: None, stays=False
+            )
 
     def stop_bar(self) -> None:
         if self.bar is not None:
@@ -105,6 +109,8 @@ def to_terminal(logger: MMLogger) -> TerminalHandler:
     what was kept for it."""
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     for handler in files:
+        if isinstance(handler.stream, io.TextIOWrapper):
+            handler.stream.reconfigure(encoding='utf-8')  # whatever the terminal speaks
         for record in _keeper.records.values():
             handler.handle(record)
     if files:
