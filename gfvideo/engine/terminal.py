@@ -41,11 +41,11 @@ class TerminalHandler(logging.Handler):
         """Whether there is a terminal for bars."""
         return sys.stdout.isatty()
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         if _FILE_ONLY.match(text) or (self.draws and record.levelno == logging.INFO and _DRAWN.match(text)):
             return False
-        return super().filter(record)
+        return bool(super().filter(record))
 
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
