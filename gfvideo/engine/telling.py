@@ -4,6 +4,7 @@ videos."""
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -47,7 +48,8 @@ class StageRunner(Runner):
         with redirect_stdout(printed):
             checkpoint = super().load_checkpoint(filename, *args, **kwargs)
         for line in filter(None, printed.getvalue().splitlines()):
-            self.logger.info(line)
+            misfit = not line.startswith('Loads checkpoint')  # keys that are missing or left over
+            self.logger.log(logging.WARNING if misfit else logging.INFO, line)
         return checkpoint
 
     def train(self) -> nn.Module:
