@@ -45,6 +45,7 @@ class Progress:
         file: TextIO | None = None,
         every: float = 10.0,
         tell: Callable[[str], None] | None = None,
+        stays: bool = True,
     ):
         """
         Args:
@@ -54,11 +55,12 @@ class Progress:
             file: where the bar or the lines go, standard error by default.
             every: seconds between lines.
             tell: takes a line where there is no bar, in the place of ``file``.
+            stays: whether a bar stays on the terminal when it is done.
         """
         self.what, self.total, self.done, self.failed = what, total, done, failed
         self._unit, self._before, self._every = unit, done, every
         self._file = sys.stderr if file is None else file
-        self._tell = tell or self._write
+        self._tell, self._stays = tell or self._write, stays
         self._start = self._told = time.monotonic()
         self._bar = self._make_bar() if total and self._file.isatty() else None
         if done:
@@ -76,6 +78,7 @@ class Progress:
             *([] if self.failed is None else [TextColumn('{task.fields[failed]} failed')]),
             TimeRemainingColumn(),
             console=Console(file=self._file, force_terminal=True),
+            transient=not self._stays,
             auto_refresh=False,  # no thread, which a process that is forked meanwhile would lack
             redirect_stdout=False,  # what others print may go to a file
             redirect_stderr=self._file is sys.stderr,
@@ -89,6 +92,13 @@ class Progress:
     def _write(self, line: str) -> None:
         self._file.write(f'{line}\n')
         self._file.flush()
+
+    def say(self, text: str) -> None:
+        """Write a line that stays, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._tell(text)
 
     def add(self, count: int = 1, failed: int = 0) -> None:
         """``count`` more are done, ``failed`` of which failed."""

@@ -7,9 +7,14 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config, DictAction
+
+if TYPE_CHECKING:
+    from gfvideo.engine import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -89,17 +94,19 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     adapt_to_devices(cfg, args.launcher)
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace, options: list[str]) -> None:
     from gfvideo.engine import (
         check_pretrained,
         check_stages,
         expand_stages,
         init_distributed,
+        keep_for_the_file,
         load_config,
         run_stages,
         select_stage,
     )
 
+    keep_for_the_file()
     cfg = load_config(args.config)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     stages = expand_stages(cfg, args.cfg_options)
@@ -113,7 +120,31 @@ def train(args: argparse.Namespace) -> None:
     resume = args.resume
     if resume is None and stages[0].cfg.get('resume'):  # mmengine's own way of asking for it
         resume = stages[0].cfg.get('load_from') or 'auto'
-    run_stages(stages, args.stage, resume)
+    tell_next(stages, run_stages(stages, args.stage, resume), args, options)
+
+
+def tell_next(stages: Sequence[Stage], number: int, args: argparse.Namespace, options: list[str]) -> None:
+    """Log the commands that come after stage ``number``."""
+    from mmengine.dist import is_main_process
+    from mmengine.logging import print_log
+
+    from gfvideo.engine import latest_checkpoint, next_commands, next_steps
+
+    checkpoint = latest_checkpoint(stages[number].cfg.work_dir)
+    if checkpoint is not None and is_main_process():
+        if checkpoint.is_absolute() and checkpoint.is_relative_to(Path.cwd()):
+            checkpoint = checkpoint.relative_to(Path.cwd())
+        commands = next_commands(stages, number, checkpoint, args.config, args.work_dir, options)
+        print_log(next_steps(commands), logger='current')
+
+
+def options_of(arguments: list[str]) -> list[str]:
+    """KEY=VALUE behind --cfg-options, as they were typed."""
+    found, inside = [], False
+    for argument in arguments:
+        inside = argument == '--cfg-options' or (inside and not argument.startswith('--'))
+        found += [argument] if inside and '=' in argument else []
+    return found
 
 
 def resuming(arguments: list[str]) -> str:
@@ -139,10 +170,9 @@ def main(arguments: list[str] | None = None) -> None:
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     from gfvideo.engine import tell_faults
 
-    with tell_faults(
-        resuming(sys.argv[1:] if arguments is None else [str(argument) for argument in arguments])
-    ):
-        train(args)
+    given = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]
+    with tell_faults(resuming(given)):
+        train(args, options_of(given))
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
 from .identity import check_exits, describe_model, same_clips, weights_hash
 from .launch import adapt_to_devices, init_distributed
 from .loops import ResumableEpochLoop
+from .next_steps import next_commands, next_steps
 from .optim import AutocastOptimWrapper, TSMOptimWrapperConstructor, scale_rates
 from .policy_loop import JointLoop, PolicyLoop
 from .schedulers import WarmupLR
@@ -28,6 +29,7 @@ from .stages import (
     run_stages,
     select_stage,
 )
+from .terminal import keep_for_the_file
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -59,7 +61,10 @@ __all__ = [
     'latest_checkpoint',
     'load_checkpoint',
     'load_config',
+    'keep_for_the_file',
     'load_weights',
+    'next_commands',
+    'next_steps',
     'run_stages',
     'same_clips',
     'scale_rates',

@@ -36,6 +36,7 @@ class Training:
         arguments: more arguments of the tool.
         after: name of the training whose checkpoint it starts from; None if it needs none.
         process, status: of the run.
+        stage: the one it is in, as far as its log has told; '' before.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Training:
     after: str | None = None
     process: subprocess.Popen | None = None
     status: str = 'waiting'
+    stage: str = ''
 
     @property
     def log(self) -> Path:
@@ -111,10 +113,11 @@ class Training:
         with self.log.open('rb') as file:
             file.seek(max(0, self.log.stat().st_size - 20000))
             text = file.read().decode(errors='replace')
-        stages = re.findall(r'tage [\'"]?(\w+)', text)
+        stages = re.findall(r'stage (\d+ of \d+: \w+)', text)
+        self.stage = stages[-1] if stages else self.stage  # told once, while what is read is the end
         steps = re.findall(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\].*?(?:  (loss: [\d.]+)|$)', text)
         accuracies = re.findall(r'Epoch\(val\).*?top1: ([\d.]+)', text)
-        parts = [stages[-1]] if stages else []
+        parts = [f'stage {self.stage},'] if self.stage else []
         if steps:
             epoch, done, of, loss = steps[-1]
             parts.append(f'epoch {epoch} {int(done) * 100 // int(of)} %' + (f' {loss}' if loss else ''))

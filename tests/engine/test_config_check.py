@@ -653,3 +653,20 @@ def test_a_config_object_without_a_file_has_no_helpers():
 
     with pytest.raises(ConfigError, match="unknown key 'modle' in the config; did you mean 'model'"):
         check_keys(Config(dict(modle=dict())))
+
+
+@pytest.mark.parametrize(
+    'kind, library', [('TensorboardVisBackend', 'tensorboard'), ('WandbVisBackend', 'wandb')]
+)
+def test_a_backend_whose_library_is_missing(three_stages, monkeypatch, kind, library):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == library else find(name))
+    backends = [dict(type='LocalVisBackend'), dict(type=kind)]
+    with pytest.raises(
+        ConfigError,
+        match=f"stage 'random': visualizer.vis_backends.1: {kind} needs {library}, which is not installed:"
+        f' pip install {library}, or leave this backend out',
+    ):
+        check(three_stages, visualizer__vis_backends=backends)

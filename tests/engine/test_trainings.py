@@ -113,3 +113,13 @@ def test_a_training_that_comes_after_none(world):
         world.run(world.training('random', after='learned'))
     with pytest.raises(ValueError, match='jobs=0'):
         world.run(world.training('a'), jobs=0)
+
+
+def test_the_stage_of_an_epoch_is_kept_while_the_log_grows(world):
+    training = world.training('a')
+    training.log.parent.mkdir(parents=True)
+    training.log.write_text("WARNING: stage 'tune': long warm-up\nstage 1 of 2: joint — the encoders learn\n")
+    assert training.read_status() == 'stage 1 of 2: joint,'
+    with training.log.open('a') as file:
+        file.write('x' * 30000 + '\nEpoch(train) [2][ 5/10]  lr: 0.1  loss: 0.5000\n')
+    assert training.read_status() == 'stage 1 of 2: joint, epoch 2 50 % loss: 0.5000'

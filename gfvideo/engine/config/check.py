@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import inspect
 import json
 import logging
@@ -21,7 +22,18 @@ from ..schedulers import LONG_WARMUP, warmup_share
 from .keys import faults_of_keys, told_unknown
 from .known import ConfigError
 
-__all__ = ['check_patches', 'check_stage']
+__all__ = ['check_patches', 'check_stage', 'frame_size']
+
+# what backends of mmengine import when they start
+_LIBRARIES = dict(
+    TensorboardVisBackend='tensorboard',
+    WandbVisBackend='wandb',
+    MLflowVisBackend='mlflow',
+    ClearMLVisBackend='clearml',
+    NeptuneVisBackend='neptune',
+    DVCLiveVisBackend='dvclive',
+    AimVisBackend='aim',
+)
 
 
 def check_stage(
@@ -58,6 +70,7 @@ def check_stage(
         check.loops(cfg)
         check.evaluators(cfg)
         check.hooks(cfg)
+        check.backends(cfg)
         check.optimizer(model, cfg, batches.get('train_dataloader', 1))
 
 
@@ -168,6 +181,19 @@ class _StageCheck:
                 hook = {name: value for name, value in hook.items() if name != 'priority'}
                 self.build(key, lambda hook=hook: registry.HOOKS.build(hook))
 
+    def backends(self, cfg: Config) -> None:
+        """The libraries that the visualizer's backends write with are installed."""
+        backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
+        for number, backend in enumerate([backends] if isinstance(backends, dict) else backends):
+            name = backend.get('type') if isinstance(backend, dict) else None
+            name = name.rpartition('.')[2] if isinstance(name, str) else getattr(name, '__name__', '')
+            library = _LIBRARIES.get(name)
+            if library is not None and importlib.util.find_spec(library) is None:
+                raise ConfigError(
+                    f'{self.place}visualizer.vis_backends.{number}: {name} needs {library}, which is not'
+                    f' installed: pip install {library}, or leave this backend out'
+                )
+
     def optimizer(self, model: nn.Module, cfg: Config, epoch_length: int) -> None:
         if cfg.get('optim_wrapper') is None:
             return
@@ -244,7 +270,7 @@ def check_patches(model: nn.Module, cfg: Config, place: str = '') -> None:
         return
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = (cfg.get(key) or {}).get('dataset')
-        frame = _frame_size(dataset.get('pipeline')) if isinstance(dataset, dict) else None
+        frame = frame_size(dataset.get('pipeline')) if isinstance(dataset, dict) else None
         if frame is not None and any(p > f for p, f in zip(patch, frame)):
             raise ConfigError(
                 f'{place}model.patch_size={_sides(patch)} is larger than the frames of {_sides(frame)} that'
@@ -252,7 +278,7 @@ def check_patches(model: nn.Module, cfg: Config, place: str = '') -> None:
             )
 
 
-def _frame_size(pipeline: Any) -> tuple[int, int] | None:
+def frame_size(pipeline: Any) -> tuple[int, int] | None:
     """(H, W) of the frames that a pipeline ends with, None where that depends on the video."""
     size = None
     for step in pipeline if isinstance(pipeline, list | tuple) else ():

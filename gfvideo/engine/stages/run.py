@@ -11,12 +11,12 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
 
 from ...files import write_atomically
 from ..checkpoint import CheckpointError, latest_checkpoint, load_checkpoint
 from ..config.known import ConfigError
 from ..config.workers import fill_workers
+from ..telling import StageRunner
 from .essentials import with_essentials
 from .expand import Stage, number_of
 from .record import RECORD, StageRecord, read_record, settings_of
@@ -26,7 +26,7 @@ __all__ = ['run_stages']
 _started: Counter[str] = Counter()  # runs of this process, by name
 
 
-def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | None = None) -> None:
+def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | None = None) -> int:
     """Train the stages in order, each from the checkpoint of the one before.
 
     Starting a stage forgets what an earlier run left of it and of those after it (their records; the files
@@ -38,6 +38,9 @@ def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | N
             is not finished.
         resume: None to start anew; 'auto' to leave out what is finished and go on from the latest checkpoint
             of the first stage that is not; or a checkpoint to go on from, whose stage is in it.
+
+    Returns:
+        Number of the last stage that is finished, from 0.
 
     Raises:
         ConfigError: if ``only`` is unknown or has nothing to start from, or a finished stage had other
@@ -64,7 +67,8 @@ def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | N
             cfg.resume, cfg.load_from, checkpoint = True, str(checkpoint), None
             _take_seed(cfg)
             _forget(stages[number:], pointers_of=stages[number + 1 :])
-        _train(stages[number].name, cfg, settings)
+        _train(stages[number].name, cfg, settings, (number + 1, len(stages)))
+    return last
 
 
 def _log(message: str) -> None:
@@ -170,13 +174,14 @@ def _forget(stages: Sequence[Stage], pointers_of: Sequence[Stage]) -> None:
     barrier()
 
 
-def _train(name: str, cfg: Config, settings: dict[str, str]) -> None:
+def _train(name: str, cfg: Config, settings: dict[str, str], place: tuple[int, int]) -> None:
     # mmengine keeps loggers and message hubs by this name and the second it starts in: two short runs of a
     # process, which would then clear each other's old checkpoints away, must not share them
     own = '_'.join(filter(None, [cfg.get('experiment_name') or Path(cfg.filename or 'run').stem, name]))
     _started[own] += 1
     cfg.experiment_name = own if _started[own] == 1 else f'{own}_{_started[own]}'
-    runner = Runner.from_cfg(cfg)
+    runner = StageRunner.from_cfg(cfg)
+    runner.place = place
     runner.train()
     last, best = (runner.message_hub.get_info(key) for key in ('last_ckpt', 'best_ckpt'))
     if last is None:
