@@ -30,9 +30,9 @@ def numbers(cfg) -> list:
 
 @pytest.mark.parametrize(
     ('cores', 'expected'),
-    [(1, [1, 1, 1]), (2, [1, 1, 2]), (3, [1, 1, 3]), (4, [2, 2, 4]), (12, [6, 6, 8]), (64, [8, 8, 8])],
+    [(1, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 3, 3]), (4, [4, 4, 4]), (12, [8, 8, 8]), (64, [8, 8, 8])],
 )
-def test_training_and_validation_share_the_cores(cores, expected):
+def test_each_loader_has_as_many_as_there_are_cores(cores, expected):
     cfg = config()
     told = fill_workers(cfg, cores)
     assert numbers(cfg) == expected
@@ -86,7 +86,7 @@ def test_processes_of_a_machine_divide_its_cores(launcher, environment, expected
 def test_the_launcher_of_a_config_counts(monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(12)), raising=False)
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '3')
-    for launcher, expected in (('pytorch', [2, 2, 4]), ('none', [6, 6, 8])):
+    for launcher, expected in (('pytorch', [4, 4, 4]), ('none', [8, 8, 8])):
         cfg = config(launcher=launcher)
         fill_workers(cfg)
         assert numbers(cfg) == expected
@@ -103,7 +103,7 @@ def test_sets_of_any_size_leave_it_to_the_machine(name):
     ((_, cfg),) = expand_stages(load_config(ROOT / 'configs' / '_base_' / 'datasets' / f'{name}.py'))
     assert numbers(cfg) == [None, None, None]
     fill_workers(cfg, 4)
-    assert numbers(cfg) == [2, 2, 4]
+    assert numbers(cfg) == [4, 4, 4]
     option = {'train_dataloader.num_workers': 5}
     ((_, cfg),) = expand_stages(load_config(ROOT / 'configs' / '_base_' / 'datasets' / f'{name}.py'), option)
     fill_workers(cfg, 4)

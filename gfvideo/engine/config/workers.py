@@ -38,10 +38,9 @@ def _processes(text: str) -> int:
 def fill_workers(cfg: MutableMapping[str, Any], cores: int | None = None) -> str:
     """Fill in, in place, ``num_workers=None`` of a config's loaders.
 
-    It stands for as many as there are cores, at most :data:`MOST_WORKERS` a loader. Training and validation
-    share them, because the workers of both live side by side; a test has them to itself. Every loader has one
-    at least. Numbers that are there stay; where they are 0, ``persistent_workers`` becomes False, as there
-    are none.
+    It stands for as many as there are cores, at most :data:`MOST_WORKERS` a loader: training and validation
+    take turns, and the workers of the one wait while the other reads. Numbers that are there stay; where they
+    are 0, ``persistent_workers`` becomes False, as there are none.
 
     Args:
         cfg: the config of a stage; its ``launcher`` says what started this process.
@@ -57,10 +56,8 @@ def fill_workers(cfg: MutableMapping[str, Any], cores: int | None = None) -> str
         if key.endswith('_dataloader') and isinstance(value, MutableMapping)
     }
     empty = [key for key, loader in loaders.items() if loader.get('num_workers', 0) is None]
-    sharing = sum(key != 'test_dataloader' for key in empty)
     for key in empty:
-        share = cores if key == 'test_dataloader' else cores // sharing
-        loaders[key]['num_workers'] = max(1, min(MOST_WORKERS, share))
+        loaders[key]['num_workers'] = max(1, min(MOST_WORKERS, cores))
     for loader in loaders.values():
         if loader.get('num_workers', 0) == 0 and loader.get('persistent_workers'):
             loader['persistent_workers'] = False
