@@ -228,6 +228,13 @@ def test_wrong_arguments_are_named(tool, trained, monkeypatch, capsys, arguments
     assert error.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
+def test_a_config_may_be_a_name(tool, trained):
+    paths = [str(trained / 'model.pth'), str(trained / 'clips' / 'v0')]
+    args = tool.parse_args(['tsm_tiny_toy', *paths, '--out', 'x'])
+    assert (str(args.config), str(args.checkpoint)) == ('tsm_tiny_toy', paths[0])
+    assert list(map(str, args.videos)) == paths[1:]
+
+
 def test_a_folder_that_is_no_run_is_told(tool, trained, monkeypatch):
     monkeypatch.chdir(trained)
     with pytest.raises(SystemExit, match='CheckpointError: clips/v0 holds no checkpoint of a run'):

@@ -100,8 +100,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def split_paths(parser: argparse.ArgumentParser, paths: list[Path]) -> tuple[Path | None, Path, list[Path]]:
-    """Config or None, checkpoint, videos, told apart by their endings."""
-    config = paths.pop(0) if paths[0].suffix in CONFIG_ENDINGS else None
+    """Config (a file, or a name of those that come along) or None, checkpoint, videos, told apart by their
+    endings."""
+    from gfvideo.home import list_models
+
+    first = paths[0]
+    named = not first.exists() and str(first) in list_models()
+    config = paths.pop(0) if first.suffix in CONFIG_ENDINGS or named else None
     if not paths or not (paths[0].suffix in CHECKPOINT_ENDINGS or paths[0].is_dir()):
         parser.error(
             f'a checkpoint ({", ".join(sorted(CHECKPOINT_ENDINGS))}, or the folder of a run) must come'
@@ -260,8 +265,8 @@ def show(args: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.data.readers import VideoError
     from gfvideo.engine import CheckpointError, ConfigError
 
