@@ -445,9 +445,9 @@ class RandomCrop(Reframe):
         return FrameWindow(top, left, self.size, self.size)
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(['CentreCrop', 'CenterCrop'])
 class CentreCrop(Reframe):
-    """Cut the centre.
+    """Cut the centre. Configs may say ``CenterCrop`` too.
 
     Args:
         size: (height, width) in pixels, or one number for both; an error if the frames are smaller.
@@ -625,10 +625,10 @@ def _direction_in(classes: tuple[str, ...]) -> bool:
     return bool(named)
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(['ColourJitter', 'ColorJitter'])
 class ColourJitter:
     """Change brightness, contrast, saturation and hue of the whole clip by one random linear map of the
-    colours.
+    colours. Configs may say ``ColorJitter`` too.
 
     Each factor is drawn evenly from [1 - x, 1 + x]; the hue turns by up to ``hue`` of a full circle either
     way, in the YIQ plane. They are applied in this order as one matrix on RGB, rounded and cut to 0..255 once

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from ...data.sampling import STRATEGIES
 from ...data.transforms import SampleFrames
+from .mmaction2 import here_for_argument, here_for_type
 
 __all__ = ['faults_of_keys', 'told_unknown']
 
@@ -75,7 +76,7 @@ def _accepted(classes: tuple[type, ...]) -> Names:
         return None if names is None else names - {'self'}
     if classes[number] in _ENDS:
         ends, given = _ENDS[classes[number]]
-        return _names(names, *(_of_signature(end)[0] for end in ends)) - set(given)
+        return (names | _names(*(_of_signature(end)[0] for end in ends)) - set(given)) - {'self'}
     if not _passes_on(vars(classes[number])['__init__'], kwargs):
         return None
     inner = _accepted(classes[number + 1 :])
@@ -242,13 +243,29 @@ def _registered(
         yield _unregistered(path, kind, close, trees[0])
         return
     known = accepted(target)
-    yield from _among(path, cfg, None if known is None else known | _BUILT | set(beside))
+    if known is not None:
+        yield from _unknown_arguments(path, cfg, known | _BUILT | set(beside), target)
     yield from _texts_for_numbers(path, cfg, target)
     yield from _no_choices(path, cfg, target)
     yield from _inside(path, {key: value for key, value in cfg.items() if key not in beside}, trees, target)
 
 
+def _unknown_arguments(path: str, cfg: Mapping, known: frozenset[str], target: Callable) -> Iterator[str]:
+    """Arguments that ``target`` does not take; of those of MMAction2, what they are here."""
+    for key, value in cfg.items():
+        if key not in known:
+            here = here_for_argument(getattr(target, '__name__', ''), key)
+            yield (
+                told_unknown(f'{path}.{key}', value, known)
+                if here is None
+                else f"{path}.{key}={_short(value)} is MMAction2's; here it is {here}"
+            )
+
+
 def _unregistered(path: str, kind: Any, close: list[str], tree: Registry) -> str:
+    here = here_for_type(kind) if isinstance(kind, str) else None
+    if here is not None:
+        return f"{path}.type={_short(kind)} is MMAction2's; here it is {here}"
     known = (
         f'did you mean {close[0]!r}?'
         if close
@@ -300,8 +317,11 @@ def _inside(
                     yield from _among(f'{place}.{name}', inner[name], known)
             continue
         near = [(tree, close) for tree, _, close in found if close]
+        kind = inner['type']
         if near:  # else a type may have a meaning of its own there
-            yield _unregistered(place, inner['type'], near[0][1], near[0][0])
+            yield _unregistered(place, kind, near[0][1], near[0][0])
+        elif isinstance(kind, str) and here_for_type(kind) is not None:
+            yield _unregistered(place, kind, [], trees[0])
 
 
 def _misspelt_type(path: str, value: Any, trees: tuple[Registry, ...]) -> Iterator[str]:
