@@ -8,7 +8,6 @@ import re
 import sys
 
 from mmengine.logging import MMLogger
-from termcolor import colored
 
 from ..progress import Progress
 
@@ -21,6 +20,7 @@ _FILE_ONLY = re.compile(
     r'|Loads? checkpoint (from|by) |(train|val): .*, split |"FileClient" will be|"HardDiskBackend" is'
 )
 _DRAWN = re.compile(r'(Epoch|Iter)\((train|val)\)')  # where a bar and a line an epoch tell it
+_YELLOW = '\033[33m{}\033[0m'
 _EARLY = ('mmengine', 'gfvideo')  # loggers of what is told before a run has its own
 
 
@@ -50,7 +50,7 @@ class TerminalHandler(logging.Handler):
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
-            text = f'{colored(record.levelname, "yellow") if self.draws else record.levelname}: {text}'
+            text = f'{_YELLOW.format(record.levelname) if self.draws else record.levelname}: {text}'
         stamp = logging.Formatter(datefmt='%m/%d %H:%M:%S').formatTime(record, '%m/%d %H:%M:%S ')
         return text if self.draws else stamp + text
 
