@@ -8,7 +8,9 @@ they become tensors and plain values on the way out and history buffers again on
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -25,7 +27,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from ..files import write_atomically
+from ..files import write_atomically, written_whole
 from ..registry import HOOKS
 from ..weights import (
     DamagedFile,
@@ -47,6 +49,7 @@ __all__ = [
     'CheckpointError',
     'SafeCheckpointHook',
     'checkpoint_of',
+    'keep_last_and_best',
     'latest_checkpoint',
     'load_checkpoint',
     'load_weights',
@@ -310,6 +313,24 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
         f'{pointer} names {named}, which is gone; name another with --resume PATH, or start anew without'
         ' --resume'
     )
+
+
+def keep_last_and_best(folder: str | Path, last: str | Path, best: str | Path | None = None) -> None:
+    """Leave two checkpoints in ``folder`` under names that every run has: ``last.pth`` and ``best.pth``.
+
+    They are hard links where the disk has them, else copies, and take the place of older ones at once.
+
+    Args:
+        folder: of a stage or of a run.
+        last: the last checkpoint.
+        best: the one that validation found best; None, where none was, for the last.
+    """
+    for name, file in (('last.pth', last), ('best.pth', last if best is None else best)):
+        with written_whole(Path(folder) / name) as part:
+            try:
+                os.link(file, part)
+            except OSError:  # a disk without links, or another disk
+                shutil.copy2(file, part)  # with its time, by which the newest is found
 
 
 def checkpoint_of(path: str | PathLike[str], which: str = 'last') -> str:

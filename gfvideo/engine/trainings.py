@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 
 from ..files import write_atomically
 from ..progress import StatusLine
-from .checkpoint import latest_checkpoint
 
 __all__ = ['Training', 'TrainingError', 'train_all']
 
@@ -88,7 +86,7 @@ class Training:
         self.status = 'running'
 
     def finish(self) -> None:
-        """Check how the process ended; leave the last checkpoint of every stage as ``last.pth``.
+        """Check how the process ended.
 
         Raises:
             TrainingError: with the end of the log, if it failed.
@@ -99,10 +97,6 @@ class Training:
                 f'training {self.name} failed with exit status {self.process.returncode}; the end of'
                 f' {self.log}:\n' + '\n'.join(self.log.read_text(errors='replace').splitlines()[-15:])
             )
-        for folder in [self.folder, *(path for path in self.folder.iterdir() if path.is_dir())]:
-            checkpoint = latest_checkpoint(folder)
-            if checkpoint is not None:
-                shutil.copyfile(checkpoint, folder / 'last.pth')
         self._write('done')
         self.status = 'done'
 

@@ -22,7 +22,7 @@ from gfvideo.engine import (
     load_weights,
     weights_hash,
 )
-from gfvideo.engine.checkpoint import plain
+from gfvideo.engine.checkpoint import keep_last_and_best, plain
 from gfvideo.engine.random_state import random_state, restore_random_state, seed_everything
 
 
@@ -214,3 +214,22 @@ def test_seeds_of_epochs_and_ranks_are_unlike():
         assert draw()[0] == first[0]
         drawn.add((first[0], first[2], first[5]))
     assert len({d[i] for d in drawn for i in range(3)}) == 12
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_last_and_best_are_replaced_whole(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*_):
+            raise OSError('no links here')
+
+        monkeypatch.setattr(os, 'link', refuse)
+    for name in ('epoch_1', 'epoch_2', 'best_top1_epoch_1'):
+        (tmp_path / f'{name}.pth').write_text(name)
+    keep_last_and_best(tmp_path, tmp_path / 'epoch_1.pth')
+    assert (tmp_path / 'last.pth').read_text() == (tmp_path / 'best.pth').read_text() == 'epoch_1'
+    keep_last_and_best(tmp_path, tmp_path / 'epoch_2.pth', tmp_path / 'best_top1_epoch_1.pth')
+    assert (tmp_path / 'last.pth').read_text() == 'epoch_2'
+    assert (tmp_path / 'best.pth').read_text() == 'best_top1_epoch_1'
+    assert (tmp_path / 'epoch_1.pth').read_text() == 'epoch_1'  # what it was a link to is as it was
+    assert not list(tmp_path.glob('.*'))

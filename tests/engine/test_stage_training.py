@@ -70,6 +70,16 @@ def test_a_checkpoint_is_tensors_and_plain_values(uncut):
     assert not list(uncut.rglob('*.tmp'))
 
 
+def test_last_and_best_have_a_name_that_every_run_has(uncut):
+    for stage in STAGES:
+        record = read_record(uncut / stage)
+        best = record.checkpoint if record.best is None else record.best
+        assert (uncut / stage / 'last.pth').samefile(uncut / stage / record.checkpoint)
+        assert (uncut / stage / 'best.pth').samefile(uncut / stage / best)
+    for name in ('last.pth', 'best.pth'):
+        assert (uncut / name).samefile(uncut / 'tune' / name)
+
+
 def test_the_policy_stage_logs_its_diagnostics(uncut):
     logs = [
         json.loads(line)

@@ -22,10 +22,8 @@ if os.path.exists(config):
     os.remove(config)  # a config that is there fails, once
     sys.exit('the power went')
 os.makedirs(os.path.join(folder, 'tune'))
-with open(os.path.join(folder, 'tune', 'epoch_1.pth'), 'w') as file:
+with open(os.path.join(folder, 'tune', 'last.pth'), 'w') as file:
     file.write(os.path.basename(folder))
-with open(os.path.join(folder, 'tune', 'last_checkpoint'), 'w') as file:
-    file.write(os.path.join(folder, 'tune', 'epoch_1.pth'))
 print('Epoch(val) [2][2/2]  top1: 0.7500')
 with open(os.environ['CALLS'], 'a') as file:
     file.write(json.dumps(dict(folder=os.path.basename(folder), done=time.time())) + '\\n')

@@ -13,7 +13,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
 
 from ...files import write_atomically
-from ..checkpoint import CheckpointError, latest_checkpoint, load_checkpoint
+from ..checkpoint import CheckpointError, keep_last_and_best, latest_checkpoint, load_checkpoint
 from ..config.known import ConfigError
 from ..config.workers import fill_workers
 from ..telling import StageRunner
@@ -30,7 +30,9 @@ def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | N
     """Train the stages in order, each from the checkpoint of the one before.
 
     Starting a stage forgets what an earlier run left of it and of those after it (their records; the files
-    stay until they are overwritten), so nothing old is taken for new.
+    stay until they are overwritten), so nothing old is taken for new. A stage that is finished leaves its
+    last and its best checkpoint as ``last.pth`` and ``best.pth`` in its folder, and the last stage in the
+    run's as well; without validation the best is the last.
 
     Args:
         stages: of :func:`expand_stages`, each config with its ``work_dir``.
@@ -193,7 +195,13 @@ def _train(name: str, cfg: Config, settings: dict[str, str], place: tuple[int, i
         name, _relative(last, cfg), None if best is None else _relative(best, cfg), settings, runner.seed
     )
     if is_main_process():
-        write_atomically(Path(cfg.work_dir) / RECORD, json.dumps(record._asdict(), indent=1).encode())
+        folder = Path(cfg.work_dir)
+        ends_run = place[0] == place[1] and folder.name == name  # a stage in a folder of the run's
+        for kept_in in (folder, folder.parent) if ends_run else (folder,):
+            keep_last_and_best(
+                kept_in, folder / record.checkpoint, None if record.best is None else folder / record.best
+            )
+        write_atomically(folder / RECORD, json.dumps(record._asdict(), indent=1).encode())
     barrier()
 
 
