@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import sys
 
@@ -20,8 +21,13 @@ _FILE_ONLY = re.compile(
     r'|Loads? checkpoint (from|by) |(train|val): .*, split |"FileClient" will be|"HardDiskBackend" is'
 )
 _DRAWN = re.compile(r'(Epoch|Iter)\((train|val)\)')  # where a bar and a line an epoch tell it
-_YELLOW = '\033[33m{}\033[0m'
 _EARLY = ('mmengine', 'gfvideo')  # loggers of what is told before a run has its own
+
+
+def _warned(word: str) -> str:
+    """In yellow, where colours are drawn and nobody asked for none."""
+    plain = 'NO_COLOR' in os.environ or not sys.stdout.isatty()
+    return word if plain else f'\033[33m{word}\033[0m'
 
 
 class TerminalHandler(logging.Handler):
@@ -50,7 +56,7 @@ class TerminalHandler(logging.Handler):
     def format(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
-            text = f'{_YELLOW.format(record.levelname) if self.draws else record.levelname}: {text}'
+            text = f'{_warned(record.levelname) if self.draws else record.levelname}: {text}'
         stamp = logging.Formatter(datefmt='%m/%d %H:%M:%S').formatTime(record, '%m/%d %H:%M:%S ')
         return text if self.draws else stamp + text
 
