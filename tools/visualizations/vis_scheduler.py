@@ -120,7 +120,7 @@ def values_of(cfg: Config, parameter: str, length: int) -> list[float]:
     for _ in range(epochs):
         for _ in range(length):
             values.append(float(read()[parameter][0]))
-            made.step()  # of nothing; a scheduler warns without
+            wrapper.step()  # of nothing; a scheduler warns without
             for scheduler in schedulers:
                 if not scheduler.by_epoch:
                     scheduler.step()
