@@ -120,7 +120,7 @@ def values_of(cfg: Config, parameter: str, length: int) -> list[float]:
     for _ in range(epochs):
         for _ in range(length):
             values.append(float(read()[parameter][0]))
-            made.step()  # of nothing; a scheduler warns without
+            wrapper.step()  # of nothing; a scheduler warns without
             for scheduler in schedulers:
                 if not scheduler.by_epoch:
                     scheduler.step()
@@ -177,7 +177,9 @@ def show(args: argparse.Namespace) -> list[str]:
     chart = LineChart('schedule', what, what, 'epochs', what, [Line(what, xs, ys)], marks=marks)
     drawn = io.BytesIO()
     with rc_context(SETTINGS):
-        draw_figure(chart).savefig(drawn, format=args.out.suffix[1:], dpi=200)
+        figure = draw_figure(chart)
+        figure.axes[0].get_legend().remove()  # of one line, which would hide a stage's name
+        figure.savefig(drawn, format=args.out.suffix[1:], dpi=200)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.out, drawn.getvalue())
     return [*lines, f'written to {args.out}']
