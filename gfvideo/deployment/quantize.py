@@ -171,18 +171,29 @@ def _quantize_graph(source: Path, target: Path, feeds: Sequence[dict[str, Any]])
         def get_next(self) -> dict[str, Any] | None:
             return next(self.left, None)
 
-    model = onnx.load(str(source))
-    convolutions = [node for node in model.graph.node if node.op_type == 'Conv']
-    of_parts = [node.name for node in convolutions if any(part in node.input[1] for part in KEPT)]
-    kept = of_parts + [node.name for node in convolutions if node.name not in of_parts][:FIRST]
     quantize_static(
         str(source),
         str(target),
         Feeds(),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=['Conv', 'Clip', 'Relu', 'Add'],  # what follows a convolution sets its range
-        nodes_to_exclude=kept,
+        nodes_to_quantize=_nodes_of_encoder(onnx.load(str(source)).graph),
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )
+
+
+def _nodes_of_encoder(graph: Any) -> list[str]:
+    """Names of the convolutions that are rounded, and of the activations and sums that read what one gives,
+    for these set its range. Whatever else computes with numbers, places above all, stays as it is."""
+    convolutions = [
+        node
+        for node in graph.node
+        if node.op_type == 'Conv' and not any(part in node.input[1] for part in KEPT)
+    ]
+    rounded = convolutions[FIRST:]
+    given = {output for node in rounded for output in node.output}
+    after = [
+        node for node in graph.node if node.op_type in ('Clip', 'Relu', 'Add') and given & set(node.input)
+    ]
+    return [node.name for node in (*rounded, *after)]

@@ -77,21 +77,36 @@ def test_answers_stay_near(export, tmp_path):
     assert ours.described()['weights'] == theirs.described()['weights'] and ours.looking_ahead() == []
 
 
-def test_the_policy_keeps_its_numbers(export, tmp_path):
-    """Convolutions of the encoders are in 8 bits, those of the policy are not."""
+def test_only_the_encoder_is_rounded(export, tmp_path):
+    """Its convolutions after the first ones are in 8 bits; those of the policy are not, nor is anything else
+    that computes."""
     onnx = pytest.importorskip('onnx')
     _, folder = export
     quantize_export(folder, tmp_path / 'int8', list(CLIPS[:2].split(1)), largest_drop=None, threads=1)
-    graph = onnx.load(str(tmp_path / 'int8' / 'glance.onnx')).graph
-    made = {output: node for node in graph.node for output in node.output}
-    kinds = {'policy': set(), 'glance_encoder': set()}
-    for node in graph.node:
-        if node.op_type == 'Conv':
-            by = made.get(node.input[1])
-            part = next((name for name in kinds if name in node.input[1]), None)
-            if part is not None:
-                kinds[part].add(by is not None and by.op_type == 'DequantizeLinear')
-    assert kinds == {'policy': {False}, 'glance_encoder': {True}}
+    for name in ('glance', 'focus_1'):
+        graph = onnx.load(str(tmp_path / 'int8' / f'{name}.onnx')).graph
+        rounded = {
+            output for node in graph.node if node.op_type == 'DequantizeLinear' for output in node.output
+        }
+        of_encoder, of_policy = [], []
+        for node in graph.node:
+            if node.op_type == 'Conv':
+                found = of_policy if 'policy' in node.input[1] else of_encoder
+                found.append(node.input[1] in rounded)
+        assert of_encoder == [False] * 4 + [True] * (len(of_encoder) - 4) and len(of_encoder) > 4
+        assert of_policy == [False] * len(of_policy) and (of_policy or name == 'focus_1')
+        made = {output: node for node in graph.node for output in node.output}
+        for node in graph.node:
+            if node.op_type in ('Add', 'Sub', 'Mul', 'Div', 'ArgMax', 'GatherElements') and rounded & set(
+                node.input
+            ):
+                # a sum in the encoder, of what a rounded convolution gave
+                assert node.op_type == 'Add', node.op_type
+                sources = [made[made[x].input[0]] for x in node.input if x in rounded]
+                assert any(
+                    source.op_type == 'QuantizeLinear' and made[source.input[0]].op_type == 'Conv'
+                    for source in sources
+                )
 
 
 def test_what_loses_too_much_is_not_written(export, tmp_path):
