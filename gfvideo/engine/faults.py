@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
 from ..data.dataset import TooManyBadVideos
 from ..data.manifest import ManifestError
@@ -61,7 +61,7 @@ def tell_faults(way_on: str = '') -> Iterator[None]:
     on = f'; go on with\n  {way_on}' if way_on else ''
     try:
         try:
-            with _sigterm_raises():
+            with _sigterm_raises(), _readers_leave_quietly():
                 yield
         except KeyboardInterrupt:
             _leave(f'interrupted{on}', 128 + signal.SIGINT)
@@ -125,6 +125,23 @@ def _forget_workers() -> None:
     meant."""
     if hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+@contextmanager
+def _readers_leave_quietly() -> Iterator[None]:
+    """A worker that was handing over a batch when this process left has nothing to report: its thread that
+    shares memory would print a broken connection, after the line that tells why all ended."""
+    owner, before = os.getpid(), sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if os.getpid() == owner or not isinstance(error, (ConnectionError, EOFError)):
+            before(kind, error, trace)
+
+    sys.excepthook = hook
+    try:
+        yield
+    finally:
+        sys.excepthook = before
 
 
 @contextmanager

@@ -252,6 +252,21 @@ def test_a_signal_ends_a_run_in_one_line(tmp_path, three_stages, environment, nu
     assert f'\n{told}; go on with\n  python ' in rest and rest.rstrip().endswith('--resume')
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes start otherwise here')
+@pytest.mark.parametrize('error, quiet', [(BrokenPipeError(32, 'Broken pipe'), True), (KeyError('x'), False)])
+def test_a_reader_whose_run_has_left_says_nothing(capfd, error, quiet):
+    with tell_faults():
+        child = os.fork()
+        if not child:
+            sys.excepthook(type(error), error, None)  # as its thread that shares memory does
+            sys.stderr.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert (capfd.readouterr().err == '') == quiet
+        sys.excepthook(type(error), error, None)
+        assert capfd.readouterr().err != ''
+
+
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='worker processes are found in /proc')
 def test_a_killed_worker_is_told_in_one_line(tmp_path, three_stages, environment):
     process, _ = start(
