@@ -343,8 +343,9 @@ class AdaFocusRecognizer(Recognizer):
         values = repeat(values[:, 0], 'b yx -> b t yx', t=num_frames)
         if indices is None:
             return values
-        chosen = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
-        return values.masked_fill(~chosen.scatter(1, indices, True)[..., None], torch.nan)
+        frames = torch.arange(num_frames, device=values.device)
+        chosen = (indices[..., None] == frames).any(1)  # (B, T)
+        return values.masked_fill(~chosen[..., None], torch.nan)
 
     # ---- prediction and losses
 
