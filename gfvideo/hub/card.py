@@ -54,7 +54,7 @@ def read_results(path: str | PathLike[str], weights: str) -> dict[str, Any]:
 
 
 def write_card(
-    path: str | PathLike[str],
+    path: str | Path,
     name: str,
     described: Mapping[str, Any],
     *,

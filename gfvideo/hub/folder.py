@@ -73,9 +73,12 @@ def save_pretrained(
         )
     if exits is None and (folder / EXITS).is_file():
         exits = folder / EXITS
-    calibration = read_exits(exits) if isinstance(exits, str | PathLike) else exits
+    if isinstance(exits, str | PathLike):
+        calibration, source = read_exits(Path(exits)), fspath(exits)
+    else:
+        calibration, source = exits, 'the calibration'
     if calibration is not None:
-        check_exits(calibration, model, 'the calibration' if exits is calibration else fspath(exits))
+        check_exits(calibration, model, source)
     described = describe_model(model)
     told = [read_results(path, described['weights']) for path in results]
     meta = dict(dataset_meta=model.dataset_meta, **model.provenance)
