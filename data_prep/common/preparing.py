@@ -3,6 +3,7 @@ goes on where it stopped.
 
     OUT/dataset.json, <split>.jsonl    the manifest that training reads
     OUT/failed.jsonl                   the clips that cannot be used, each with its reason
+    OUT/sha256.txt                     the SHA-256 of every clip
     OUT/lists/                         the same clips in the forms that other tools read
     OUT/stats.html, stats.json         a page to look at
     OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
@@ -28,13 +29,14 @@ from data_prep.common.spreading import Spread
 from data_prep.common.steps.encode import EncodeJob, encode_clips, encode_job
 from data_prep.common.steps.index import Annotation, read_summary, write_index
 from data_prep.common.steps.lists import write_lists
+from data_prep.common.steps.recheck import recheck
 from data_prep.common.steps.stats import write_stats
 from data_prep.common.steps.unpack import find_root, unpack_archives
 from data_prep.common.steps.verify import verify_clips
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.files import unfinished_name
 
-__all__ = ['STEPS', 'Form', 'Preparation', 'PreparationError', 'Source', 'prepare']
+__all__ = ['STEPS', 'Form', 'Preparation', 'PreparationError', 'Source', 'prepare', 'recheck_prepared']
 
 logger = logging.getLogger('data_prep')
 STEPS = ('unpack', 'index', 'verify', 'encode', 'lists', 'stats')
@@ -85,6 +87,8 @@ class Preparation:
         time_limit: seconds a clip, of each step.
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
+        redo: whether clips are made anew that differ only in what another run would keep: the version of
+            ffmpeg, the time of the source.
     """
 
     annotation: Annotation
@@ -96,6 +100,7 @@ class Preparation:
     time_limit: float = 600.0
     min_frames: int = 1
     arguments: dict = field(default_factory=dict)
+    redo: bool = False
 
 
 def prepare(plan: Preparation) -> float:
@@ -117,10 +122,10 @@ def prepare(plan: Preparation) -> float:
             write_index(space, root, plan.annotation, plan.source.also, say_left_out='lists' not in steps)
         read_summary(space)  # refuses to go on without an index
         if 'verify' in steps:
-            verify_clips(space, root, plan.time_limit, plan.spread)
+            verify_clips(space, root, plan.time_limit, plan.spread, plan.redo)
         job = _encode_job(plan, root)
         if job is not None and 'encode' in steps:
-            encode_clips(space, job, plan.min_frames, plan.spread)
+            encode_clips(space, job, plan.min_frames, plan.spread, plan.redo)
         if space.is_sharded:
             logger.info(
                 'shard %d of %d is done; when all are, run the command once more with --shard 0/1 for the'
@@ -134,6 +139,18 @@ def prepare(plan: Preparation) -> float:
         if 'stats' in steps:
             write_stats(space)
     return failed
+
+
+def recheck_prepared(space: Workspace, spread: Spread) -> int:
+    """Compare the clips of a prepared dataset with their SHA-256; gives how many are damaged or gone.
+
+    Raises:
+        PreparationError, ManifestError, OSError: with what to do.
+    """
+    if not (space.out / 'dataset.json').is_file():
+        raise PreparationError(f'{space.out / "dataset.json"} is missing: nothing is prepared there')
+    with _only_run(space):
+        return recheck(space, spread)
 
 
 def _unpacked(plan: Preparation) -> Path:

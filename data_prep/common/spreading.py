@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TypeVar
 
 from data_prep.common.children import die_with_parent
@@ -26,7 +25,6 @@ __all__ = ['Spread', 'StopRun', 'run_all']
 
 Item, Result = TypeVar('Item'), TypeVar('Result')
 TRIES = 3
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class StopRun(RuntimeError):
@@ -82,15 +80,20 @@ class Spread:
     def _dask_executor(self) -> Iterator[Executor]:
         try:
             from distributed import Client
+
+            from data_prep.common.sending import send_code
         except ImportError as error:
             raise StopRun('--dask needs the package distributed: pip install "gfvideo[dask]"') from error
         try:
             client = Client(self.dask, timeout='30s')
         except (OSError, ValueError) as error:
             raise StopRun(f'--dask: no scheduler answers at {self.dask} ({error})') from error
-        client.run(exec, f'import sys; sys.path.insert(0, {str(ROOT)!r})')  # where the workers find data_prep
-        with client, client.get_executor(pure=False, retries=0) as executor:
-            yield executor
+        with client:
+            wrong = send_code(client)
+            if wrong:
+                raise StopRun(f'--dask: {wrong}')
+            with client.get_executor(pure=False, retries=0) as executor:
+                yield executor
 
     def width(self, executor: Executor) -> int:
         """How many tasks run at a time."""

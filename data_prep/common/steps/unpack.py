@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.common.archives import Volume, find_volumes, unpack
+from data_prep.common.archives import ArchiveError, Volume, find_volumes, unpack
 from data_prep.common.records import Record, read_lines, write_lines
 from data_prep.common.scanning import IMAGES, VIDEOS, LeftOut, is_archive, is_frame, walk
 from data_prep.common.workspace import PreparationError, Workspace
@@ -82,10 +82,11 @@ def unpack_archives(
         largest_member: bytes that a file may have.
 
     Raises:
-        ArchiveError, OSError: see :func:`~data_prep.common.archives.unpack`.
+        ArchiveError, OSError: see :func:`~data_prep.common.archives.unpack`; a broken archive does not keep
+            the others from being unpacked, and the error at the end names all that are broken.
         PreparationError: a shard would unpack.
     """
-    volumes = find_volumes(archives)
+    volumes, broken = find_volumes(archives), []
     done = {record['name']: record for record in _unpacked(space)}
     for volume in volumes:
         key = ' '.join((volume.key(), *also))
@@ -96,9 +97,22 @@ def unpack_archives(
             raise PreparationError(
                 'archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)'
             )
-        done[volume.name] = {'name': volume.name, 'key': key, **_unpack(volume, space, also, largest_member)}
+        try:
+            result = _unpack(volume, space, also, largest_member)
+        except ArchiveError as error:
+            logger.error('%s', error)
+            broken.append(error)
+            continue
+        done[volume.name] = {'name': volume.name, 'key': key, **result}
         write_lines(_unpacked_file(space), (done[name] for name in sorted(done)))
     space.source.mkdir(parents=True, exist_ok=True)
+    if len(broken) == 1:
+        raise broken[0]
+    if broken:
+        raise ArchiveError(
+            f'{len(broken)} of {len(volumes)} archives are not unpacked whole: '
+            + '; '.join(str(error) for error in broken)
+        )
 
 
 def _unpack(volume: Volume, space: Workspace, also: Sequence[str], largest_member: int) -> Record:
