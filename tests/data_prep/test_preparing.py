@@ -1043,10 +1043,10 @@ def test_dask_by_its_command_line(here, videos, tmp_path, content, monkeypatch):
 
     children = [start('scheduler', '--port', 0, '--no-dashboard', '--host', '127.0.0.1')]
     try:
-        children.append(start('worker', '--nthreads', 2, '--no-dashboard'))
         deadline = time.monotonic() + 300
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
+        children.append(start('worker', '--nthreads', 2, '--no-dashboard'))
         address = json.loads(file.read_text())['address']
         monkeypatch.chdir(tmp_path)
         for crf in (20, 40):
