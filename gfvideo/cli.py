@@ -47,6 +47,7 @@ COMMANDS = {
     'export': Command('tools/deployment/export_onnx.py', 'ONNX graphs, one a look'),
     'quantize': Command('tools/deployment/quantize_onnx.py', 'an export in 8-bit integers'),
     'publish': Command('tools/deployment/publish_checkpoint.py', 'a checkpoint of weights alone'),
+    'save': Command('tools/deployment/save_pretrained.py', 'a folder in the form of model hubs'),
     'config': Command('tools/analysis_tools/print_config.py', 'a config as it will run'),
     'benchmark': Command('tools/analysis_tools/benchmark.py', 'speed, as ratios of paired runs'),
     'demo': Command('tools/demo.py', 'toy videos, training, controls and pictures in minutes'),

@@ -34,6 +34,7 @@ LINE = (
     'conversion',
     'deployment',
     'apis',
+    'hub',
     'watching',
     'inferencer',
     'look',
@@ -56,6 +57,7 @@ OPTIONAL = {
     'onnxscript',
     'imageio_ffmpeg',
     'safetensors',
+    'huggingface_hub',
     'plotly',
     'jinja2',
 }
