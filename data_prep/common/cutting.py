@@ -87,6 +87,15 @@ class Cutting:
     ffmpeg: str | None = None
     also: tuple[str, ...] = ()
 
+    @property
+    def made(self) -> dict[str, object]:
+        """What decides how a clip comes out."""
+        return {
+            'to': 'video',
+            **self.encoding.settings('video'),
+            'ffmpeg': find_ffmpeg(self.ffmpeg).version,
+        }
+
     def cut(
         self,
         space: Workspace,
@@ -94,7 +103,7 @@ class Cutting:
         read: Callable[[Found], Listing],
         time_limit: float,
         spread: Spread,
-    ) -> tuple[Path, Ffmpeg]:
+    ) -> Path:
         """Cut this run's share of the clips that are not cut yet in this way.
 
         Args:
@@ -102,7 +111,7 @@ class Cutting:
             read: gives the annotation, whose clips are :class:`PartClip`.
 
         Returns:
-            the folder of the clips, and the program that encodes.
+            the folder of the clips.
 
         Raises:
             PreparationError: there is no source, or none of the clips'.
@@ -136,7 +145,7 @@ class Cutting:
         if not space.is_sharded:
             merge_records(space.records(STEP), 'all', (task.path for task in tasks))
             _remove_others(outputs, {f'{task.path}.mp4' for task in tasks})
-        return outputs, ffmpeg
+        return outputs
 
 
 def _tasks(clips: Sequence[PartClip], found: Found) -> tuple[list[_Task], dict[str, tuple[str, str]]]:

@@ -143,7 +143,15 @@ def prepare(plan: Preparation) -> float:
             return 0.0
         failed = 0.0
         if 'lists' in steps:
-            failed = write_lists(space, root, plan.annotation, job, plan.min_frames, plan.arguments)
+            failed = write_lists(
+                space,
+                root,
+                plan.annotation,
+                job,
+                plan.min_frames,
+                plan.arguments,
+                plan.cutting and plan.cutting.made,
+            )
         if 'stats' in steps:
             write_stats(space)
     return failed
@@ -154,8 +162,7 @@ def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparatio
     space, annotation = plan.space, plan.annotation
     root = space.out / CLIPS
     if 'encode' in plan.steps:
-        root, ffmpeg = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
-        plan = replace(plan, arguments={**plan.arguments, 'ffmpeg': ffmpeg.version})
+        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
     elif not root.is_dir():
         raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
     match = partial(match_cut, space, sources, cutting.also)

@@ -168,6 +168,11 @@ def test_epic_kitchens_trains(here, tmp_path, clip, lay, caplog):
     assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
     assert 'cutting 4 clips' in caplog.text and '4 are cut already' in caplog.text
     assert (out / 'clips' / 'P01_01_0.mp4').stat().st_mtime_ns == before
+    made = read_manifest(out)
+    assert made.preparation['ffmpeg'] and made.preparation['arguments']['to'] == 'video'
+    assert prepared(epic_kitchens, tmp_path, videos, lists, '--crf', '30') == 0
+    again = read_manifest(out)  # the same clips, encoded in another way
+    assert (again.content_hash, again.made_hash != made.made_hash) == (made.content_hash, True)
 
 
 def test_clips_of_epic_kitchens_are_cut_out_of_frames_too(here, tmp_path, clip):
