@@ -8,13 +8,15 @@ import os
 import re
 import signal
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import av
 
 import gfvideo
-from data_prep.common.archives import ArchiveError
+from data_prep.common.archives import ArchiveError, begins_as_archive, read_texts
+from data_prep.common.cutting import Cutting
 from data_prep.common.ffmpeg import Encoding, FfmpegError
 from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
@@ -25,12 +27,14 @@ from data_prep.common.steps.index import Annotation
 from data_prep.common.steps.jobs import no_room
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
+from gfvideo.files import write_atomically
 
 __all__ = ['DAMAGED', 'TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
 
 logger = logging.getLogger('data_prep')
 TOO_MANY_FAILED = 3
 DAMAGED = 4
+TEXTS = ('.json', '.jsonl', '.csv', '.txt', '.tsv')
 ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
 
 
@@ -299,12 +303,14 @@ def prepare_with(
     *,
     version: str,
     read: Callable[[Found], Listing],
-    match: Callable[[Listing, Found], Iterator[Indexed]],
+    match: Callable[[Listing, Found], Iterator[Indexed]] | None = None,
     deciding: Sequence[str] = (),
 ) -> int:
     """Check the flags, prepare, and say how it ended.
 
     Args:
+        match: gives every clip its file; None: clips are parts, cut out of files
+            (:mod:`data_prep.common.cutting`).
         deciding: names of the script's own arguments that the outcome depends on.
 
     Returns:
@@ -314,15 +320,20 @@ def prepare_with(
     if args.recheck:
         space = Workspace(args.out.absolute(), _share(args))
         return DAMAGED if recheck_prepared(space, Spread(args.workers, args.dask)) else 0
+    args.annotations = _unzipped(args.annotations, args.out)
     encoding = Encoding(args.short_side, 1 if args.all_intra else args.gop, args.crf, args.quality)
     shard = _share(args)
     if shard[1] > 1:
         logger.info('doing shard %d of %d', *shard)
+    if match is None and args.to != 'video':
+        flags.error(f'--to {args.to}: clips are cut out of longer videos, and so encoded; leave --to out')
+    cutting = None if match else Cutting(encoding, args.ffmpeg, tuple(args.also))
     plan = Preparation(
         annotation=Annotation(args.name or args.out.resolve().name, version, read, match),
         source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30)),
         space=Workspace(args.out.absolute(), shard),
-        form=Form(args.to, encoding, args.ffmpeg),
+        form=Form('original') if cutting else Form(args.to, encoding, args.ffmpeg),
+        cutting=cutting,
         steps=args.steps,
         spread=Spread(args.workers, args.dask),
         time_limit=args.time_limit,
@@ -339,6 +350,27 @@ def prepare_with(
         )
         return TOO_MANY_FAILED
     return 0
+
+
+def _unzipped(annotations: Path | None, out: Path) -> Path | None:
+    """The annotations themselves, or the folder that they are unpacked in: of a zip, or of the only zip in a
+    folder that holds nothing else to read."""
+    if annotations is None:
+        return None
+    zipped = annotations
+    if annotations.is_dir():
+        zips = [file for file in annotations.iterdir() if file.suffix.lower() == '.zip']
+        texts = [file for pattern in ('*', 'labels/*') for file in annotations.glob(pattern)]
+        if len(zips) != 1 or any(file.suffix.lower() in TEXTS for file in texts):
+            return annotations
+        zipped = zips[0]
+    elif not zipfile.is_zipfile(annotations):
+        return annotations
+    folder = out / 'work' / 'annotations'
+    for name, data in read_texts(zipped, TEXTS):
+        write_atomically(folder / name, data)
+    logger.info('%s: annotations unpacked in %s', zipped, folder)
+    return folder
 
 
 def _share(args: argparse.Namespace) -> tuple[int, int]:
@@ -377,7 +409,7 @@ def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for path in args.videos or ():
         if not path.exists():
             flags.error(f'--videos: {path} is not there')
-        if path.is_file() and not is_archive(path.name):
+        if path.is_file() and not is_archive(path.name) and not begins_as_archive(path):
             flags.error(
                 f'--videos: {path} is neither a folder nor an archive (zip, tar, tar.gz, or parts x-00,'
                 ' x-01, …)'

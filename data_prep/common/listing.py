@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,6 +64,8 @@ SPLIT_WORDS = {
     'testing': 'test',
 }
 SHOWN = 5
+REPLACEMENT = re.compile(r'replacement(_for_corrupted\w*)?', re.IGNORECASE).fullmatch
+NUMBERED = re.compile(r'(\d+)(?:\s*[,;:]\s*|\s+)(\S.*)')
 
 
 class AnnotationError(ValueError):
@@ -127,10 +130,13 @@ class Found:
     Attributes:
         videos: file name without suffix -> sorted paths relative to the folder, with ``/``.
         folders: name of a folder that holds images -> sorted paths of such folders.
+        tops: what paths begin with for a reason of the preparation alone: where archives are unpacked, or
+            several folders put together.
     """
 
     videos: Mapping[str, Sequence[str]]
     folders: Mapping[str, Sequence[str]]
+    tops: Sequence[str] = ()
 
     def named(self, kind: str) -> Mapping[str, Sequence[str]]:
         """The names of one kind, ``'video'`` or ``'frames'``."""
@@ -268,13 +274,15 @@ def _is_file(file: Path) -> bool:
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
-    """Class names in the file's order, one a line; a name may stand in double quotes.
+    """Class names in the file's order, one a line; a name may stand in double quotes. Where every line begins
+    with its number, counted from 0 or 1 (``0,air drumming``, ``1 ApplyEyeMakeup``), that is no part of the
+    name.
 
     Raises:
         AnnotationError: naming the line if a name stands there twice; if there is none.
     """
     names: dict[str, int] = {}
-    for line, text in text_lines(file):
+    for line, text in _without_numbers(list(text_lines(file))):
         name = unquoted(text)
         if not name:
             raise AnnotationError(f'{file}:{line}: the class name is {text!r}; give every class a name')
@@ -286,6 +294,16 @@ def read_class_list(file: Path) -> tuple[str, ...]:
     if not names:
         raise AnnotationError(f'{file}:1: lists no class; give one class name per line')
     return tuple(names)
+
+
+def _without_numbers(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    found = [NUMBERED.fullmatch(text) for _, text in lines]
+    if not found or None in found:
+        return lines
+    numbers = [int(match[1]) for match in found]
+    if numbers[0] not in (0, 1) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return lines
+    return [(line, match[2]) for (line, _), match in zip(lines, found)]
 
 
 def unquoted(text: str) -> str:
@@ -393,8 +411,12 @@ def narrowed(paths: Sequence[str], split: str, class_name: str | None) -> Sequen
     """Of several files with a clip's name: those below a folder named as its split, then those below one that
     spells its class.
 
-    Each preference counts only if some file meets it; one path is left when the choice is clear.
+    Before both come files below a folder ``replacement…``: Kinetics-400 is published with an archive of that
+    name for the files that are damaged in the others. Each preference counts only if some file meets it; one
+    path is left when the choice is clear.
     """
+    if len(paths) > 1:
+        paths = [path for path in paths if any(map(REPLACEMENT, path.split('/')[:-1]))] or paths
     if len(paths) > 1:
         paths = [
             path

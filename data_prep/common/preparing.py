@@ -7,6 +7,7 @@ goes on where it stopped.
     OUT/lists/                         the same clips in the forms that other tools read
     OUT/stats.html, stats.json         a page to look at
     OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
+    OUT/clips/                         clips that were cut out of longer videos
     OUT/source/                        what was unpacked, if --videos names archives
     OUT/work/                          what the steps know; delete it to begin again
 """
@@ -21,9 +22,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from data_prep.common.cutting import CLIPS, Cutting, match_cut
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
 from data_prep.common.spreading import Spread
 from data_prep.common.steps.encode import EncodeJob, encode_clips, encode_job
@@ -31,7 +34,7 @@ from data_prep.common.steps.index import Annotation, read_summary, write_index
 from data_prep.common.steps.lists import write_lists
 from data_prep.common.steps.recheck import recheck
 from data_prep.common.steps.stats import write_stats
-from data_prep.common.steps.unpack import find_root, unpack_archives
+from data_prep.common.steps.unpack import find_sources, unpack_archives
 from data_prep.common.steps.verify import verify_clips
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.files import unfinished_name
@@ -83,6 +86,7 @@ class Preparation:
         source, form: where the clips come from, and what is made of them.
         space: the folder that is prepared, and the share of the clips that this run does.
         steps: of :data:`STEPS`.
+        cutting: how clips are cut out of longer videos; None: they are files.
         spread: where the work on single clips is done.
         time_limit: seconds a clip, of each step.
         min_frames: clips with fewer cannot be used.
@@ -95,6 +99,7 @@ class Preparation:
     source: Source
     space: Workspace
     form: Form = field(default_factory=Form)
+    cutting: Cutting | None = None
     steps: tuple[str, ...] = STEPS
     spread: Spread = field(default_factory=Spread)
     time_limit: float = 600.0
@@ -118,6 +123,14 @@ def prepare(plan: Preparation) -> float:
         root = _unpacked(plan)
         if steps == ('unpack',):
             return 0.0
+        if plan.cutting is not None:
+            plan, root = _cut(plan, plan.cutting, root)
+            if space.is_sharded:
+                logger.info(
+                    'shard %d of %d is cut; when all are, run the command once more with --shard 0/1',
+                    *space.shard,
+                )
+                return 0.0
         if 'index' in steps:  # what is left out stands at the end of the lists, too
             write_index(space, root, plan.annotation, plan.source.also, say_left_out='lists' not in steps)
         read_summary(space)  # refuses to go on without an index
@@ -135,7 +148,15 @@ def prepare(plan: Preparation) -> float:
             return 0.0
         failed = 0.0
         if 'lists' in steps:
-            failed = write_lists(space, root, plan.annotation, job, plan.min_frames, plan.arguments)
+            failed = write_lists(
+                space,
+                root,
+                plan.annotation,
+                job,
+                plan.min_frames,
+                plan.arguments,
+                plan.cutting and plan.cutting.made,
+            )
         if 'stats' in steps:
             write_stats(space)
     return failed
@@ -153,15 +174,28 @@ def recheck_prepared(space: Workspace, spread: Spread) -> int:
         return recheck(space, spread)
 
 
+def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparation, Path]:
+    """The preparation of the clips that are cut out of ``sources``, and their folder."""
+    space, annotation = plan.space, plan.annotation
+    root = space.out / CLIPS
+    if 'encode' in plan.steps:
+        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
+    elif not root.is_dir():
+        raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
+    match = partial(match_cut, space, sources, cutting.also)
+    return replace(plan, annotation=replace(annotation, match=match)), root
+
+
 def _unpacked(plan: Preparation) -> Path:
     """The folder that paths of clips start from, with the archives unpacked if there are any."""
     space, source = plan.space, plan.source
-    root, archives = find_root(source.videos, space, source.also)
-    if archives and 'unpack' in plan.steps:
-        unpack_archives(archives, space, source.also, source.largest_member)
-    elif not root.is_dir():
-        raise PreparationError(f'{root} is missing; run the step unpack first')
-    return root
+    sources = find_sources(source.videos, space, source.also)
+    sources.link_folders()
+    if sources.archives and 'unpack' in plan.steps:
+        unpack_archives(sources.archives, space, source.also, source.largest_member)
+    elif not sources.root.is_dir():
+        raise PreparationError(f'{sources.root} is missing; run the step unpack first')
+    return sources.root
 
 
 def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:

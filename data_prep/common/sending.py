@@ -20,8 +20,8 @@ LACKS = (
     "(lambda spec: spec is None or '.zip' in str(spec.origin) and {name!r} not in str(spec.origin))"
     "(__import__('importlib.util').util.find_spec('data_prep'))"
 )
-FORGET = "[__import__('sys').modules.pop(name) for name in list(__import__('sys').modules) if"
-FORGET += " name.split('.')[0] == 'data_prep']"
+FORGET = "len([__import__('sys').modules.pop(name) for name in list(__import__('sys').modules) if"
+FORGET += " name.split('.')[0] == 'data_prep'])"
 
 
 def pack(folder: Path) -> Path:
@@ -63,7 +63,8 @@ def send_code(client: Any) -> str:
             client.run_on_scheduler(eval, FORGET)
             plugin = SchedulerUploadFile(str(package))
             client.register_plugin(plugin, name=f'scheduler {package.name}')
-        if any(client.run(eval, lacks).values()):
+        workers = client.run(eval, lacks)
+        if not workers or any(workers.values()):  # a plugin is for workers that join later, too
             client.run(eval, FORGET)
             client.register_plugin(UploadFile(str(package)), name=package.name)
     return ''

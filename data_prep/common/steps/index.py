@@ -7,13 +7,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from data_prep.common.listing import Found, Indexed, Listing, MisplacedError, counted, extra
 from data_prep.common.records import Record, read_lines, write_lines
 from data_prep.common.scanning import scan, tell_left_out
-from data_prep.common.steps.unpack import with_those_of_archives
+from data_prep.common.steps.unpack import tops_of, with_those_of_archives
 from data_prep.common.workspace import PreparationError, Workspace
 
 __all__ = ['Annotation', 'index_rows', 'read_summary', 'write_index']
@@ -63,7 +63,8 @@ def write_index(
         raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos{others}')
     if left_out and say_left_out:
         logger.log(*tell_left_out(left_out))
-    listing = _listing(annotation, there.found, space, root)
+    found = replace(there.found, tops=tops_of(space)) if root == space.source else there.found
+    listing = _listing(annotation, found, space, root)
     logger.info(
         '%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames',
         annotation.name,
@@ -108,8 +109,8 @@ def _listing(annotation: Annotation, found: Found, space: Workspace, root: Path)
         if root != space.source:
             raise
         raise MisplacedError(
-            f'{error}. Archives are unpacked in folders of their own names, in {root}; to take the folders in'
-            ' them for classes, prepare such a folder: --videos with it, and another --out'
+            f'{error}. Archives are unpacked in folders of their own names, in {root}; what all clips of one'
+            ' have above their class folders does not count, but these clips have different folders there'
         ) from error
 
 

@@ -34,6 +34,7 @@ def write_lists(
     job: EncodeJob | None,
     min_frames: int,
     arguments: Mapping[str, object],
+    made: Mapping[str, object] | None = None,
 ) -> float:
     """Write the manifest, ``failed.jsonl`` and other tools' lists.
 
@@ -42,6 +43,7 @@ def write_lists(
         job: what encodes the clips; None: they stay as they are.
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
+        made: how the clips were made, if not by ``job``.
 
     Returns:
         The share of the listed clips that cannot be used.
@@ -81,8 +83,8 @@ def write_lists(
         official={split: summary['official'][split] for split in rows},
         frame_template=outcome.image_names[0],
         start_index=outcome.image_names[1],
-        preparation={'ffmpeg': ffmpeg, **arguments},
-        made={'to': 'original'} if job is None else {**job.settings, 'ffmpeg': ffmpeg},
+        preparation={'ffmpeg': (made or {}).get('ffmpeg', ffmpeg), **arguments},
+        made=made or ({'to': 'original'} if job is None else {**job.settings, 'ffmpeg': ffmpeg}),
     )
     write_list_forms(space.out / 'lists', manifest, rows)
     _report(manifest, failed, summary)

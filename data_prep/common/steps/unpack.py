@@ -5,63 +5,113 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from data_prep.common.archives import ArchiveError, Volume, find_volumes, unpack
+from data_prep.common.archives import ArchiveError, Volume, begins_as_archive, find_volumes, unpack
 from data_prep.common.records import Record, read_lines, write_lines
-from data_prep.common.scanning import IMAGES, VIDEOS, LeftOut, is_archive, is_frame, walk
+from data_prep.common.scanning import IMAGES, LISTS, VIDEOS, LeftOut, is_archive, is_frame, walk
 from data_prep.common.workspace import PreparationError, Workspace
 
-__all__ = ['find_root', 'unpack_archives', 'with_those_of_archives']
+__all__ = ['Sources', 'find_sources', 'tops_of', 'unpack_archives', 'with_those_of_archives']
 
 logger = logging.getLogger('data_prep')
 
 
-def find_root(videos: Sequence[Path], space: Workspace, also: Collection[str]) -> tuple[Path, list[Path]]:
-    """The folder that paths of clips start from, and the archives to be unpacked in it.
+@dataclass(frozen=True)
+class Sources:
+    """What ``--videos`` names.
+
+    Attributes:
+        root: the folder that paths of clips start from: the only folder of videos, or ``space.source``, where
+            archives are unpacked and several folders are put together by links.
+        archives: to be unpacked there.
+        folders: name in ``space.source`` -> folder to be linked there.
+    """
+
+    root: Path
+    archives: list[Path]
+    folders: dict[str, Path]
+
+    def link_folders(self) -> None:
+        """Make the links, and remove those of earlier runs with other folders."""
+        if not self.folders:
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        for path in self.root.iterdir():
+            if path.is_symlink() and path.name not in self.folders:
+                path.unlink(missing_ok=True)
+        for name, folder in self.folders.items():
+            link, target = self.root / name, folder.resolve()
+            if link.is_symlink() and link.resolve() != target:
+                link.unlink(missing_ok=True)
+            with suppress(FileExistsError):  # another shard made it
+                link.symlink_to(target)
+
+
+def find_sources(videos: Sequence[Path], space: Workspace, also: Collection[str]) -> Sources:
+    """Where the clips are.
 
     Args:
-        videos: a folder of videos or of frames, a folder of archives, or archives.
+        videos: folders of videos or of frames, folders of archives, archives.
         also: suffixes of files that are videos, too.
 
-    Returns:
-        A folder with clips and no archives; or ``space.source`` and the archives.
+    Raises:
+        PreparationError: what is prepared would lie among the videos, or one folder is named twice.
     """
     archives = [path for path in videos if path.is_file()]
-    folders = [path for path in videos if path.is_dir()]
-    if archives and folders:
-        raise PreparationError(
-            f'--videos names archives ({archives[0]}) and folders ({folders[0]}); name one kind'
-        )
-    if len(folders) > 1:
-        raise PreparationError(
-            f'--videos names {len(folders)} folders; name one that holds them all (links are followed)'
-        )
-    if folders:
-        if space.out.resolve().is_relative_to(folders[0].resolve()):
+    folders: list[Path] = []
+    for folder in (path for path in videos if path.is_dir()):
+        if space.out.resolve().is_relative_to(folder.resolve()):
             raise PreparationError(
-                f'--out ({space.out}) lies inside --videos ({folders[0]}): what is prepared would pass for'
+                f'--out ({space.out}) lies inside --videos ({folder}): what is prepared would pass for'
                 ' videos; name a folder beside it'
             )
-        archives = _archives_alone(folders[0], also)
-        if not archives:
-            return folders[0], []
-    return space.source, archives
+        there = _archives_alone(folder, also)
+        archives += there
+        folders += [] if there else [folder]
+    if len(folders) == 1 and not archives:
+        return Sources(folders[0], [], {})
+    return Sources(space.source, archives, _named(folders))
+
+
+def _named(folders: Sequence[Path]) -> dict[str, Path]:
+    """Names of links: that of the folder, with the one above it where two have it."""
+    whole = [folder.resolve() for folder in folders]
+    twice = next((folder for folder in whole if whole.count(folder) > 1), None)
+    if twice is not None:
+        raise PreparationError(f'--videos names {twice} twice')
+    short = [folder.name for folder in whole]
+    names = [
+        folder.name if short.count(folder.name) == 1 else f'{folder.parent.name}_{folder.name}'
+        for folder in whole
+    ]
+    if len(set(names)) < len(names):
+        raise PreparationError(
+            f'--videos names several folders {next(name for name in names if names.count(name) > 1)!r}; put'
+            ' links to them in one folder, and name that'
+        )
+    return dict(zip(names, folders))
 
 
 def _archives_alone(folder: Path, also: Collection[str]) -> list[Path]:
     """The archives in a folder, unless videos or frames stand there, too: then they have been unpacked
     already."""
-    archives, loose = [], False
+    archives, others, loose = [], [], False
     for where, names in walk(os.fspath(folder)):
-        archives += [Path(where, name) for name in names if is_archive(name)]
-        loose = any(
-            os.path.splitext(name)[1].lower() in VIDEOS or is_frame(name) or _is_also(name, also)
-            for name in names
-        )
+        for name in names:
+            if is_archive(name):
+                archives.append(Path(where, name))
+            elif os.path.splitext(name)[1].lower() in VIDEOS or is_frame(name) or _is_also(name, also):
+                loose = True
+            elif os.path.splitext(name)[1].lower() not in LISTS + IMAGES:
+                others.append(Path(where, name))
         if loose:
             break
+    if not loose:  # saved under another name
+        archives += [path for path in others if begins_as_archive(path)]
     if loose and archives:
         logger.warning(
             '%s holds archives (%s, …) beside videos; the videos are taken and the archives are not read:'
@@ -149,6 +199,12 @@ def _is_of_clips(name: str, also: Collection[str] = ()) -> bool:
 
 def _is_also(name: str, also: Collection[str]) -> bool:
     return os.path.splitext(name)[1].lower() in also and not is_archive(name)
+
+
+def tops_of(space: Workspace) -> list[str]:
+    """The folders in ``space.source`` that archives were unpacked in and that links stand for."""
+    links = [path.name for path in space.source.iterdir() if path.is_symlink()]
+    return sorted({*links, *(volume['name'] for volume in _unpacked(space))})
 
 
 def _unpacked_file(space: Workspace) -> Path:

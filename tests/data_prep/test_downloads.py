@@ -1,0 +1,337 @@
+"""Official downloads as they come: archives saved under other names, lists under those of their repositories,
+several folders, labels in a zip."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from data_prep import folder, kinetics, something_something
+from data_prep.annotations import folder as lists
+from data_prep.annotations.kinetics import read_listing
+from data_prep.common.archives import ArchiveError, find_volumes
+from data_prep.common.command import run
+from data_prep.common.listing import AnnotationError, Found, read_class_list
+from data_prep.common.records import read_lines
+from gfvideo.data.manifest import LIST_FORMS, ManifestError, read_manifest, read_rows
+
+STEPS = '--steps', 'unpack,index,verify,lists', '--to', 'original', '--workers', '1', '--max-failed', '1'
+HEADER = 'label,youtube_id,time_start,time_end,split\n'
+
+
+def tar(files, mode: str = 'w:gz') -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode=mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return data.getvalue()
+
+
+def zipped(files) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, 'w') as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def ids(out: Path, split: str = 'train') -> dict[str, str]:
+    return {row.id: row.path for row in read_rows(read_manifest(out), split)}
+
+
+# ---- Kinetics
+
+
+def test_the_replacement_wins_over_the_damaged_original(here, tmp_path, clip, lay):
+    name = 'abcdefghijk_000001_000011'
+    whole = clip(6).read_bytes()
+    lay(
+        tmp_path / 'k400',
+        {
+            'train/part_0.tar.gz': tar({f'{name}.mp4': whole[:200], 'bcdefghijkl_000002_000012.mp4': whole}),
+            'replacement/replacement_for_corrupted_k400.tgz': tar(
+                {f'replacement_for_corrupted_k400/{name}.mp4': whole}
+            ),
+            'annotations/train.csv': (
+                f'{HEADER}run,abcdefghijk,1,11,train\nrun,bcdefghijkl,2,12,train\n'.encode()
+            ),
+            'annotations/val.csv': f'{HEADER}run,cdefghijklm,2,12,val\n'.encode(),
+        },
+    )
+    flags = ['--version', '400', '--annotations', str(tmp_path / 'k400/annotations'), *STEPS]
+    parts = tmp_path / 'k400/train', tmp_path / 'k400/replacement'
+    kinetics.main(['--videos', *map(str, parts), '--out', str(tmp_path / 'out'), *flags])
+    found = ids(tmp_path / 'out')
+    assert found[name].endswith(f'replacement_for_corrupted_k400/{name}.mp4') and len(found) == 2
+
+
+def test_the_complete_lists_of_kinetics_600(tmp_path, lay):
+    rows = ''.join(f'run,{i:011d},1,11,train\n' for i in range(3))
+    lay(
+        tmp_path,
+        {
+            'train.txt': (HEADER + rows).encode(),
+            'train.csv': f'{HEADER}run,00000000000,1,11,train\n'.encode(),
+            'val.txt': (HEADER + 'run,abcdefghijk,1,11,val\n').replace(',', '\t').encode(),
+        },
+    )
+    assert read_listing(tmp_path, '600').official == {'train': 3, 'val': 1}
+    (tmp_path / 'val.csv').write_text(f'{HEADER}run,abcdefghijk,1,11,val\n')
+    assert read_listing(tmp_path, '400').official == {'train': 1, 'val': 1}
+
+
+# ---- Something-Something
+
+
+def test_labels_in_a_zip_and_parts_saved_as_zips(here, tmp_path, clip, lay):
+    whole = tar({f'20bn-something-something-v2/{i}.webm': clip(6, '.webm').read_bytes() for i in (1, 2)})
+    texts = {
+        'labels/labels.json': '{"Pushing something": "0"}',
+        'labels/train.json': '[{"id": "1", "template": "Pushing [something]"}]',
+        'labels/validation.json': '[{"id": "2", "template": "Pushing [something]"}]',
+        'labels/test.json': '[]',
+    }
+    texts['labels/test.json'] = '[{"id": "3"}]'
+    lay(
+        tmp_path / 'ssv2',
+        {
+            '20bn-something-something-v2-00.zip': whole[:700],
+            '20bn-something-something-v2-01.zip': whole[700:],
+        },
+    )
+    lay(tmp_path, {'labels/20bn-something-something-download-package-labels.zip': zipped(texts)})
+    for annotations in (tmp_path / 'labels', next((tmp_path / 'labels').iterdir())):
+        out = tmp_path / f'out-{annotations.name[:6]}-{annotations.is_dir()}'
+        flags = ['--annotations', str(annotations), '--counts', 'ignore', *STEPS]
+        something_something.main(['--videos', str(tmp_path / 'ssv2'), '--out', str(out), *flags])
+        assert ids(out).keys() == {'1'} and ids(out, 'val').keys() == {'2'}
+
+
+def test_a_damaged_zip_of_labels(tmp_path, lay, caplog, clip):
+    data = bytearray(zipped({'labels/train.json': '[1, 2, 3]' * 50}))
+    data[60:70] = bytes(10)
+    lay(tmp_path, {'labels.zip': bytes(data), 'videos/1.webm': b''})
+    argv = ['--videos', str(tmp_path / 'videos'), '--annotations', str(tmp_path / 'labels.zip')]
+    assert run(something_something.main, [*argv, '--out', str(tmp_path / 'out')]) == 1
+    assert 'labels.zip: not a whole zip' in caplog.text
+
+
+# ---- archives under other names
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        ({'x-00': 'first', 'x-01': 'later'}, {'x': 2}),
+        ({'x-00.zip': 'first', 'x-01.zip': 'later'}, {'x': 2}),
+        ({'x-00.tar.gz': 'whole', 'x-01.tar.gz': 'whole'}, {'x-00': 1, 'x-01': 1}),
+        ({'x-00': 'whole', 'x-01': 'whole'}, {'x-00': 1, 'x-01': 1}),
+        ({'x-00': 'zip', 'x-01': 'zip'}, {'x-00': 1, 'x-01': 1}),
+        ({'x.zip': 'whole', 'y.tar.gz': 'zip', 'videos': 'tar'}, {'x': 1, 'y': 1, 'videos': 1}),
+    ],
+)
+def test_first_bytes_decide(tmp_path, names, expected):
+    whole = tar({'a.mp4': os.urandom(600)})
+    data = {
+        'first': whole[:300],
+        'later': whole[300:],
+        'whole': whole,
+        'zip': zipped({'a.mp4': b'x'}),
+        'tar': tar({'a.mp4': b'x'}, 'w'),
+    }
+    for name, kind in names.items():
+        (tmp_path / name).write_bytes(data[kind])
+    volumes = find_volumes(sorted(tmp_path.iterdir()))
+    assert {volume.name: len(volume.parts) for volume in volumes} == expected
+
+
+def test_an_archive_without_a_name_of_one_is_unpacked(here, tmp_path, clip, lay):
+    data = tar({f'{split}/run/1.mp4': clip(6).read_bytes() for split in ('train', 'val')})
+    lay(tmp_path, {'in/download (1)': data, 'in/README.md': b'a word'})
+    folder.main(['--videos', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), *STEPS])
+    assert ids(tmp_path / 'out').keys() == {'train/run/1.mp4'}
+
+
+def test_broken_archives_do_not_stop_the_others(here, tmp_path, clip, lay, caplog):
+    whole = {i: tar({f'train/c{i}/{i}.mp4': os.urandom(3000) + clip(6).read_bytes()}) for i in range(4)}
+    files = {f'in/{i}.tar.gz': data[:900] if i in (0, 2) else data for i, data in whole.items()}
+    lay(tmp_path, files)
+    argv = ['--videos', str(tmp_path / 'in'), '--out', str(tmp_path / 'out'), *STEPS, '--steps', 'unpack']
+    assert run(folder.main, argv) == 1
+    last = caplog.records[-1].getMessage()
+    assert last.startswith('error: 2 of 4 archives are not unpacked whole: 0: ') and '; 2: ' in last
+    unpacked = {path.name for path in (tmp_path / 'out/source').rglob('*.mp4')}
+    assert {'1.mp4', '3.mp4'} <= unpacked
+    for i in (0, 2):
+        (tmp_path / f'in/{i}.tar.gz').write_bytes(whole[i])
+    caplog.clear()
+    assert run(folder.main, argv) == 0  # an afterok job starts
+    assert '1 was unpacked before' in caplog.text and '0 was unpacked before' not in caplog.text
+
+
+# ---- class folders in archives, several folders
+
+
+@pytest.mark.parametrize(
+    ('archives', 'flags'),
+    [
+        ({'all.zip': 'top/{split}/{name}'}, ()),
+        ({'all.zip': '{split}/{name}'}, ()),
+        ({'train.zip': '{name}', 'val.zip': '{name}'}, ()),
+        ({'train.zip': 'x/train/{name}', 'val.zip': 'val/{name}'}, ()),
+        ({'train.zip': '{name}'}, ('--split', 'train')),
+        ({'all.zip': 'a/b/{name}'}, ('--split', 'train')),
+    ],
+)
+def test_class_folders_in_archives(here, tmp_path, clip, lay, archives, flags):
+    """The same clips as from a folder, and the same hash of content."""
+    clips = {'run/1.mp4': clip(6).read_bytes(), 'sit down/2.mp4': clip(7).read_bytes()}
+    splits = ('train',) if flags else ('train', 'val')
+    for file, form in archives.items():
+        own = [split for split in splits if file in ('all.zip', f'{split}.zip')]
+        members = {form.format(split=split, name=name): data for split in own for name, data in clips.items()}
+        lay(tmp_path / 'in', {file: zipped(members)})
+    above = '' if flags else '{}/'
+    lay(
+        tmp_path / 'plain',
+        {f'{above.format(split)}{name}': data for split in splits for name, data in clips.items()},
+    )
+    for name in ('in', 'plain'):
+        folder.main(
+            ['--videos', str(tmp_path / name), '--out', str(tmp_path / f'out-{name}'), *STEPS, *flags]
+        )
+    packed, plain = (read_manifest(tmp_path / f'out-{name}') for name in ('in', 'plain'))
+    assert packed.classes == plain.classes == ('run', 'sit down')
+    assert packed.content_hash == plain.content_hash
+    assert ids(tmp_path / 'out-in').keys() == ids(tmp_path / 'out-plain').keys()
+
+
+def test_one_clip_in_two_archives(tmp_path):
+    found = Found({'1': ['a/run/1.mp4', 'b/run/1.mp4']}, {}, ('a', 'b'))
+    with pytest.raises(AnnotationError, match='b/run/1.mp4: is run/1.mp4 as a/run/1.mp4 is, in another'):
+        lists.read_folders(found, 'train')
+
+
+def test_several_folders(here, tmp_path, clip, lay):
+    lay(tmp_path, {'one/train/run/1.mp4': clip(6), 'disk/two/val/run/2.mp4': clip(7)})
+    lay(tmp_path, {'three/three.zip': zipped({'train/run/3.mp4': clip(8).read_bytes()})})
+    videos = [str(tmp_path / name) for name in ('one', 'disk/two', 'three')]
+    argv = ['--videos', *videos, '--out', str(tmp_path / 'out'), *STEPS]
+    folder.main(argv)
+    assert ids(tmp_path / 'out').keys() == {'train/run/1.mp4', 'train/run/3.mp4'}
+    assert ids(tmp_path / 'out', 'val') == {'val/run/2.mp4': 'two/val/run/2.mp4'}
+    assert (read_manifest(tmp_path / 'out').videos / 'two/val/run/2.mp4').is_file()
+    before = (tmp_path / 'out/dataset.json').read_bytes()
+    folder.main(argv)
+    assert (tmp_path / 'out/dataset.json').read_bytes() == before
+    shutil.copytree(tmp_path / 'one', tmp_path / 'disk/one')
+    argv[2] = str(tmp_path / 'disk/one')
+    folder.main([*argv[:2], videos[0], *argv[2:]][:4] + argv[3:])
+    links = sorted(path.name for path in (tmp_path / 'out/source').iterdir() if path.is_symlink())
+    assert links == [f'{tmp_path.name}_one', 'disk_one'] or links == ['disk_one', f'{tmp_path.name}_one']
+
+
+# ---- lists as they lie in repositories
+
+
+@pytest.mark.parametrize(
+    ('form', 'names'),
+    [
+        ('mmaction2_video', ('kinetics400_train_list_videos.txt', 'kinetics400_val_list_videos.txt')),
+        ('mmaction2_frames', ('sthv2_train_list_rawframes.txt', 'sthv2_val_list_rawframes.txt')),
+        ('tsm', ('actnet_train_split.txt', 'actnet_val_split.txt')),
+        ('tsm', ('mini_train_videofolder.txt', 'mini_val_videofolder.txt')),
+    ],
+)
+@pytest.mark.parametrize('classes', ['label_map_k400.txt', 'minik_classInd.txt', 'classInd.txt'])
+def test_names_of_lists(tmp_path, form, names, classes):
+    middle = ' 30' if form in ('mmaction2_frames', 'tsm') else ''
+    for number, name in enumerate(names):
+        (tmp_path / name).write_text(f'a{number}{middle} 0\nb{number}{middle} 1\n')
+    (tmp_path / classes).write_text('0,abseiling\n1,air drumming\n')
+    (tmp_path / 'readme_train_val.txt').write_text('no list')
+    if form == 'mmaction2_video':
+        (tmp_path / 'kinetics400_train_list_rawframes.txt').write_text('a 3 0\n')
+    listing = lists.read_listing(tmp_path, form)
+    assert listing.classes == ('abseiling', 'air drumming') and listing.label_order == classes
+    assert [(clip.split, clip.id, clip.label) for clip in listing.clips] == [
+        ('train', 'a0', 0),
+        ('train', 'b0', 1),
+        ('val', 'a1', 0),
+        ('val', 'b1', 1),
+    ]
+
+
+def test_two_lists_of_a_split(tmp_path):
+    for name in ('a_train_list_videos.txt', 'b_train_list_videos.txt'):
+        (tmp_path / name).write_text('a 0\n')
+    with pytest.raises(AnnotationError, match="could all be the list of split 'train'"):
+        lists.read_listing(tmp_path, 'path_label')
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('0,abseiling\n1,air drumming\n', ('abseiling', 'air drumming')),
+        ('1 Archery\n2 Basketball\n', ('Archery', 'Basketball')),
+        ('0 people\n2 people\n', ('0 people', '2 people')),
+        ('2 people\n3 people\n', ('2 people', '3 people')),
+        ('0 people\nrunning\n', ('0 people', 'running')),
+        ('0,"a, b"\n1,c\n', ('a, b', 'c')),
+    ],
+)
+def test_numbers_before_class_names(tmp_path, text, expected):
+    (tmp_path / 'classes.txt').write_text(text)
+    assert read_class_list(tmp_path / 'classes.txt') == expected
+
+
+# ---- labels and long lines
+
+
+@pytest.mark.parametrize('form', ['csv', 'path_label', 'tsm'])
+@pytest.mark.parametrize('label', ['-1', '7'])
+def test_labels_out_of_range(tmp_path, form, label):
+    """Also where the first label is one, and names could be meant."""
+    head, middle = ('path,label\n', ',') if form == 'csv' else ('', ' 30 ' if form == 'tsm' else ' ')
+    (tmp_path / 'train.txt').write_text(f'{head}a{middle}{label}\nb{middle}0\nc{middle}1\n')
+    classes = ('x', 'y') if label == '7' else None
+    with pytest.raises(
+        AnnotationError, match=f'train.txt:{1 + (form == "csv")}: the label of .a. is .?{label}'
+    ):
+        lists.read_listing(tmp_path / 'train.txt', form, split='train', classes=classes)
+
+
+@pytest.mark.parametrize(
+    'line', ['x' * 5_000_000, 'x ' * 2_500_000, ' ,' * 2_500_000 + '0', 'a' + ' ' * 5_000_000 + 'b c']
+)
+@pytest.mark.parametrize('form', sorted(LIST_FORMS))
+def test_a_line_of_megabytes_does_not_hang(tmp_path, form, line):
+    began = time.process_time()
+    (tmp_path / 'train.txt').write_text(line)
+    for classes in (None, ('x x', 'y')):
+        try:
+            lists.read_listing(tmp_path / 'train.txt', form, split='train', classes=classes)
+        except AnnotationError as error:
+            assert len(str(error)) < 4000
+    try:
+        LIST_FORMS[form]('place', line)
+    except ManifestError as error:
+        assert len(str(error)) < 4000
+    assert time.process_time() - began < 30
+
+
+def test_archive_errors_are_not_hidden(tmp_path):
+    (tmp_path / 'x-01').write_bytes(b'no head')
+    (tmp_path / 'x-03').write_bytes(b'no head')
+    with pytest.raises(ArchiveError, match='those between them are missing'):
+        find_volumes(sorted(tmp_path.iterdir()))
+    assert list(read_lines(Path(os.devnull))) == []
