@@ -361,7 +361,7 @@ def _rows(
         earlier = lines.setdefault((row.split, row.path), row.line)
         if earlier != row.line:
             raise AnnotationError(
-                f'{file}:{row.line}: {row.path!r} stands on line {earlier} already; remove one'
+                f'{file}:{row.line}: {row.path[:200]!r} stands on line {earlier} already; remove one'
             )
     return rows
 
@@ -437,7 +437,7 @@ def _check_signs(rows: Sequence[tuple[Path, Row]], classes: Sequence[str] | None
     for file, row in rows:
         if re.fullmatch(r'[-+]\d+', row.label) and row.label not in known:
             raise AnnotationError(
-                f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}; labels count from 0,'
+                f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}; labels count from 0,'
                 ' so correct it, or leave the row out if it says that the clip has no label'
             )
 
@@ -469,7 +469,7 @@ def _number(file: Path, row: Row) -> int:
     number = whole_number(row.label)
     if number is None:
         raise AnnotationError(
-            f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, but the first label is a number;'
+            f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}, but the first label is a number;'
             ' use numbers from 0 throughout, or names'
         )
     return number
@@ -486,14 +486,14 @@ def _numbered(
             label = _number(file, row)
             if label >= len(classes):
                 raise AnnotationError(
-                    f'{file}:{row.line}: the label of {row.path!r} is {label}, outside 0..{len(classes) - 1} '
+                    f'{file}:{row.line}: the label of {row.path[:200]!r} is {label}, outside 0..{len(classes) - 1} '
                     f'({len(classes)} classes); labels count from 0'
                 )
         elif row.label:
             label = numbers.get(row.label)
             if label is None:
                 raise AnnotationError(
-                    f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, none of the'
+                    f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}, none of the'
                     f' {len(classes)} classes; correct it or the class list'
                 )
         listed = row.path if start else ''

@@ -307,7 +307,7 @@ def unpack(
     Args:
         temporary: a file beside ``folder`` to write to before the final name is given.
         largest: bytes that a member may have.
-        wanted: of a member's file name; others are passed over.
+        wanted: of a member's name, with its folders; others are passed over.
 
     Raises:
         ArchiveError: see the module.
@@ -321,7 +321,7 @@ def unpack(
         _check_room(volume, folder, temporary.parent, wanted)
         for name, size, opener in _members(volume):
             count += 1
-            if opener is None or not wanted(_last(name)):
+            if opener is None or not wanted(name):
                 counts['passed_over'] += 1
                 if opener is not None and not _last(name).startswith('.'):
                     note_suffix(left_out, f'{volume.name}/{name}')
@@ -369,9 +369,7 @@ def _check_room(volume: Volume, folder: Path, disk: Path, wanted: Callable[[str]
     sizes = [
         size
         for name, size, opener in _members(volume)
-        if opener is not None
-        and wanted(_last(name))
-        and not _has_size(folder.joinpath(*_safe(volume, name)), size)
+        if opener is not None and wanted(name) and not _has_size(folder.joinpath(*_safe(volume, name)), size)
     ]
     _demand(volume, f'{len(sizes)} files to be unpacked', sum(sizes), disk)
 

@@ -19,12 +19,11 @@ from data_prep.common.archives import ArchiveError, begins_as_archive, read_text
 from data_prep.common.cutting import Cutting
 from data_prep.common.ffmpeg import Encoding, FfmpegError
 from data_prep.common.interrupts import Interrupted, ended_by_signals
-from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
+from data_prep.common.listing import AnnotationError, Found, Indexed, Listing, limited
 from data_prep.common.preparing import STEPS, Form, Preparation, Source, prepare, recheck_prepared
 from data_prep.common.scanning import IMAGES, VIDEOS, is_archive
-from data_prep.common.spreading import Spread, StopRun
+from data_prep.common.spreading import Spread, StopRun, no_room
 from data_prep.common.steps.index import Annotation
-from data_prep.common.steps.jobs import no_room
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
 from gfvideo.files import write_atomically
@@ -95,6 +94,17 @@ def parser(
         default=to,
         help='transcode to small videos with dense key frames, write JPEG frames, or keep the files'
         + (f' (default: {to})' if to else ''),
+    )
+    flags.add_argument(
+        '--keep-source',
+        action='store_true',
+        help='keep what was unpacked when it is encoded; it is removed, and unpacked again if it is needed',
+    )
+    flags.add_argument(
+        '--limit',
+        type=int,
+        metavar='N',
+        help='at most N clips of each split, evenly spread over the annotation: a try',
     )
     flags.add_argument(
         '--redo',
@@ -327,10 +337,18 @@ def prepare_with(
         logger.info('doing shard %d of %d', *shard)
     if match is None and args.to != 'video':
         flags.error(f'--to {args.to}: clips are cut out of longer videos, and so encoded; leave --to out')
+    if args.limit is not None:
+        whole = read
+
+        def read(found: Found) -> Listing:
+            return limited(whole(found), args.limit)
+
     cutting = None if match else Cutting(encoding, args.ffmpeg, tuple(args.also))
     plan = Preparation(
-        annotation=Annotation(args.name or args.out.resolve().name, version, read, match),
-        source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30)),
+        annotation=Annotation(
+            args.name or args.out.resolve().name, version, read, match, args.annotations is not None
+        ),
+        source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30), args.keep_source),
         space=Workspace(args.out.absolute(), shard),
         form=Form('original') if cutting else Form(args.to, encoding, args.ffmpeg),
         cutting=cutting,
@@ -383,6 +401,7 @@ def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[
     """What the outcome depends on, beside the inputs; nothing of the machine."""
     own = {name: _plain(getattr(args, name)) for name in deciding}
     own |= {'also': args.also} if args.also else {}
+    own |= {'limit': args.limit} if args.limit is not None else {}
     return {
         'gfvideo': gfvideo.__version__,
         'av': av.__version__,
@@ -418,8 +437,9 @@ def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         flags.error(f'--annotations: {args.annotations} is not there')
     if args.out.exists() and not args.out.is_dir():
         flags.error(f'--out: {args.out} is a file; name a folder')
-    for name, least in (('workers', 1), ('min_frames', 1), ('time_limit', 1e-3), ('max_member', 1e-6)):
-        if getattr(args, name) < least:
+    leasts = {'workers': 1, 'min_frames': 1, 'limit': 1, 'time_limit': 1e-3, 'max_member': 1e-6}
+    for name, least in leasts.items():
+        if getattr(args, name) is not None and getattr(args, name) < least:
             flags.error(
                 f'--{name.replace("_", "-")} is {getattr(args, name)}; give'
                 f' {"1 or more" if least == 1 else "more than 0"}'

@@ -13,8 +13,8 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,9 +40,12 @@ __all__ = [
     'extra',
     'find_file',
     'given',
+    'is_meant',
     'leaked',
+    'limited',
     'match_names',
     'missing',
+    'names_meant',
     'narrowed',
     'read_class_list',
     'some',
@@ -429,6 +432,41 @@ def narrowed(paths: Sequence[str], split: str, class_name: str | None) -> Sequen
             path for path in paths if any(spelling(name) == wanted for name in path.split('/')[:-1])
         ] or paths
     return paths
+
+
+def names_meant(listing: Listing) -> set[str]:
+    """What a file, or a folder of images, has in its name if it can be one of the clips: see
+    :func:`is_meant`."""
+    names: set[str] = set()
+    for clip in listing.clips:
+        paths = [clip.id, getattr(clip, 'path', ''), getattr(clip, 'youtube_id', '')]
+        paths += [part.source for part in getattr(clip, 'parts', ())]
+        for path in filter(None, paths):
+            name = path.replace('\\', '/').rpartition('/')[2]
+            names |= {name, os.path.splitext(name)[0]}
+    return names - {''}
+
+
+def limited(listing: Listing, most: int) -> Listing:
+    """The annotation with ``most`` clips of each split at most, evenly spread over it."""
+    chosen: list[Listed] = []
+    for split, count in count_splits(clip.split for clip in listing.clips).items():
+        clips = [clip for clip in listing.clips if clip.split == split]
+        few = min(most, count)
+        chosen += [clips[place * count // few] for place in range(few)]
+    official = count_splits(clip.split for clip in chosen)
+    return replace(listing, clips=chosen, official=official, groups={})
+
+
+def is_meant(path: str, names: Collection[str]) -> bool:
+    """Whether the file at ``path``, or a folder that it stands in, can be one of the clips: has a name of
+    :func:`names_meant`, with or without a suffix, or one and times behind it (``<id>_<start>_<end>``)."""
+    for part in path.split('/'):
+        stem = os.path.splitext(part)[0]
+        first = stem.rpartition('_')[0]
+        if not names.isdisjoint((part, stem, first, first.rpartition('_')[0])):
+            return True
+    return False
 
 
 def class_of(listing: Listing, clip: Listed) -> str | None:

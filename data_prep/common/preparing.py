@@ -28,8 +28,15 @@ from pathlib import Path
 
 from data_prep.common.cutting import CLIPS, Cutting, match_cut
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
+from data_prep.common.listing import Found, names_meant
 from data_prep.common.spreading import Spread
-from data_prep.common.steps.encode import EncodeJob, encode_clips, encode_job
+from data_prep.common.steps.encode import (
+    EncodeJob,
+    consumed,
+    encode_clips,
+    encode_job,
+    volumes_to_unpack_again,
+)
 from data_prep.common.steps.index import Annotation, read_summary, write_index
 from data_prep.common.steps.lists import write_lists
 from data_prep.common.steps.recheck import recheck
@@ -55,11 +62,13 @@ class Source:
         videos: folders of videos or of frames, or archives.
         also: suffixes of files that are videos, too, in lower case; '' for none.
         largest_member: bytes that a file of an archive may have.
+        keep: whether what is unpacked stays when it is encoded.
     """
 
     videos: tuple[Path, ...]
     also: tuple[str, ...] = ()
     largest_member: int = 4 * 2**30
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,13 @@ def prepare(plan: Preparation) -> float:
                 )
                 return 0.0
         if 'index' in steps:  # what is left out stands at the end of the lists, too
-            write_index(space, root, plan.annotation, plan.source.also, say_left_out='lists' not in steps)
+            gone = (
+                [(record['path'], record['kind']) for record in consumed(space)]
+                if root == space.source
+                else ()
+            )
+            say = 'lists' not in steps
+            write_index(space, root, plan.annotation, plan.source.also, say_left_out=say, gone=gone)
         read_summary(space)  # refuses to go on without an index
         if 'verify' in steps:
             verify_clips(space, root, plan.time_limit, plan.spread, plan.redo)
@@ -192,7 +207,11 @@ def _unpacked(plan: Preparation) -> Path:
     sources = find_sources(source.videos, space, source.also)
     sources.link_folders()
     if sources.archives and 'unpack' in plan.steps:
-        unpack_archives(sources.archives, space, source.also, source.largest_member)
+        names = names_meant(plan.annotation.read(Found({}, {}))) if plan.annotation.listed else None
+        again = volumes_to_unpack_again(space, _encode_job(plan, sources.root))
+        unpack_archives(
+            sources.archives, space, source.also, source.largest_member, plan.spread, names, again
+        )
     elif not sources.root.is_dir():
         raise PreparationError(f'{sources.root} is missing; run the step unpack first')
     return sources.root
@@ -204,7 +223,8 @@ def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:
     if form.to == 'original' or not {'encode', 'lists'} & set(plan.steps):
         return None
     ffmpeg = find_ffmpeg(form.ffmpeg)
-    return encode_job(plan.space, root, form.to, ffmpeg, form.encoding, plan.time_limit)
+    keep = plan.source.keep or plan.cutting is not None
+    return encode_job(plan.space, root, form.to, ffmpeg, form.encoding, plan.time_limit, consume=not keep)
 
 
 # ---- one run at a time

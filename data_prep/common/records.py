@@ -29,6 +29,7 @@ __all__ = [
     'iter_records',
     'merge_records',
     'read_lines',
+    'size_in',
     'source_digest',
     'source_key',
     'whole_hash',
@@ -184,6 +185,12 @@ def source_key(path: str, kind: str) -> str:
         )
     stat = os.stat(path)
     return f'{stat.st_size}-{stat.st_mtime_ns}'
+
+
+def size_in(key: str) -> int:
+    """The bytes that a :func:`source_key` tells; 0 if it is none."""
+    numbers = key.split('-')
+    return int(numbers[-2]) if len(numbers) > 1 and numbers[-2].isdigit() else 0
 
 
 ENDS = 2**16  # bytes of a file's head and tail

@@ -7,6 +7,7 @@ is found and the others are done.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections import deque
@@ -21,7 +22,7 @@ from typing import TypeVar
 from data_prep.common.children import die_with_parent
 from data_prep.common.interrupts import held_from_children
 
-__all__ = ['Spread', 'StopRun', 'run_all']
+__all__ = ['Spread', 'StopRun', 'no_room', 'run_all']
 
 Item, Result = TypeVar('Item'), TypeVar('Result')
 TRIES = 3
@@ -33,6 +34,16 @@ class StopRun(RuntimeError):
 
     def __reduce__(self) -> tuple:
         return type(self), self.args
+
+
+def no_room(error: OSError) -> StopRun | None:
+    """The error that ends the run, if nothing can be written any more."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+        return StopRun(
+            f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command'
+            ' again: it goes on where it stopped'
+        )
+    return None
 
 
 class _Pool(ProcessPoolExecutor):

@@ -4,6 +4,7 @@ several folders, labels in a zip."""
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import tarfile
@@ -20,6 +21,8 @@ from data_prep.common.archives import ArchiveError, find_volumes
 from data_prep.common.command import run
 from data_prep.common.listing import AnnotationError, Found, read_class_list
 from data_prep.common.records import read_lines
+from data_prep.common.steps import encode
+from data_prep.common.workspace import PreparationError
 from gfvideo.data.manifest import LIST_FORMS, ManifestError, read_manifest, read_rows
 
 STEPS = '--steps', 'unpack,index,verify,lists', '--to', 'original', '--workers', '1', '--max-failed', '1'
@@ -109,9 +112,9 @@ def test_labels_in_a_zip_and_parts_saved_as_zips(here, tmp_path, clip, lay):
         },
     )
     lay(tmp_path, {'labels/20bn-something-something-download-package-labels.zip': zipped(texts)})
-    for annotations in (tmp_path / 'labels', next((tmp_path / 'labels').iterdir())):
-        out = tmp_path / f'out-{annotations.name[:6]}-{annotations.is_dir()}'
-        flags = ['--annotations', str(annotations), '--counts', 'ignore', *STEPS]
+    for given in (tmp_path / 'labels', next((tmp_path / 'labels').iterdir())):
+        out = tmp_path / f'out-{given.is_dir()}'
+        flags = ['--annotations', str(given), '--counts', 'ignore', *STEPS]
         something_something.main(['--videos', str(tmp_path / 'ssv2'), '--out', str(out), *flags])
         assert ids(out).keys() == {'1'} and ids(out, 'val').keys() == {'2'}
 
@@ -174,6 +177,7 @@ def test_broken_archives_do_not_stop_the_others(here, tmp_path, clip, lay, caplo
     for i in (0, 2):
         (tmp_path / f'in/{i}.tar.gz').write_bytes(whole[i])
     caplog.clear()
+    caplog.set_level(logging.INFO, logger='data_prep')
     assert run(folder.main, argv) == 0  # an afterok job starts
     assert '1 was unpacked before' in caplog.text and '0 was unpacked before' not in caplog.text
 
@@ -234,10 +238,12 @@ def test_several_folders(here, tmp_path, clip, lay):
     folder.main(argv)
     assert (tmp_path / 'out/dataset.json').read_bytes() == before
     shutil.copytree(tmp_path / 'one', tmp_path / 'disk/one')
-    argv[2] = str(tmp_path / 'disk/one')
-    folder.main([*argv[:2], videos[0], *argv[2:]][:4] + argv[3:])
-    links = sorted(path.name for path in (tmp_path / 'out/source').iterdir() if path.is_symlink())
-    assert links == [f'{tmp_path.name}_one', 'disk_one'] or links == ['disk_one', f'{tmp_path.name}_one']
+    (tmp_path / 'disk/one/train/run/1.mp4').rename(tmp_path / 'disk/one/train/run/4.mp4')
+    folder.main(['--videos', videos[0], str(tmp_path / 'disk/one'), *argv[4:]])
+    links = {path.name for path in (tmp_path / 'out/source').iterdir() if path.is_symlink()}
+    assert links == {f'{tmp_path.name}_one', 'disk_one'}
+    with pytest.raises(PreparationError, match='--videos names .*one twice'):
+        folder.main(['--videos', videos[0], f'{videos[0]}/', *argv[4:]])
 
 
 # ---- lists as they lie in repositories
@@ -335,3 +341,92 @@ def test_archive_errors_are_not_hidden(tmp_path):
     with pytest.raises(ArchiveError, match='those between them are missing'):
         find_volumes(sorted(tmp_path.iterdir()))
     assert list(read_lines(Path(os.devnull))) == []
+
+
+# ---- one copy alone
+
+
+def many(clip, count: int = 6) -> dict[str, bytes]:
+    return {f'x/{i}.webm': clip(5 + i, '.webm').read_bytes() for i in range(1, count + 1)}
+
+
+@pytest.fixture
+def ssv2(tmp_path, clip, lay):
+    """Six clips in two archives, four of them listed."""
+    members = many(clip)
+    halves = [dict(list(members.items())[::2]), dict(list(members.items())[1::2])]
+    entry = '{{"id": "{}", "template": "Pushing [something]"}}'.format
+    lay(tmp_path, {f'in/{i}.tar.gz': tar(half) for i, half in enumerate(halves)})
+    lay(
+        tmp_path / 'labels',
+        {
+            'labels.json': b'{"Pushing something": "0"}',
+            'train.json': f'[{entry(1)}, {entry(2)}, {entry(3)}]'.encode(),
+            'validation.json': f'[{entry(4)}]'.encode(),
+        },
+    )
+
+    def main(out: str, *flags: str) -> int:
+        words = ['--videos', str(tmp_path / 'in'), '--annotations', str(tmp_path / 'labels')]
+        more = ['--counts', 'ignore', '--workers', '1', '--steps', 'unpack,index,verify,transcode,lists']
+        return something_something.main([*words, '--out', str(tmp_path / out), *more, *flags])
+
+    return main
+
+
+def test_what_is_unpacked_is_listed_and_goes_when_it_is_encoded(here, ssv2, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger='data_prep')
+    assert ssv2('kept', '--keep-source') == 0
+    names = {path.name for path in (tmp_path / 'kept/source').rglob('*.*')}
+    assert names == {'1.webm', '2.webm', '3.webm', '4.webm'}
+    assert ssv2('out') == 0
+    assert 'of sources' in caplog.text
+    assert not list((tmp_path / 'out/source').rglob('*.webm'))
+    kept, out = (read_manifest(tmp_path / name) for name in ('kept', 'out'))
+    assert (kept.content_hash, kept.hash.__class__) == (out.content_hash, str)
+    before = {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(encode, 'run_child', None)
+        assert ssv2('out') == 0  # nothing is unpacked, verified or encoded again
+    assert {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()} == before
+    assert ssv2('out', '--crf', '30') == 0  # unpacked again for that
+    assert read_manifest(tmp_path / 'out').made['crf'] == 30
+    assert not list((tmp_path / 'out/source').rglob('*.webm'))
+    assert ssv2('out', '--to', 'original') == 0
+    assert (read_manifest(tmp_path / 'out').videos / ids(tmp_path / 'out')['1']).is_file()
+    assert ssv2('out', '--to', 'frames') == 0
+    assert read_manifest(tmp_path / 'out').content_hash == out.content_hash
+
+
+def test_damage_is_mended_from_the_archive(here, ssv2, tmp_path):
+    assert ssv2('out') == 0
+    hurt = sorted((tmp_path / 'out/videos').rglob('*.mp4'))[0]
+    whole = hurt.read_bytes()
+    hurt.write_bytes(whole[:-40] + bytes(40))
+    assert something_something.main(['--out', str(tmp_path / 'out'), '--recheck', '--workers', '1']) == 4
+    assert ssv2('out') == 0
+    assert hurt.read_bytes() == whole
+    hurt.unlink()
+    assert ssv2('out') == 0
+    assert hurt.read_bytes() == whole
+
+
+def test_limit(here, ssv2, tmp_path):
+    assert ssv2('out', '--limit', '2', '--keep-source') == 0
+    assert ids(tmp_path / 'out').keys() == {'1', '2'} and ids(tmp_path / 'out', 'val').keys() == {'4'}
+    names = {path.name for path in (tmp_path / 'out/source').rglob('*.webm')}
+    assert names == {'1.webm', '2.webm', '4.webm'}
+    assert read_manifest(tmp_path / 'out').preparation['arguments']['limit'] == 2
+    assert ssv2('out') == 0
+    assert len(ids(tmp_path / 'out')) == 3
+
+
+def test_workers_unpack_several_archives(ssv2, tmp_path):
+    """In real processes."""
+    assert ssv2('out', '--workers', '2', '--steps', 'unpack') == 0
+    assert {path.name for path in (tmp_path / 'out/source').rglob('*.webm')} == {
+        '1.webm',
+        '2.webm',
+        '3.webm',
+        '4.webm',
+    }

@@ -12,6 +12,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from data_prep.common.checking import Verdict
 from data_prep.common.children import TRIES, run_child
 from data_prep.common.ffmpeg import Encoding, Ffmpeg
 from data_prep.common.image_names import printf_of
-from data_prep.common.records import Record, RecordTable, source_digest, source_key, whole_hash
-from data_prep.common.spreading import Spread, StopRun
+from data_prep.common.records import Record, RecordTable, iter_records, source_digest, source_key, whole_hash
+from data_prep.common.spreading import Spread, StopRun, no_room
 from data_prep.common.steps.jobs import (
     AGAIN,
     NEW_TIMES,
@@ -28,14 +29,14 @@ from data_prep.common.steps.jobs import (
     Kept,
     add_record,
     clips_of,
-    no_room,
     run_job,
     verdict_of,
 )
+from data_prep.common.steps.unpack import tops_of
 from data_prep.common.steps.verify import checker, verified
 from data_prep.common.workspace import PreparationError, Workspace
 
-__all__ = ['FOLDERS', 'EncodeJob', 'encode_clips', 'encode_job', 'encoded', 'output_of']
+__all__ = ['FOLDERS', 'RECORDS', 'EncodeJob', 'encode_clips', 'encode_job', 'encoded', 'output_of']
 
 logger = logging.getLogger('data_prep')
 
@@ -47,9 +48,16 @@ NO_ROOM = ('No space left on device', 'Disk quota exceeded', 'File too large')
 
 
 def encode_job(
-    space: Workspace, root: Path, to: str, ffmpeg: Ffmpeg, encoding: Encoding, time_limit: float
+    space: Workspace,
+    root: Path,
+    to: str,
+    ffmpeg: Ffmpeg,
+    encoding: Encoding,
+    time_limit: float,
+    consume: bool = False,
 ) -> EncodeJob:
     """The job of a prepared folder; arguments as its attributes."""
+    links = root.iterdir() if root == space.source and root.is_dir() else ()
     return EncodeJob(
         to,
         root.absolute(),
@@ -59,6 +67,9 @@ def encode_job(
         ffmpeg,
         encoding,
         time_limit,
+        root == space.source,
+        consume and root == space.source,
+        tuple(path.name for path in links if path.is_symlink()),
     )
 
 
@@ -95,6 +106,7 @@ def encode_clips(
             return False
         for difference in differences:
             kept.note(difference)
+        job.remove_source(clip)
         return True
 
     run_job(job, job.step, space, clips, is_done, chunk=1, spread=spread, say_kept=kept.say)
@@ -118,6 +130,9 @@ class EncodeJob:
         temporary: folder for files in the making, on the same file system.
         records: folder of this step's records.
         time_limit: seconds a clip.
+        unpacked: whether sources come out of archives, so that one that is gone was encoded and removed.
+        consume: whether they are removed once they are encoded.
+        links: folders in ``root`` that are somebody's own and keep their files.
     """
 
     to: str
@@ -128,6 +143,9 @@ class EncodeJob:
     ffmpeg: Ffmpeg
     encoding: Encoding
     time_limit: float
+    unpacked: bool = False
+    consume: bool = False
+    links: tuple[str, ...] = ()
 
     @property
     def step(self) -> str:
@@ -165,6 +183,12 @@ class EncodeJob:
         told = {'recipe': self.recipe if same else '', 'ffmpeg': self.ffmpeg.version if same else ''}
         return {**record, **told, 'key': key, 'digest': '', 'sha256': ''}
 
+    def has_made(self, record: Record) -> bool:
+        """Whether a clip whose source is gone is there as it would be made now."""
+        if record['step'] != self.step or record.get('recipe') != self.recipe:
+            return False
+        return self.is_whole(Clip(record['path'], record['kind'], record['target']), record)
+
     def is_whole(self, clip: Clip, record: Record) -> bool:
         """Whether the output stands there with the size that it was written with, if there should be one."""
         if record['reason'] is not None:
@@ -193,9 +217,18 @@ class EncodeJob:
                 if record['digest'] != source_digest(source, clip.kind):
                     return None
                 differences.append(NEW_TIMES)
+        except FileNotFoundError:
+            return differences if self.unpacked and record['reason'] is None else None
         except OSError:
             return None
         return differences
+
+    def remove_source(self, clip: Clip) -> None:
+        """Remove what was unpacked of a clip, now that it is encoded."""
+        if not self.consume or clip.path.partition('/')[0] in self.links:
+            return
+        with suppress(OSError):  # what stays is in nobody's way
+            _remove(self.root / clip.path)
 
     def __call__(self, clips: Sequence[Clip]) -> Counter:
         return Counter(self._encode(clip) for clip in clips)
@@ -224,7 +257,10 @@ class EncodeJob:
             ) from error
         finally:
             _remove(temporary)
-        return self.note(clip, verdict, size, **seen)
+        reason = self.note(clip, verdict, size, **seen)
+        if not reason:
+            self.remove_source(clip)
+        return reason
 
     def note(
         self,
@@ -236,7 +272,7 @@ class EncodeJob:
         sha256: str = '',
     ) -> str:
         made = {'key': key, 'digest': digest, 'recipe': self.recipe, 'ffmpeg': self.ffmpeg.version}
-        came = {'bytes': size, 'sha256': sha256, **asdict(verdict)}
+        came = {'kind': clip.kind, 'target': clip.target, 'bytes': size, 'sha256': sha256, **asdict(verdict)}
         add_record(self.records, {'path': clip.path, **made, **came})
         return verdict.reason or ''
 
@@ -286,6 +322,32 @@ class EncodeJob:
             found = decoded.detail or f'{decoded.frames} of {verdict.frames} frames'
             return Verdict.bad('decode_error', f'what was encoded does not decode: {found}'), 0
         return verdict, size
+
+
+def consumed(space: Workspace) -> Iterator[Record]:
+    """The last records of clips out of archives that were encoded, whose sources are gone."""
+    tops = tops_of(space) if space.source.is_dir() else ()
+    for step in RECORDS.values():
+        table = RecordTable(space.records(step))
+        seen = set()
+        for path in (record['path'] for record in iter_records(space.records(step))):
+            if path in seen or not any(path.startswith(f'{top}/') for top in tops):
+                continue
+            seen.add(path)
+            record = table.get(path)
+            if record and record['reason'] in (None, 'damaged') and not (space.source / path).exists():
+                yield {**record, 'step': step}
+
+
+def volumes_to_unpack_again(space: Workspace, job: EncodeJob | None) -> set[str]:
+    """Names of the archives of which clips are gone and not there as ``job`` would encode them (None: as they
+    are)."""
+    return {
+        top
+        for record in consumed(space)
+        for top in tops_of(space)
+        if record['path'].startswith(f'{top}/') and not (job is not None and job.has_made(record))
+    }
 
 
 def output_of(target: str, to: str) -> str:

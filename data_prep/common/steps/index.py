@@ -29,12 +29,14 @@ class Annotation:
         name, version: of the dataset.
         read: gives the annotation; of plain folders, what was found is one.
         match: gives every clip of the annotation its file.
+        listed: whether ``read`` lists the clips by itself, whatever was found.
     """
 
     name: str
     version: str
     read: Callable[[Found], Listing]
     match: Callable[[Listing, Found], Iterator[Indexed]]
+    listed: bool = False
 
 
 def write_index(
@@ -43,17 +45,20 @@ def write_index(
     annotation: Annotation,
     also: Collection[str] = (),
     say_left_out: bool = True,
+    gone: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write the index of the clips below ``root``.
 
     Args:
         also: suffixes of files that are videos, too.
         say_left_out: whether to say which files are left out for their suffix.
+        gone: path and kind of clips that were encoded, and removed from ``root`` thereafter.
 
     Raises:
         PreparationError, AnnotationError: the folder holds no clips, or the annotation is malformed.
     """
     there = scan(root, also)
+    there.add(gone)
     left_out, refused = there.left_out, []
     if root == space.source:
         left_out, refused = with_those_of_archives(space, left_out)

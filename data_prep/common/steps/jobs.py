@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import Protocol
 
 from data_prep.common.checking import Verdict
 from data_prep.common.records import Record, Recorder, merge_records
-from data_prep.common.spreading import Spread, StopRun, run_all
+from data_prep.common.spreading import Spread, no_room, run_all
 from data_prep.common.steps.index import index_rows
 from data_prep.common.workspace import Workspace
 from gfvideo.progress import Progress
@@ -28,7 +27,6 @@ __all__ = [
     'Kept',
     'add_record',
     'clips_of',
-    'no_room',
     'run_job',
     'verdict_of',
 ]
@@ -133,13 +131,3 @@ NEW_TIMES = 'whose sources have new times, and the same size, head and tail,'
 
 def verdict_of(record: Record) -> Verdict:
     return Verdict(*(record[name] for name in Verdict.__dataclass_fields__))
-
-
-def no_room(error: OSError) -> StopRun | None:
-    """The error that ends the run, if nothing can be written any more."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-        return StopRun(
-            f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command'
-            ' again: it goes on where it stopped'
-        )
-    return None

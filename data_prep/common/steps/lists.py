@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.common.list_forms import json_line, write_list_forms
-from data_prep.common.records import Record, RecordTable, iter_records
+from data_prep.common.records import Record, RecordTable, iter_records, size_in
 from data_prep.common.reporting import report_failures
 from data_prep.common.scanning import tell_left_out
 from data_prep.common.steps.encode import FOLDERS, EncodeJob, encoded, output_of
@@ -55,7 +55,7 @@ def write_lists(
     outcome = Outcome.of(space, job, min_frames)
     rows: dict[str, list[ClipRow]] = {split: [] for split in summary['official']}
     failed: list[Record] = []
-    sums, versions = {}, set()
+    sums, versions, sizes = {}, set(), Counter()
     for row in index_rows(space):
         reason, detail, record = outcome.of_row(row)
         if reason is None:
@@ -63,6 +63,8 @@ def write_lists(
             rows[row['split']].append(clip)
             sums[clip.path] = record.get('sha256', '')
             versions.add(record.get('ffmpeg', ''))
+            if not row['again']:
+                sizes += Counter(source=size_in(record['key']), encoded=record.get('bytes', 0))
         else:
             told = {name: row[name] for name in ('split', 'id', 'path')}
             failed.append({**told, 'reason': reason, 'detail': detail})
@@ -87,6 +89,10 @@ def write_lists(
         made=made or ({'to': 'original'} if job is None else {**job.settings, 'ffmpeg': ffmpeg}),
     )
     write_list_forms(space.out / 'lists', manifest, rows)
+    if job is not None:
+        before, after = (sizes[name] / 2**30 for name in ('source', 'encoded'))
+        told = before, after, after / before if before else 0
+        logger.info('%.2f GiB of sources became %.2f GiB of clips (%.2f times)', *told)
     _report(manifest, failed, summary)
     return share
 

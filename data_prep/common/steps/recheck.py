@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data_prep.common.checking import Verdict
 from data_prep.common.children import TRIES
+from data_prep.common.cutting import CLIPS
 from data_prep.common.records import whole_hash
 from data_prep.common.spreading import Spread, run_all
 from data_prep.common.steps.encode import FOLDERS, RECORDS, output_of
@@ -152,9 +153,13 @@ def _note(space: Workspace, manifest: Manifest, damaged: Mapping[str, str]) -> i
     """Record for the steps that clips are to be made anew; gives how many could be."""
     if not (space.work / 'index.jsonl').is_file():
         return 0
-    to = str(manifest.made.get('to', 'original'))
+    encoded = {folder: to for to, folder in FOLDERS.items()}
+    to = encoded.get(manifest.video_root, 'original')
     step = RECORDS.get(to, 'verify')
     counts = Counter()
+    if manifest.video_root == CLIPS:  # cut out of longer videos, and cut again if it is not there
+        for path in damaged:
+            (manifest.videos / path).unlink(missing_ok=True)
     for row in index_rows(space):
         if row['path'] is None or row['again']:
             continue
@@ -162,6 +167,7 @@ def _note(space: Workspace, manifest: Manifest, damaged: Mapping[str, str]) -> i
         if path in damaged:
             verdict = asdict(Verdict.bad('damaged', damaged[path]))
             unknown = dict.fromkeys(('key', 'digest', 'recipe', 'ffmpeg', 'sha256'), '')
-            add_record(space.own_records(step), {'path': row['path'], 'bytes': 0, **unknown, **verdict})
+            where = {name: row[name] for name in ('path', 'kind', 'target')}
+            add_record(space.own_records(step), {**where, 'bytes': 0, **unknown, **verdict})
             counts[step] += 1
     return counts.total()

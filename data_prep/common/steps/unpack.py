@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
+from threading import get_ident
 
 from data_prep.common.archives import ArchiveError, Volume, begins_as_archive, find_volumes, unpack
+from data_prep.common.listing import is_meant
 from data_prep.common.records import Record, read_lines, write_lines
 from data_prep.common.scanning import IMAGES, LISTS, VIDEOS, LeftOut, is_archive, is_frame, walk
+from data_prep.common.spreading import Spread, no_room, run_all
 from data_prep.common.workspace import PreparationError, Workspace
+from gfvideo.files import write_atomically
 
-__all__ = ['Sources', 'find_sources', 'tops_of', 'unpack_archives', 'with_those_of_archives']
+__all__ = ['Sources', 'UnpackJob', 'find_sources', 'tops_of', 'unpack_archives', 'with_those_of_archives']
 
 logger = logging.getLogger('data_prep')
 
@@ -122,73 +127,134 @@ def _archives_alone(folder: Path, also: Collection[str]) -> list[Path]:
     return [] if loose else archives
 
 
+@dataclass(frozen=True)
+class UnpackJob:
+    """Unpack whole archives; gives the record of each, or the error of one that is broken.
+
+    Attributes:
+        source: folder that archives are unpacked in, each in one of its own.
+        temporary: folder for files in the making, on the same file system.
+        also: suffixes of files that are videos, too.
+        largest: bytes that a file may have.
+        listed: file of the names that a member may have, one a line; None: any.
+    """
+
+    source: Path
+    temporary: Path
+    also: tuple[str, ...]
+    largest: int
+    listed: Path | None
+
+    def __call__(self, volumes: Sequence[Volume]) -> list[Record]:
+        return [self._unpack(volume) for volume in volumes]
+
+    def _unpack(self, volume: Volume) -> Record:
+        names = None if self.listed is None else _names_in(self.listed)
+
+        def wanted(member: str) -> bool:
+            return _is_of_clips(PurePosixPath(member or '-').name, self.also) and (
+                names is None or is_meant(member, names)
+            )
+
+        temporary = self.temporary / f'{os.getpid()}-{get_ident()}' / 'member'
+        try:
+            result = unpack(volume, self.source / volume.name, temporary, self.largest, wanted)
+        except ArchiveError as error:
+            return {'name': volume.name, 'error': str(error)}
+        except OSError as error:
+            raise no_room(error) or error from error
+        counts = {name: getattr(result, name) for name in ('written', 'there', 'passed_over')}
+        return {'name': volume.name, **counts, 'left_out': result.left_out, 'refused': result.refused}
+
+    def dead(self, volume: Volume) -> list[Record]:
+        return [{'name': volume.name, 'error': f'{volume.name}: the worker that unpacked it was killed'}]
+
+
+@cache
+def _names_in(file: Path) -> frozenset[str]:
+    return frozenset(file.read_text(encoding='utf-8', errors='surrogateescape').split('\n'))
+
+
 def unpack_archives(
-    archives: Sequence[Path], space: Workspace, also: Sequence[str], largest_member: int
+    archives: Sequence[Path],
+    space: Workspace,
+    also: Sequence[str],
+    largest_member: int,
+    spread: Spread,
+    names: Collection[str] | None = None,
+    again: Collection[str] = (),
 ) -> None:
-    """Unpack into ``space.source`` what was not unpacked before.
+    """Unpack into ``space.source`` what was not unpacked before, several archives at a time.
 
     Args:
         also: suffixes of files that are videos, too.
         largest_member: bytes that a file may have.
+        names: that a member, or a folder it stands in, must have, see
+            :func:`~data_prep.common.listing.is_meant`; None: all clips are unpacked.
+        again: names of archives that are unpacked though they were before.
 
     Raises:
         ArchiveError, OSError: see :func:`~data_prep.common.archives.unpack`; a broken archive does not keep
             the others from being unpacked, and the error at the end names all that are broken.
         PreparationError: a shard would unpack.
     """
-    volumes, broken = find_volumes(archives), []
+    volumes = find_volumes(archives)
+    listed, digest = None, ''
+    if names is not None:
+        text = '\n'.join(sorted(names)).encode(errors='surrogateescape')
+        digest = hashlib.sha256(text).hexdigest()[:16]
+        listed = (space.work / f'listed-{digest}.txt').absolute()
+    keys = {volume.name: ' '.join((volume.key(), *also, digest)).strip() for volume in volumes}
     done = {record['name']: record for record in _unpacked(space)}
+    todo = []
     for volume in volumes:
-        key = ' '.join((volume.key(), *also))
-        if done.get(volume.name, {}).get('key') == key:
+        if done.get(volume.name, {}).get('key') == keys[volume.name] and volume.name not in again:
             logger.info('%s was unpacked before', volume.name)
-            continue
-        if space.is_sharded:
-            raise PreparationError(
-                'archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)'
-            )
-        try:
-            result = _unpack(volume, space, also, largest_member)
-        except ArchiveError as error:
-            logger.error('%s', error)
-            broken.append(error)
-            continue
-        done[volume.name] = {'name': volume.name, 'key': key, **result}
-        write_lines(_unpacked_file(space), (done[name] for name in sorted(done)))
+        else:
+            todo.append(volume)
     space.source.mkdir(parents=True, exist_ok=True)
+    if not todo:
+        return
+    if space.is_sharded:
+        raise PreparationError(
+            'archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)'
+        )
+    if listed is not None:
+        write_atomically(listed, text)
+    job = UnpackJob(space.source.absolute(), space.temporary.absolute(), tuple(also), largest_member, listed)
+    logger.info('unpacking %d archives (%d files)', len(todo), sum(len(one.parts) for one in todo))
+    broken = []
+    try:
+        for results in run_all(spread, job, todo, 1, job.dead):
+            for record in results:
+                if 'error' in record:
+                    logger.error('%s', record['error'])
+                    broken.append(record['error'])
+                    continue
+                _tell(record)
+                done[record['name']] = {**record, 'key': keys[record['name']]}
+                write_lines(_unpacked_file(space), (done[name] for name in sorted(done)))
+    finally:
+        if listed is not None:
+            listed.unlink(missing_ok=True)
     if len(broken) == 1:
-        raise broken[0]
+        raise ArchiveError(broken[0])
     if broken:
         raise ArchiveError(
-            f'{len(broken)} of {len(volumes)} archives are not unpacked whole: '
-            + '; '.join(str(error) for error in broken)
+            f'{len(broken)} of {len(volumes)} archives are not unpacked whole: {"; ".join(sorted(broken))}'
         )
 
 
-def _unpack(volume: Volume, space: Workspace, also: Sequence[str], largest_member: int) -> Record:
-    logger.info('unpacking %s (%d file(s))', volume.name, len(volume.parts))
-    result = unpack(
-        volume,
-        space.source / volume.name,
-        space.temporary / 'member',
-        largest_member,
-        partial(_is_of_clips, also=also),
-    )
-    logger.info(
-        '%s: %d files written, %d there already, %d passed over',
-        volume.name,
-        result.written,
-        result.there,
-        result.passed_over,
-    )
-    if result.refused:
+def _tell(record: Record) -> None:
+    told = (record.pop(name) for name in ('written', 'there', 'passed_over'))
+    logger.info('%s: %d files written, %d there already, %d passed over', record['name'], *told)
+    if record['refused']:
         logger.warning(
             '%s: %d files cannot have their names here, e.g. %r: %s',
-            volume.name,
-            len(result.refused),
-            *result.refused[0],
+            record['name'],
+            len(record['refused']),
+            *record['refused'][0],
         )
-    return {'left_out': result.left_out, 'refused': result.refused}
 
 
 def _is_of_clips(name: str, also: Collection[str] = ()) -> bool:

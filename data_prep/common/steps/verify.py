@@ -49,6 +49,8 @@ def verify_clips(space: Workspace, root: Path, time_limit: float, spread: Spread
             if record['key'] == job.key(clip):
                 return True
             same = not redo and record.get('digest') == source_digest(str(job.root / clip.path), clip.kind)
+        except FileNotFoundError:  # of an archive: encoded and removed
+            return root == space.source and record['reason'] is None
         except OSError:
             return False
         if same:
