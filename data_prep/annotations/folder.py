@@ -469,8 +469,8 @@ def _number(file: Path, row: Row) -> int:
     number = whole_number(row.label)
     if number is None:
         raise AnnotationError(
-            f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}, but the first label is a number;'
-            ' use numbers from 0 throughout, or names'
+            f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}, but the first label is a'
+            ' number; use numbers from 0 throughout, or names'
         )
     return number
 
@@ -486,8 +486,8 @@ def _numbered(
             label = _number(file, row)
             if label >= len(classes):
                 raise AnnotationError(
-                    f'{file}:{row.line}: the label of {row.path[:200]!r} is {label}, outside 0..{len(classes) - 1} '
-                    f'({len(classes)} classes); labels count from 0'
+                    f'{file}:{row.line}: the label of {row.path[:200]!r} is {label}, outside'
+                    f' 0..{len(classes) - 1} ({len(classes)} classes); labels count from 0'
                 )
         elif row.label:
             label = numbers.get(row.label)
