@@ -24,15 +24,25 @@ import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from data_prep.common.listing import is_meant
 from data_prep.common.scanning import LeftOut, is_archive, note_suffix
 
-__all__ = ['ArchiveError', 'Unpacked', 'Volume', 'begins_as_archive', 'find_volumes', 'unpack']
+__all__ = [
+    'ArchiveError',
+    'Unpacked',
+    'Volume',
+    'begins_as_archive',
+    'find_volumes',
+    'first_members',
+    'read_texts',
+    'unpack',
+]
 
 PART = re.compile(r'(?P<stem>.+?)(?:-|\.part|\.)(?P<number>\d{2,3}|[a-z]{2})')
 # by what a stream begins with
@@ -355,6 +365,31 @@ def unpack(
     if not count:
         raise ArchiveError(f'{volume.name}: holds nothing; is it an archive?')
     return Unpacked(**counts, refused=tuple(refused), left_out=left_out)
+
+
+def first_members(
+    volume: Volume, suffixes: Sequence[str], names: Collection[str] | None, most: int, folder: Path
+) -> list[Path]:
+    """Write the first members with one of the suffixes, and a name that :func:`is_meant`, into ``folder``.
+
+    Raises:
+        ArchiveError: it is damaged before them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    try:
+        for name, size, opener in _members(volume):
+            suffix = os.path.splitext(name)[1].lower()
+            if opener is None or suffix not in suffixes or not (names is None or is_meant(name, names)):
+                continue
+            target = folder / f'{len(written)}{suffix}'
+            _write(volume, name, size, opener, target, folder / 'member')
+            written.append(target)
+            if len(written) == most:
+                break
+    except UNREADABLE as error:
+        raise ArchiveError(f'{volume.name}: damaged or cut off ({error}); download it again') from error
+    return written
 
 
 def _last(name: str) -> str:

@@ -20,7 +20,15 @@ from data_prep.common.cutting import Cutting
 from data_prep.common.ffmpeg import Encoding, FfmpegError
 from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing, limited
-from data_prep.common.preparing import STEPS, Form, Preparation, Source, prepare, recheck_prepared
+from data_prep.common.preparing import (
+    STEPS,
+    Form,
+    Preparation,
+    Source,
+    foresee_prepared,
+    prepare,
+    recheck_prepared,
+)
 from data_prep.common.scanning import IMAGES, VIDEOS, is_archive
 from data_prep.common.spreading import Spread, StopRun, no_room
 from data_prep.common.steps.index import Annotation
@@ -99,6 +107,11 @@ def parser(
         '--keep-source',
         action='store_true',
         help='keep what was unpacked when it is encoded; it is removed, and unpacked again if it is needed',
+    )
+    flags.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='write nothing; say clips, core-hours and gigabytes of each step, measured on a few clips',
     )
     flags.add_argument(
         '--limit',
@@ -359,6 +372,13 @@ def prepare_with(
         arguments=_arguments(args, encoding, deciding),
         redo=args.redo,
     )
+    if args.dry_run:
+        if cutting is not None:
+            flags.error(
+                '--dry-run: of clips that are cut out of longer videos nothing is foreseen; try --limit'
+            )
+        print('\n'.join(foresee_prepared(plan)))
+        return 0
     failed = prepare(plan)
     if failed > args.max_failed:
         logger.error(

@@ -19,6 +19,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from data_prep.common.archives import find_volumes
 from data_prep.common.cutting import CLIPS, Cutting, match_cut
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
+from data_prep.common.foreseeing import foresee, tell
 from data_prep.common.listing import Found, names_meant
 from data_prep.common.spreading import Spread
 from data_prep.common.steps.encode import (
@@ -46,7 +49,16 @@ from data_prep.common.steps.verify import verify_clips
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.files import unfinished_name
 
-__all__ = ['STEPS', 'Form', 'Preparation', 'PreparationError', 'Source', 'prepare', 'recheck_prepared']
+__all__ = [
+    'STEPS',
+    'Form',
+    'Preparation',
+    'PreparationError',
+    'Source',
+    'foresee_prepared',
+    'prepare',
+    'recheck_prepared',
+]
 
 logger = logging.getLogger('data_prep')
 STEPS = ('unpack', 'index', 'verify', 'encode', 'lists', 'stats')
@@ -199,6 +211,23 @@ def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparatio
         raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
     match = partial(match_cut, space, sources, cutting.also)
     return replace(plan, annotation=replace(annotation, match=match)), root
+
+
+def foresee_prepared(plan: Preparation) -> list[str]:
+    """What the preparation will take, in lines; nothing is written into its folder.
+
+    Raises:
+        PreparationError, AnnotationError, ArchiveError, FfmpegError, OSError: with what to do.
+    """
+    sources = find_sources(plan.source.videos, plan.space, plan.source.also)
+    if len(sources.folders) > 1 or (sources.folders and sources.archives):
+        raise PreparationError('--dry-run: name one folder, or archives alone, in --videos')
+    volumes = find_volumes(sources.archives)
+    with tempfile.TemporaryDirectory(prefix='gfvideo-') as folder:
+        form = replace(plan, steps=('encode',))
+        job = _encode_job(form, sources.root)
+        forecast = foresee(volumes, sources.root, plan.source.also, plan.annotation, job, Path(folder))
+    return tell(forecast, plan.space.out, plan.spread.workers)
 
 
 def _unpacked(plan: Preparation) -> Path:

@@ -262,6 +262,13 @@ class EncodeJob:
             self.remove_source(clip)
         return reason
 
+    def try_out(self, clip: Clip, temporary: Path) -> int:
+        """Encode a clip to a path that is not kept; gives the bytes of what came out, 0 if it failed."""
+        try:
+            return self._write(clip, temporary)[1]
+        finally:
+            _remove(temporary)
+
     def note(
         self,
         clip: Clip,
