@@ -17,6 +17,7 @@ import pytest
 from data_prep import folder, kinetics, something_something
 from data_prep.annotations import folder as lists
 from data_prep.annotations.kinetics import read_listing
+from data_prep.common import preparing
 from data_prep.common.archives import ArchiveError, find_volumes
 from data_prep.common.command import run
 from data_prep.common.listing import AnnotationError, Found, read_class_list
@@ -430,3 +431,35 @@ def test_workers_unpack_several_archives(ssv2, tmp_path):
         '3.webm',
         '4.webm',
     }
+
+
+@pytest.mark.parametrize('where', ['in', 'loose'])
+def test_a_dry_run_writes_nothing_and_foresees(here, ssv2, tmp_path, capsys, clip, lay, where):
+    if where == 'loose':
+        shutil.rmtree(tmp_path / 'in')
+        lay(tmp_path / 'in', many(clip))
+    before = sorted(tmp_path.rglob('*'))
+    assert ssv2('out', '--dry-run') == 0
+    assert sorted(tmp_path.rglob('*')) == before
+    told = capsys.readouterr().out
+    lines = {line[:20].strip(): line[20:].split() for line in told.splitlines()}
+    assert lines['verify'][0] == lines['transcode or frames'][0] == '4'
+    assert f'measured on {4 if where == "loose" else 2} clips' in told  # those of the first archive
+    assert 'are free at' in told and 'NOT ENOUGH' not in told
+
+
+def test_a_dry_run_tells_what_comes_out(here, tmp_path, clip, lay):
+    """Of few clips all are measured, so the bytes are those of the run."""
+    lay(tmp_path / 'videos', {f'train/run/{i}.mp4': clip(5 + i) for i in range(5)})
+    argv = ['--videos', str(tmp_path / 'videos'), '--out', str(tmp_path / 'out'), '--workers', '1']
+    forecasts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparing, 'tell', lambda forecast, *rest: forecasts.append(forecast) or [])
+        assert folder.main([*argv, '--dry-run']) == 0
+    folder.main([*argv, '--steps', 'unpack,index,verify,transcode,lists'])
+    (forecast,) = forecasts
+    written = sum(path.stat().st_size for path in (tmp_path / 'out/videos').rglob('*.mp4'))
+    sources = sum(path.stat().st_size for path in (tmp_path / 'videos').rglob('*.mp4'))
+    assert (forecast.clips, forecast.sampled, forecast.source_bytes) == (5, 5, sources)
+    assert abs(forecast.encoded_bytes - written) <= 1 and forecast.unpacked_bytes == 0
+    assert forecast.encode_seconds > 0 < forecast.verify_seconds

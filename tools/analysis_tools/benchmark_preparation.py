@@ -42,12 +42,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that 
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import run_child
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
-from data_prep.common.records import write_lines
+from data_prep.common.records import read_lines, write_lines
 from data_prep.common.scanning import scan
 from data_prep.common.spreading import Spread, run_all
-from data_prep.common.steps.encode import EncodeJob
+from data_prep.common.steps.encode import EncodeJob, encode_job
 from data_prep.common.steps.jobs import Clip
 from data_prep.common.steps.verify import VerifyJob
+from data_prep.common.workspace import Workspace
 from gfvideo.data.readers import open_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -310,6 +311,19 @@ def run_rows(args: argparse.Namespace) -> None:
         write_lines(root / 'out' / 'work' / 'verify' / 'all.jsonl', _records(job, args.clips))
         _measure('verify, resumed', [*common, 'verify'])
         _measure('lists', [*common, 'lists'])
+        _write_encoded(root, args)
+        shard = [
+            *common[: common.index('--to')],
+            '--to',
+            'video',
+            '--workers',
+            '1',
+            '--shard',
+            '0/8',
+            '--steps',
+        ]
+        _measure('verify, resumed, shard 0 of 8', [*shard, 'verify'])
+        _measure('transcode, resumed, shard 0 of 8', [*shard, 'transcode'])
 
 
 def _names(count: int) -> Iterator[tuple[str, int]]:
@@ -349,6 +363,23 @@ def _records(job: VerifyJob, count: int) -> Iterator[dict]:
         }
 
 
+def _write_encoded(root: Path, args: argparse.Namespace) -> None:
+    """Outputs without content, and records that they are what came out."""
+    space = Workspace(root / 'out')
+    job = encode_job(space, root / 'videos', 'video', find_ffmpeg(args.ffmpeg), Encoding(), 600.0)
+    verdict = asdict(Verdict(250, 256, 340, 25.0, 0, 'h264'))
+
+    def records() -> Iterator[dict]:
+        for record in read_lines(root / 'out' / 'work' / 'verify' / 'all.jsonl'):
+            target = root / 'out' / 'videos' / record['path']
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+            made = {'digest': '', 'recipe': job.recipe, 'ffmpeg': job.ffmpeg.version, 'bytes': 0}
+            yield {'path': record['path'], 'key': record['key'], **made, **verdict}
+
+    write_lines(root / 'out' / 'work' / 'transcode' / 'all.jsonl', records())
+
+
 def _measure(what: str, argv: Sequence[str]) -> None:
     start = time.perf_counter()
     child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
@@ -386,8 +417,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
                 '--clips', type=int, default=200, help='how many; again from the first if there are fewer'
             )
             command.add_argument('--rounds', type=int, default=3)
-        if name in ('transcode', 'reading'):
+        if name != 'verify':
             command.add_argument('--ffmpeg', help='the program to use')
+        if name in ('transcode', 'reading'):
             command.add_argument('--short-side', type=int, default=256)
         if name == 'reading':
             command.add_argument('--reader', default='auto')
