@@ -280,6 +280,42 @@ def run_reading(args: argparse.Namespace) -> None:
             )
 
 
+# ---- settings
+
+
+def run_settings(args: argparse.Namespace) -> None:
+    """Bytes and the time to read 8 spread frames of originals and of each setting, clip by clip in turn."""
+    sources = [str((args.folder / clip.path).absolute()) for clip in clips_in(args.folder, args.clips)]
+    ffmpeg = find_ffmpeg(args.ffmpeg)
+    with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+        files = {'original': sources}
+        for gop, crf in ((gop, crf) for gop in args.gop for crf in args.crf):
+            name = f'gop {gop}, crf {crf}'
+            files[name] = []
+            for number, source in enumerate(sources):
+                target = f'{folder}/{gop}-{crf}-{number}.mp4'
+                encoding = Encoding(args.short_side, gop, crf)
+                finished = run_child(encoding.video(ffmpeg, source, target), 600.0)
+                if finished.status or finished.stderr:
+                    raise SystemExit(f'{source} is not transcoded: {finished.stderr}')
+                files[name].append(target)
+        times: dict[str, list[float]] = {name: [] for name in files}
+        for turn in range(args.rounds):
+            for number in range(len(sources)):
+                names = list(files)
+                for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                    times[name].append(seconds(partial(read_eight, files[name][number], args.reader))[1])
+        sizes = {name: sum(map(os.path.getsize, some)) for name, some in files.items()}
+    original = statistics.median(times['original'])
+    print(f'{len(sources)} clips, ffmpeg {ffmpeg.version}, short side {args.short_side}')
+    for name, some in times.items():
+        middle = statistics.median(some)
+        print(
+            f'{name}: {sizes[name] / sizes["original"]:.2f} times the bytes, 8 frames in {1e3 * middle:.1f} ms'
+            f' of CPU, original / this {original / middle:.2f}'
+        )
+
+
 # ---- rows
 
 
@@ -404,6 +440,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         ('transcode', run_transcode, 'folder'),
         ('verify', run_verify, 'folder'),
         ('reading', run_reading, 'video'),
+        ('settings', run_settings, 'folder'),
         ('rows', run_rows, None),
     ):
         command = commands.add_parser(name, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -419,10 +456,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
             command.add_argument('--rounds', type=int, default=3)
         if name != 'verify':
             command.add_argument('--ffmpeg', help='the program to use')
-        if name in ('transcode', 'reading'):
+        if name == 'settings':
+            command.add_argument('--gop', type=int, nargs='+', default=[8])
+            command.add_argument('--crf', type=int, nargs='+', default=[20, 26, 32])
+            command.add_argument('--clips', type=int, default=20)
+            command.add_argument('--rounds', type=int, default=3)
+        if name in ('settings', 'reading'):
+            command.add_argument('--reader', default='auto')
+        if name in ('transcode', 'reading', 'settings'):
             command.add_argument('--short-side', type=int, default=256)
         if name == 'reading':
-            command.add_argument('--reader', default='auto')
             command.add_argument('--rounds', type=int, default=31)
         if name == 'rows':
             command.add_argument('--clips', type=int, default=100_000)
