@@ -311,8 +311,8 @@ def run_settings(args: argparse.Namespace) -> None:
     for name, some in times.items():
         middle = statistics.median(some)
         print(
-            f'{name}: {sizes[name] / sizes["original"]:.2f} times the bytes, 8 frames in {1e3 * middle:.1f} ms'
-            f' of CPU, original / this {original / middle:.2f}'
+            f'{name}: {sizes[name] / sizes["original"]:.2f} times the bytes, 8 frames in'
+            f' {1e3 * middle:.1f} ms of CPU, original / this {original / middle:.2f}'
         )
 
 

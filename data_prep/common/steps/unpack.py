@@ -164,7 +164,9 @@ class UnpackJob:
         except OSError as error:
             raise no_room(error) or error from error
         counts = {name: getattr(result, name) for name in ('written', 'there', 'passed_over')}
-        return {'name': volume.name, **counts, 'left_out': result.left_out, 'refused': result.refused}
+        taken = (*VIDEOS, *IMAGES, *self.also)  # what is not listed is not left out for its suffix
+        left_out = {suffix: some for suffix, some in result.left_out.items() if suffix not in taken}
+        return {'name': volume.name, **counts, 'left_out': left_out, 'refused': result.refused}
 
     def dead(self, volume: Volume) -> list[Record]:
         return [{'name': volume.name, 'error': f'{volume.name}: the worker that unpacked it was killed'}]
