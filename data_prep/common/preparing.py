@@ -239,7 +239,14 @@ def _unpacked(plan: Preparation) -> Path:
         names = names_meant(plan.annotation.read(Found({}, {}))) if plan.annotation.listed else None
         again = volumes_to_unpack_again(space, _encode_job(plan, sources.root))
         unpack_archives(
-            sources.archives, space, source.also, source.largest_member, plan.spread, names, again
+            sources.archives,
+            space,
+            source.also,
+            source.largest_member,
+            plan.spread,
+            names,
+            again,
+            alone=plan.steps == ('unpack',),
         )
     elif not sources.root.is_dir():
         raise PreparationError(f'{sources.root} is missing; run the step unpack first')

@@ -422,6 +422,22 @@ def test_limit(here, ssv2, tmp_path):
     assert len(ids(tmp_path / 'out')) == 3
 
 
+def test_shards_unpack_their_archives(here, ssv2, tmp_path, caplog):
+    """Every task of an array job that unpacks ends with status 0, and the next one finds all there."""
+    caplog.set_level(logging.INFO, logger='data_prep')
+    with pytest.raises(PreparationError, match='archives are unpacked before shards do more'):
+        ssv2('out', '--shard', '0/2')
+    for shard in ('0/2', '1/2'):
+        assert ssv2('out', '--steps', 'unpack', '--shard', shard) == 0
+    assert len(list((tmp_path / 'out/source').rglob('*.webm'))) == 4
+    assert ssv2('out', '--steps', 'index') == 0
+    for shard in ('0/2', '1/2'):
+        assert ssv2('out', '--steps', 'unpack,verify,transcode', '--shard', shard) == 0
+    caplog.clear()
+    assert ssv2('out') == 0
+    assert 'unpacking' not in caplog.text and len(ids(tmp_path / 'out')) == 3
+
+
 def test_workers_unpack_several_archives(ssv2, tmp_path):
     """In real processes."""
     assert ssv2('out', '--workers', '2', '--steps', 'unpack') == 0

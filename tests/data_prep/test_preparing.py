@@ -1297,7 +1297,7 @@ def test_jester_frames_in_split_archives(here, tmp_path, clip, lay, content, mon
         '--max-failed',
         '0.34',
     ]
-    with pytest.raises(PreparationError, match='archives are unpacked by one run'):
+    with pytest.raises(PreparationError, match='archives are unpacked before shards do more'):
         jester.main([*argv, '--shard', '0/2'])
     assert jester.main(argv) == 0
     manifest = validate(tmp_path / 'out', check_files=True)

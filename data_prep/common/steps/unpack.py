@@ -185,6 +185,7 @@ def unpack_archives(
     spread: Spread,
     names: Collection[str] | None = None,
     again: Collection[str] = (),
+    alone: bool = False,
 ) -> None:
     """Unpack into ``space.source`` what was not unpacked before, several archives at a time.
 
@@ -194,11 +195,12 @@ def unpack_archives(
         names: that a member, or a folder it stands in, must have, see
             :func:`~data_prep.common.listing.is_meant`; None: all clips are unpacked.
         again: names of archives that are unpacked though they were before.
+        alone: whether no step follows, so that shards may have a share of the archives each.
 
     Raises:
         ArchiveError, OSError: see :func:`~data_prep.common.archives.unpack`; a broken archive does not keep
             the others from being unpacked, and the error at the end names all that are broken.
-        PreparationError: a shard would unpack.
+        PreparationError: a shard would unpack, and go on before the others have.
     """
     volumes = find_volumes(archives)
     listed, digest = None, ''
@@ -215,12 +217,15 @@ def unpack_archives(
         else:
             todo.append(volume)
     space.source.mkdir(parents=True, exist_ok=True)
+    if todo and space.is_sharded and not alone:
+        raise PreparationError(
+            'archives are unpacked before shards do more: run the step unpack first, with or without --shard'
+            ' (--steps unpack)'
+        )
+    todo = [volume for volume in todo if space.has(volume.name)]
     if not todo:
         return
-    if space.is_sharded:
-        raise PreparationError(
-            'archives are unpacked by one run: run the step unpack without --shard first (--steps unpack)'
-        )
+    own = {record['name']: record for record in _records_in(_unpacked_file(space))}
     if listed is not None:
         write_atomically(listed, text)
     job = UnpackJob(space.source.absolute(), space.temporary.absolute(), tuple(also), largest_member, listed)
@@ -234,8 +239,8 @@ def unpack_archives(
                     broken.append(record['error'])
                     continue
                 _tell(record)
-                done[record['name']] = {**record, 'key': keys[record['name']]}
-                write_lines(_unpacked_file(space), (done[name] for name in sorted(done)))
+                own[record['name']] = {**record, 'key': keys[record['name']]}
+                write_lines(_unpacked_file(space), (own[name] for name in sorted(own)))
     finally:
         if listed is not None:
             listed.unlink(missing_ok=True)
@@ -276,12 +281,19 @@ def tops_of(space: Workspace) -> list[str]:
 
 
 def _unpacked_file(space: Workspace) -> Path:
-    return space.work / 'unpack.jsonl'
+    """Of this run: shards write at the same time."""
+    return space.work / (f'unpack-{space.shard_name}.jsonl' if space.is_sharded else 'unpack.jsonl')
+
+
+def _records_in(file: Path) -> list[Record]:
+    return list(read_lines(file)) if file.is_file() else []
 
 
 def _unpacked(space: Workspace) -> list[Record]:
-    file = _unpacked_file(space)
-    return list(read_lines(file)) if file.is_file() else []
+    """What all runs have unpacked, the last one that did so of each archive."""
+    files = sorted(space.work.glob('unpack*.jsonl'), key=lambda file: file.stat().st_mtime_ns)
+    last = {record['name']: record for file in files for record in _records_in(file)}
+    return [last[name] for name in sorted(last)]
 
 
 def with_those_of_archives(space: Workspace, left_out: LeftOut) -> tuple[LeftOut, list[list[str]]]:
