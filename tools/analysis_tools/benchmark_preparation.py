@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -416,18 +417,29 @@ def _write_encoded(root: Path, args: argparse.Namespace) -> None:
     write_lines(root / 'out' / 'work' / 'transcode' / 'all.jsonl', records())
 
 
+# a forked process counts its parent's memory as its own; what the kernel tells of its own pages does not
+MEASURED = (
+    'import atexit, runpy, sys; from pathlib import Path; status = Path("/proc/self/status");'
+    ' atexit.register(lambda: print(status.read_text() if status.exists() else "", file=sys.stderr));'
+    ' sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")'
+)
+
+
 def _measure(what: str, argv: Sequence[str]) -> None:
     start = time.perf_counter()
-    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([argv[0], '-c', MEASURED, *argv[1:]], stderr=subprocess.PIPE, text=True)
     said_last = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f'{what} failed: {said_last[-500:]}')
     cpu = usage.ru_utime + usage.ru_stime
+    own = re.search(r'VmHWM:\s*(\d+) kB', said_last)
+    peak = int(own[1]) if own else usage.ru_maxrss
     print(
         f'{what}: {cpu:.1f} s of CPU ({time.perf_counter() - start:.1f} s by the clock), peak memory'
-        f' {usage.ru_maxrss / 1024:.0f} MB'
+        f' {peak / 1024:.0f} MB',
+        flush=True,
     )
 
 
