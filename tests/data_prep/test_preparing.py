@@ -1321,8 +1321,7 @@ def test_jester_frames_in_split_archives(here, tmp_path, clip, lay, content, mon
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda v: ['--videos', v, v], 'names 2 folders; name one that holds them all'),
-        (lambda v: ['--videos', v, v / 'x.zip'], 'names archives .* and folders'),
+        (lambda v: ['--videos', v, v], 'names .* twice'),
         (
             lambda v: ['--videos', v / 'nothing'],
             'holds neither videos nor folders of frames; correct --videos',
@@ -1355,15 +1354,28 @@ def test_archives_behind_links(here, videos, tmp_path, caplog):
     (tmp_path / 'k/linked/part_0.tar').symlink_to(tmp_path / 'part_0.tar')
     (tmp_path / 'v').mkdir()
     (tmp_path / 'v/train').symlink_to(tmp_path / 'k/linked')
+    assert prepared(tmp_path / 'v', tmp_path / 'out', '--to', 'original') == 0
+    assert [row.id for row in read_rows(read_manifest(tmp_path / 'out'), 'train')] == [
+        'train/run/a.mp4',
+        'train/run/b.webm',
+        'train/sit down/c.mp4',
+        'train/sit down/d.mkv',
+    ]
+    assert len(list((tmp_path / 'out/source').rglob('*.*'))) == 4
+
+
+def test_class_folders_of_archives_at_different_depths(here, videos, tmp_path):
+    with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
+        archive.add(videos / 'train', 'train')
+        archive.add(videos / 'val', 'more/val')
     with pytest.raises(
         AnnotationError,
         match=(
             'does not stand at <split>/<class>/<clip>.*Archives are unpacked in folders of their own '
-            'names, in .*out/source; .*prepare such a folder: --videos with it, and another --out'
+            'names, in .*out/source; .*these clips have different folders there'
         ),
     ):
-        prepared(tmp_path / 'v', tmp_path / 'out')
-    assert len(list((tmp_path / 'out/source').rglob('*.*'))) == 4
+        prepared(tmp_path / 'x.tar', tmp_path / 'out')
 
 
 def test_what_a_user_can_mend_is_one_line(here, videos, tmp_path, caplog):
