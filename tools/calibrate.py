@@ -71,7 +71,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='default: exits.json (of streams stream_exits.json) beside the checkpoint',
     )
     parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
-    parser.add_argument('--device', help='where to run (default: a GPU if there is one)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument(
         '--runtime',
         choices=['auto', 'eager', 'onnxruntime', 'compile'],
@@ -112,8 +114,8 @@ def calibrate(args: argparse.Namespace) -> Path:
     )
 
     args.checkpoint = checkpoint_of(args.checkpoint)
-    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options, runtime=args.runtime)
+    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options, runtime=args.runtime)
+    device = next(model.parameters()).device
     known_criterion(args.criterion)
     if args.stream:
         model.stream()  # says at once why this model cannot

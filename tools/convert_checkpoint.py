@@ -28,7 +28,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog='A converted file carries its config: init_recognizer(None, OUTPUT).'
     )
-    parser.add_argument('input', help='the checkpoint to convert')
+    parser.add_argument('input', help='the checkpoint to convert; with --to also the work dir of a run')
     parser.add_argument('output', help='the file to write')
     parser.add_argument(
         '--from',

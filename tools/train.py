@@ -54,6 +54,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         ),
     )
     parser.add_argument('--seed', type=int, help='random seed (default: that of the config)')
+    parser.add_argument(
+        '--diff-rank-seed', action='store_true', help='another seed for each process: that of the run + rank'
+    )
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
     parser.add_argument(
         '--cfg-options',
@@ -89,6 +92,8 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     scale_rates(cfg, args.auto_scale_lr)
     if args.seed is not None:
         cfg.merge_from_dict({'randomness.seed': args.seed})
+    if args.diff_rank_seed:
+        cfg.merge_from_dict({'randomness.diff_rank_seed': True})
     if args.deterministic:
         cfg.merge_from_dict({'randomness.deterministic': True})
     adapt_to_devices(cfg, args.launcher)

@@ -42,6 +42,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--include-values', action='store_true', help='write the shares (%%) into the cells')
     parser.add_argument(
+        '--device',
+        metavar='NAME',
+        help='of that test: cpu, cuda, cuda:1, ... (default: a GPU if there is one)',
+    )
+    parser.add_argument(
         '--most', type=int, default=10, metavar='N', help='confusions to print (default: %(default)s)'
     )
     parser.add_argument(
@@ -74,6 +79,7 @@ def dump_of(args: argparse.Namespace, folder: str) -> str:
         options.append(word)
     command = [sys.executable, str(ROOT / 'tools/test.py'), args.config, args.source]
     command += ['--work-dir', folder, '--dump', dump]
+    command += ['--device', args.device] if args.device else []
     done = subprocess.run([*command, *(['--cfg-options', *options] if options else [])])
     if done.returncode:
         sys.exit(done.returncode)  # the test told why
