@@ -189,7 +189,7 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
-    fill_open_workers(cfg)
+    fill_open(cfg, args)
     runner = Runner.from_cfg(cfg)
     to_device(args, runner)
     load_weights(runner.model, checkpoint, args.checkpoint)
@@ -199,14 +199,17 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     return finish(args, cfg, runner, checkpoint, runner.test())
 
 
-def fill_open_workers(cfg: Config) -> None:
-    """Where the config leaves it open how many processes read clips, fill it in and say so."""
+def fill_open(cfg: Config, args: argparse.Namespace) -> None:
+    """Where the config leaves it open how many processes read clips and what pays on a GPU, fill it in and
+    say so."""
     from mmengine.logging import print_log
 
-    from gfvideo.engine import fill_workers
+    from gfvideo.engine import fill_gpu, fill_workers
 
-    if told := fill_workers(cfg):
-        print_log(told, logger='current')
+    gpu = None if args.device is None else args.device.type == 'cuda'
+    for told in (fill_workers(cfg), fill_gpu(cfg, gpu)):
+        if told:
+            print_log(told, logger='current')
 
 
 def find_device(args: argparse.Namespace) -> None:
@@ -283,7 +286,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
-    fill_open_workers(cfg)
+    fill_open(cfg, args)
     metric = dict(type='ExitAccuracy', costs=calibration.costs['gmacs'], stream=calibration.kind == 'stream')
     cfg.test_evaluator = (
         [metric, *(one for one in cfg.test_evaluator if one['type'] == 'DumpResults')]

@@ -9,7 +9,7 @@ from .checkpoint import (
     load_checkpoint,
     load_weights,
 )
-from .config import ConfigError, fill_workers, load_config
+from .config import ConfigError, fill_gpu, fill_workers, load_config
 from .exiting import ExitingRecognizer, costs_of
 from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
@@ -59,6 +59,7 @@ __all__ = [
     'costs_of',
     'describe_model',
     'expand_stages',
+    'fill_gpu',
     'fill_workers',
     'init_distributed',
     'latest_checkpoint',
