@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from mmengine.config import DictAction
 
 from .files import file_hash, write_atomically
+from .usage import HelpFormatter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,9 +53,7 @@ class LookError(RuntimeError):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add(
         'source',

@@ -28,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument(
@@ -222,8 +222,8 @@ def report(result: Any, without: float, whole: dict[str, float], clips: int) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir',
@@ -171,8 +173,8 @@ def command() -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     given = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]

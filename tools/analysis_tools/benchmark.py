@@ -827,11 +827,11 @@ def run_evaluation(args: argparse.Namespace) -> None:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     with_defaults = argparse.ArgumentDefaultsHelpFormatter
-    commands = parser.add_subparsers(dest='command', required=True)
+    commands = parser.add_subparsers(dest='command', required=True, metavar='WHAT')
     tsm = commands.add_parser(
         'tsm', help='static TSM forward pass: time and peak memory', formatter_class=with_defaults
     )

@@ -45,9 +45,9 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config of the recognizer')
     parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument(
@@ -342,8 +342,8 @@ def table(results: dict[str, list[Point]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     try:
         results, every = {}, methods(args)
         for _ in range(ROUNDS):  # by turns, so that other work on the machine slows all alike

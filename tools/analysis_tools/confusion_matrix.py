@@ -28,9 +28,9 @@ FORMS = ('.png', '.pdf', '.svg')
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file; its test dataset names the classes')
     parser.add_argument(
         'source',
@@ -202,8 +202,8 @@ def report(args: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

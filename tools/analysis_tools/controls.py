@@ -58,9 +58,9 @@ class Options(DictAction):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config of the recognizer')
     parser.add_argument(
         'checkpoint', nargs='?', help='checkpoint of it, or the work dir of its run; none with --train'
@@ -367,8 +367,8 @@ def report(results: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
     from gfvideo.engine.checkpoint import plain
     from gfvideo.engine.trainings import TrainingError

@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--shape',
@@ -151,8 +151,8 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     import torch
 
     from gfvideo.apis import init_recognizer

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config of the recognizer')
     parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument('--split', default='val', metavar='NAME', help='clips to look at (default: val)')
@@ -74,8 +74,8 @@ def report(args: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.data.manifest import ManifestError
     from gfvideo.engine import CheckpointError, ConfigError
 

@@ -24,10 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    from gfvideo.usage import HelpFormatter
+
     parser = argparse.ArgumentParser(
         usage='%(prog)s [CONFIG] CHECKPOINT OUT_DIR [options]',
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'paths',
@@ -114,8 +116,8 @@ def report(record: ExportRecord) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.apis import init_recognizer
     from gfvideo.deployment import ExportError, export_recognizer
     from gfvideo.engine import CheckpointError, ConfigError

@@ -31,10 +31,12 @@ CONFIG_ENDINGS, CHECKPOINT_ENDINGS = {'.py', '.json', '.yaml', '.yml'}, {'.pth',
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    from gfvideo.usage import HelpFormatter
+
     parser = argparse.ArgumentParser(
         usage='%(prog)s [CONFIG] CHECKPOINT [VIDEO ...] --out DIR [options]',
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'paths',
