@@ -179,6 +179,7 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
         init_distributed,
         load_checkpoint,
         load_weights,
+        weights_hash,
     )
 
     find_device(args)
@@ -193,10 +194,11 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     runner = Runner.from_cfg(cfg)
     to_device(args, runner)
     load_weights(runner.model, checkpoint, args.checkpoint)
+    weights = weights_hash(_bare(runner.model).state_dict())
     if args.runtime != 'eager':  # which needs no wrapper: each process its clips
         runner.model = with_runtime(_bare(runner.model).eval(), args.runtime)
     prepare(args, runner, checkpoint, _bare(runner.model))
-    return finish(args, cfg, runner, checkpoint, runner.test())
+    return finish(args, cfg, runner, checkpoint, runner.test(), weights=weights)
 
 
 def fill_open(cfg: Config, args: argparse.Namespace) -> None:
@@ -275,6 +277,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         load_checkpoint,
         load_weights,
         same_clips,
+        weights_hash,
     )
     from gfvideo.exits import ExitsFileError, read_exits
 
@@ -298,6 +301,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     recognizer = _bare(runner.model)
     load_weights(recognizer, checkpoint, args.checkpoint)
     check_exits(calibration, recognizer.eval(), args.exits)
+    weights = weights_hash(recognizer.state_dict())
     # a test needs no wrapper: each process its clips
     recognizer = with_runtime(recognizer, args.runtime)
     runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)
@@ -309,6 +313,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         runner,
         checkpoint,
         runner.test(),
+        weights=weights,
         exits=dict(
             file=args.exits,
             budget=args.budget,
