@@ -23,6 +23,7 @@ LOOKING = {
     'convert_checkpoint.py': ('{run} {out}/tsm.pth --to tsm --part glance', None),
     'deployment/export_onnx.py': ('{static_run} {out}', 'export.json'),
     'deployment/publish_checkpoint.py': ('{run} {out}/published.pth', 'published-????????.pth'),
+    'deployment/save_pretrained.py': ('{run} {out}/hub', 'hub/config.json'),
     'analysis_tools/controls.py': (
         '{config} {run} --split val --draws 1 --static {static_config}={static_run} --out {out}/c.json',
         'c.json',
@@ -60,6 +61,10 @@ def main_of(load_tool, tool: str):
     return look.main if tool == 'look.py' else load_tool(tool).main
 
 
+NEEDED = {
+    'deployment/export_onnx.py': ('onnx', 'onnxruntime', 'onnxscript'),
+    'deployment/save_pretrained.py': ('safetensors',),
+}
 SLOW = ('deployment/export_onnx.py', 'analysis_tools/confusion_matrix.py')
 
 
@@ -67,9 +72,8 @@ SLOW = ('deployment/export_onnx.py', 'analysis_tools/confusion_matrix.py')
     'tool', [pytest.param(tool, marks=[pytest.mark.slow] * (tool in SLOW)) for tool in LOOKING]
 )
 def test_a_work_dir_will_do(tiny_run, load_tool, tmp_path, monkeypatch, capsys, tool):
-    if tool.endswith('export_onnx.py'):
-        for library in ('onnx', 'onnxruntime', 'onnxscript'):
-            pytest.importorskip(library)
+    for library in NEEDED.get(tool, ()):
+        pytest.importorskip(library)
     arguments, written = LOOKING[tool]
     names = {**vars(tiny_run), 'out': tmp_path, 'clip': tiny_run.folder / 'clips' / tiny_run.ids[0]}
     given = arguments.format(**names).split()
@@ -94,8 +98,8 @@ def test_it_is_the_last_checkpoint_of_the_last_stage(tiny_run):
 
 @pytest.mark.parametrize('tool', LOOKING)
 def test_a_folder_without_one_is_told_in_a_line(tiny_run, load_tool, tmp_path, monkeypatch, tool):
-    if tool.endswith('export_onnx.py'):
-        pytest.importorskip('onnx')
+    for library in NEEDED.get(tool, ()):
+        pytest.importorskip(library)
     empty = tmp_path / 'empty'
     empty.mkdir()
     clip = tiny_run.folder / 'clips' / tiny_run.ids[0]
