@@ -24,6 +24,8 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 ROOT = Path(__file__).resolve().parents[1]
+HASHES = ('content_hash', 'made_hash', 'manifest_hash')
+TOLD_OF_DATA = ('name', 'split', 'fold', 'present', 'official', *HASHES)
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -393,9 +395,7 @@ def table(results: dict[str, Any]) -> str:
             if exits
             else None
         ),
-        **{
-            key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')
-        },
+        **{key: dataset.get(key) for key in TOLD_OF_DATA},
     }
     metrics = {
         name: f'{value:.4f}' if isinstance(value, float) else value

@@ -469,12 +469,19 @@ class SafeCheckpointHook(CheckpointHook):
 
 def described(dataset: dict) -> str:
     """A dataset's ``metainfo`` in words: name, split, clips that are present of those that the annotation
-    lists, hash."""
+    lists, hashes of content and making (that of the manifest where no other is told)."""
     listed = f' of {dataset["official"]} listed' if dataset.get('official') is not None else ''
     return (
         f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}:'
-        f' {dataset.get("present")}{listed} clips, hash {dataset.get("manifest_hash")}'
+        f' {dataset.get("present")}{listed} clips, {_hashes(dataset)}'
     )
+
+
+def _hashes(dataset: dict) -> str:
+    if not dataset.get('content_hash'):
+        return f'hash {dataset.get("manifest_hash")}'
+    made = f', made {dataset["made_hash"]}' if dataset.get('made_hash') else ''
+    return f'content {dataset["content_hash"]}' + made
 
 
 def _datasets(runner: Any) -> dict[str, dict]:
