@@ -35,6 +35,7 @@ from data_prep.common.steps.index import Annotation
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
 from gfvideo.files import write_atomically
+from gfvideo.usage import HelpFormatter
 
 __all__ = ['DAMAGED', 'TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
 
@@ -45,7 +46,7 @@ TEXTS = ('.json', '.jsonl', '.csv', '.txt', '.tsv')
 ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
+class _Help(HelpFormatter):
     """One page: the width of the terminal up to 120, and defaults said."""
 
     def __init__(self, prog: str):
