@@ -107,7 +107,7 @@ def parser(
     flags.add_argument(
         '--keep-source',
         action='store_true',
-        help='keep what was unpacked when it is encoded; it is removed, and unpacked again if it is needed',
+        help='keep what was unpacked of clips that are encoded (else removed, and unpacked again if needed)',
     )
     flags.add_argument(
         '--dry-run',
