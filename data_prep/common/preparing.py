@@ -29,7 +29,7 @@ from pathlib import Path
 
 from data_prep.common.archives import find_volumes
 from data_prep.common.cutting import CLIPS, Cutting, match_cut
-from data_prep.common.ffmpeg import Encoding, find_ffmpeg
+from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
 from data_prep.common.foreseeing import foresee, tell
 from data_prep.common.listing import Found, names_meant
 from data_prep.common.spreading import Spread
@@ -237,7 +237,7 @@ def _unpacked(plan: Preparation) -> Path:
     sources.link_folders()
     if sources.archives and 'unpack' in plan.steps:
         names = names_meant(plan.annotation.read(Found({}, {}))) if plan.annotation.listed else None
-        again = volumes_to_unpack_again(space, _encode_job(plan, sources.root))
+        again = volumes_to_unpack_again(space, _wanted_job(plan, sources.root))
         unpack_archives(
             sources.archives,
             space,
@@ -251,6 +251,14 @@ def _unpacked(plan: Preparation) -> Path:
     elif not sources.root.is_dir():
         raise PreparationError(f'{sources.root} is missing; run the step unpack first')
     return sources.root
+
+
+def _wanted_job(plan: Preparation, root: Path) -> EncodeJob | None:
+    """What would encode the clips, by whatever ffmpeg, if these steps or later ones do."""
+    form = plan.form
+    if form.to == 'original':
+        return None
+    return encode_job(plan.space, root, form.to, Ffmpeg('', '99.0'), form.encoding, plan.time_limit)
 
 
 def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:

@@ -390,6 +390,8 @@ def test_what_is_unpacked_is_listed_and_goes_when_it_is_encoded(here, ssv2, tmp_
         patch.setattr(encode, 'run_child', None)
         assert ssv2('out') == 0  # nothing is unpacked, verified or encoded again
     assert {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()} == before
+    assert ssv2('out', '--steps', 'unpack') == 0  # nor for a job that waits for it
+    assert not list((tmp_path / 'out/source').rglob('*.webm'))
     assert ssv2('out', '--crf', '30') == 0  # unpacked again for that
     assert read_manifest(tmp_path / 'out').made['crf'] == 30
     assert not list((tmp_path / 'out/source').rglob('*.webm'))
