@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -782,7 +783,12 @@ def test_a_source_of_the_same_size_and_another_head_or_tail(here, videos, tmp_pa
     os.utime(videos / 'train/run/a.mp4', (1, 1))
     with pytest.MonkeyPatch.context() as patch:
         done = []
-        patch.setattr(VerifyJob, '_verify', lambda job, clip: done.append(clip.path) or '')
+
+        def verify(job, clips):
+            done.extend(clip.path for clip in clips)
+            return Counter('' for _ in clips)
+
+        patch.setattr(VerifyJob, '__call__', verify)
         prepared(videos, tmp_path / 'out', '--steps', 'verify')
     assert done == ['train/run/a.mp4']
 
