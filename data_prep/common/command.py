@@ -27,6 +27,7 @@ from data_prep.common.steps.index import Annotation
 from data_prep.common.steps.jobs import no_room
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
+from gfvideo.usage import HelpFormatter
 
 __all__ = ['DIVIDING', 'TOO_MANY_FAILED', 'add_division', 'division_of', 'parser', 'prepare_with', 'run']
 
@@ -36,7 +37,7 @@ DIVIDING = ('val_share', 'test_share', 'group')
 ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
+class _Help(HelpFormatter):
     """One page: the width of the terminal up to 120, and defaults said."""
 
     def __init__(self, prog: str):
