@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -39,7 +40,8 @@ td:first-child,th:first-child{text-align:left;min-width:5rem}
 .frames figure{margin:0;min-width:0}
 .frames img{width:100%;display:block;border-radius:4px;background:var(--panel)}
 figcaption{font-size:.82em;color:var(--faint);line-height:1.3;margin-top:.25rem}
-@media (max-width:480px){td,th{padding-right:.45rem;font-size:.92em}td:first-child,th:first-child{min-width:2.6rem}}
+@media (max-width:480px){td,th{padding-right:.45rem;font-size:.92em}
+td:first-child,th:first-child{min-width:2.6rem}}
 .failed li{margin:.2rem 0}.remedy{color:var(--faint)}
 """
 SAMPLES = 24
@@ -276,8 +278,14 @@ def _charts(manifest: Manifest, numbers: dict) -> str:
                 axis.get_major_locator().set_params(integer=True)
             axes.legend(frameon=False)
             text = io.StringIO()
-            figure.savefig(text, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
+            figure.savefig(
+                text,
+                format='svg',
+                transparent=True,
+                metadata={'Date': None, 'Creator': None},
+            )
             pyplot.close(figure)
-        return text.getvalue()[text.getvalue().index('<svg') :].replace(INK, 'currentColor')
+        svg = text.getvalue()[text.getvalue().index('<svg') :].replace(INK, 'currentColor')
+        return re.sub(r'<metadata>.*?</metadata>', '', svg, flags=re.DOTALL)
 
     return f'<div class="charts"><figure>{drawn(0)}</figure><figure>{drawn(1)}</figure></div>'
