@@ -75,12 +75,14 @@ class Source:
         also: suffixes of files that are videos, too, in lower case; '' for none.
         largest_member: bytes that a file of an archive may have.
         keep: whether what is unpacked stays when it is encoded.
+        images: whether each picture is a clip of one frame, rather than a frame of its folder.
     """
 
     videos: tuple[Path, ...]
     also: tuple[str, ...] = ()
     largest_member: int = 4 * 2**30
     keep: bool = False
+    images: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,15 @@ def prepare(plan: Preparation) -> float:
                 if root == space.source
                 else ()
             )
-            say = 'lists' not in steps
-            write_index(space, root, plan.annotation, plan.source.also, say_left_out=say, gone=gone)
+            write_index(
+                space,
+                root,
+                plan.annotation,
+                plan.source.also,
+                say_left_out='lists' not in steps,
+                images=plan.source.images,
+                gone=gone,
+            )
         read_summary(space)  # refuses to go on without an index
         if 'verify' in steps:
             verify_clips(space, root, plan.time_limit, plan.spread, plan.redo)
@@ -185,7 +194,7 @@ def prepare(plan: Preparation) -> float:
                 plan.cutting and plan.cutting.made,
             )
         if 'stats' in steps:
-            write_stats(space)
+            write_stats(space, root)
     return failed
 
 

@@ -221,7 +221,7 @@ def test_class_folders_in_archives(here, tmp_path, clip, lay, archives, flags):
 
 
 def test_one_clip_in_two_archives(tmp_path):
-    found = Found({'1': ['a/run/1.mp4', 'b/run/1.mp4']}, {}, ('a', 'b'))
+    found = Found({'1': ['a/run/1.mp4', 'b/run/1.mp4']}, {}, tops=('a', 'b'))
     with pytest.raises(AnnotationError, match='b/run/1.mp4: is run/1.mp4 as a/run/1.mp4 is, in another'):
         lists.read_folders(found, 'train')
 
