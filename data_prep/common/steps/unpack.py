@@ -15,7 +15,7 @@ from threading import get_ident
 from data_prep.common.archives import ArchiveError, Volume, begins_as_archive, find_volumes, unpack
 from data_prep.common.listing import is_meant
 from data_prep.common.records import Record, read_lines, write_lines
-from data_prep.common.scanning import IMAGES, LISTS, VIDEOS, LeftOut, is_archive, is_frame, walk
+from data_prep.common.scanning import IMAGES, LISTS, PICTURES, VIDEOS, LeftOut, is_archive, is_frame, walk
 from data_prep.common.spreading import Spread, no_room, run_all
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.files import write_atomically
@@ -111,7 +111,7 @@ def _archives_alone(folder: Path, also: Collection[str]) -> list[Path]:
                 archives.append(Path(where, name))
             elif os.path.splitext(name)[1].lower() in VIDEOS or is_frame(name) or _is_also(name, also):
                 loose = True
-            elif os.path.splitext(name)[1].lower() not in LISTS + IMAGES:
+            elif os.path.splitext(name)[1].lower() not in LISTS + PICTURES:
                 others.append(Path(where, name))
         if loose:
             break
