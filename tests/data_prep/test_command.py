@@ -126,7 +126,7 @@ def test_flags(plan):
     [
         (('--steps', 'unzip'), "'unzip' is no step; choose of unpack, index"),
         (('--shard', '2/2'), "'2/2': give I/N with I from 0 to N - 1"),
-        (('--shard', '1'), 'give I/N'),
+        (('--shard', '0'), 'give I/N'),
         (('--workers', 0), '--workers is 0; give 1 or more'),
         (('--min-frames', 0), '--min-frames is 0'),
         (('--time-limit', 0), '--time-limit is 0.0; give more than 0'),
