@@ -40,7 +40,7 @@ def adapt_page(app, docname: str, source: list[str]) -> None:
 
     def outside(match: re.Match) -> str:
         words, target = match[1], (folder / match[2]).resolve()
-        if target.is_relative_to(HERE) and target.suffix in ('.md', '.png', '.gif', '.webp'):
+        if target.is_relative_to(HERE) and target.suffix in ('.md', '.webp'):
             return match[0]
         path = os.path.relpath(target, HERE.parent)
         return f'{{download}}`{words} <{match[2]}>`' if target.is_relative_to(HERE) else f'{words} (`{path}`)'

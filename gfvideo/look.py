@@ -1,4 +1,4 @@
-"""What a network looks at in one's own video, as a film, a still or a page.
+"""What a network looks at in your own video, as a film, a still or a page.
 
     python tools/look.py VIDEO --checkpoint work_dirs/RUN --out film.mp4
     python tools/look.py VIDEO --checkpoint RUN --exits exits.json --out page.html   # and where it stops
