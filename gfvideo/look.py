@@ -519,6 +519,7 @@ def check_record(path: Path, now: Mapping[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """``gfvideo look``: see ``--help``."""
     from .data.streaming import CameraError
     from .engine import tell_faults
 
