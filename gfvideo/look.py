@@ -52,6 +52,7 @@ class LookError(RuntimeError):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Arguments of ``gfvideo look``."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
