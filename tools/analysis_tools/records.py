@@ -52,9 +52,10 @@ class Record(NamedTuple):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('record', choices=sorted(RECORDS), help='what to measure')
     parser.add_argument('--demo', type=Path, default=Path('work_dirs/demo'), help='work dir of tools/demo.py')
     parser.add_argument('--seed', type=int, default=0, help='of the demo, and of learn (default: 0)')
@@ -219,7 +220,6 @@ def add_row(path: Path, cells: list[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     if not (args.demo / 'results.json').is_file():
         sys.exit(f'{args.demo} holds no results.json; run make demo first, or name its work dir with --demo')
     here, today = machine(), datetime.date.today().isoformat()
