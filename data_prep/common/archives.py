@@ -356,7 +356,7 @@ def unpack(
         shutil.rmtree(folder, ignore_errors=True)
         raise ArchiveError(
             f'{volume.name}: damaged after {count} members ({error}); download it again: what was unpacked is'
-            ' removed, for nobody knows which of it is right'
+            ' removed, since it is not known which of it is right'
         ) from error
     except UNREADABLE as error:
         raise ArchiveError(

@@ -126,7 +126,8 @@ class Cutting:
             raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos')
         clips = read(found).clips
         tasks, reasons = _tasks(clips, found)
-        _tell_missing(clips, reasons, root)
+        done = {record['path']: record for record in iter_records(space.records(STEP))}
+        _tell_missing(clips, reasons, root, cut_before=bool(done))
         outputs = space.out / CLIPS
         outputs.mkdir(exist_ok=True)
         job = CutJob(
@@ -138,7 +139,6 @@ class Cutting:
             self.encoding,
             time_limit,
         )
-        done = {record['path']: record for record in iter_records(space.records(STEP))}
         kept = Kept(STEP)
         todo = [
             task
@@ -153,8 +153,8 @@ class Cutting:
             for counts in run_all(spread, job, iter(todo), 1, job.dead) if todo else ():
                 progress.add(counts.total(), failed=counts.total() - counts[''])
         if space.is_whole:
-            merge_records(space.records(STEP), 'all', (task.path for task in tasks))
-            _remove_others(outputs, {f'{task.path}.mp4' for task in tasks})
+            merge_records(space.records(STEP), 'all', (clip.id for clip in clips))
+            _remove_others(outputs, {f'{clip.id}.mp4' for clip in clips})
         return outputs
 
 
@@ -184,7 +184,9 @@ def _tasks(clips: Sequence[PartClip], found: Found) -> tuple[list[_Task], dict[s
     return list(tasks.values()), reasons
 
 
-def _tell_missing(clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]], root: Path) -> None:
+def _tell_missing(
+    clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]], root: Path, cut_before: bool
+) -> None:
     lost = [clip for clip in clips if clip.id in reasons]
     if not lost:
         return
@@ -197,7 +199,7 @@ def _tell_missing(clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]]
         len(sources),
         some(sources),
     )
-    if len(lost) == len(clips):
+    if len(lost) == len(clips) and not cut_before:
         raise PreparationError(
             f'none of the {len(sources)} videos that clips are cut from is in {root}, e.g. {some(sources)};'
             ' correct --videos'
@@ -214,16 +216,20 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
 def match_cut(
     space: Workspace, sources: Path, also: Sequence[str], listing: Listing, found: Found
 ) -> Iterator[Indexed]:
-    """Give every clip of the listing the file that was cut for it, or the reason why there is none."""
+    """Give every clip of the listing the file that was cut for it, or the reason why there is none.
+
+    A clip that was cut as it is listed is used, too, if its source is not there any more.
+    """
     _, reasons = _tasks(listing.clips, scan(sources, also).found)
-    told = {
-        record['path']: (record['reason'], record['detail'])
-        for record in iter_records(space.records(STEP))
-        if record['reason'] is not None
-    }
+    records = {record['path']: record for record in iter_records(space.records(STEP))}
     for clip in listing.clips:
-        fault = reasons.get(clip.id) or told.get(clip.id)
-        if fault is None and clip.id not in found.videos:
+        fault, record = reasons.get(clip.id), records.get(clip.id)
+        is_cut = record is not None and record['reason'] is None and clip.id in found.videos
+        if is_cut and Part(**record['part']) in clip.parts:
+            fault = None
+        elif fault is None and record is not None and record['reason'] is not None:
+            fault = record['reason'], record['detail']
+        elif fault is None:
             fault = 'missing', 'it was not cut yet; run the step transcode (all shards of it)'
         if fault is None:
             yield Indexed(clip.split, clip.id, clip.label, found.videos[clip.id][0])
@@ -344,7 +350,7 @@ class CutJob:
         )
 
     def note(self, task: _Task, key: str, verdict: Verdict, size: int, digest: str = '') -> str:
-        made = {'key': key, 'digest': digest, 'ffmpeg': self.ffmpeg.version}
+        made = {'key': key, 'digest': digest, 'ffmpeg': self.ffmpeg.version, 'part': asdict(task.part)}
         add_record(self.records, {'path': task.path, **made, 'bytes': size, **asdict(verdict)})
         return verdict.reason or ''
 
