@@ -30,6 +30,7 @@ DATASETS = {
     'diving48': Command('data_prep/diving48.py', 'Diving48, version 2'),
     'wlasl': Command('data_prep/wlasl.py', 'WLASL, or its first signs'),
     'epic-kitchens': Command('data_prep/epic_kitchens.py', 'EPIC-KITCHENS-100, by verb or noun'),
+    'images': Command('data_prep/images.py', 'ImageNet, or pictures of your own in class folders'),
     'folder': Command('data_prep/folder.py', 'clips of your own, in class folders or listed'),
     'toy': Command('data_prep/toy.py', 'draws the toy videos of the demo'),
 }

@@ -25,8 +25,8 @@ from data_prep.common.image_names import printf_of, template_of
 from data_prep.common.listing import Found, Indexed, Listed, Listing, some
 from data_prep.common.records import Record, iter_records, merge_records, source_key
 from data_prep.common.scanning import IMAGES, is_frame, scan
-from data_prep.common.spreading import Spread, StopRun, run_all
-from data_prep.common.steps.jobs import AGAIN, add_record, no_room
+from data_prep.common.spreading import Spread, StopRun, no_room, run_all
+from data_prep.common.steps.jobs import AGAIN, add_record
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.progress import Progress
 
@@ -122,7 +122,8 @@ class Cutting:
             raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos')
         clips = read(found).clips
         tasks, reasons = _tasks(clips, found)
-        _tell_missing(clips, reasons, root)
+        done = {record['path']: record for record in iter_records(space.records(STEP))}
+        _tell_missing(clips, reasons, root, cut_before=bool(done))
         outputs = space.out / CLIPS
         outputs.mkdir(exist_ok=True)
         job = CutJob(
@@ -134,7 +135,6 @@ class Cutting:
             self.encoding,
             time_limit,
         )
-        done = {record['path']: record for record in iter_records(space.records(STEP))}
         todo = [task for task in tasks if space.has(task.path) and not job.is_done(task, done.get(task.path))]
         mine = sum(space.has(task.path) for task in tasks)
         logger.info('cutting %d clips of %s; %d are cut already', mine, root, mine - len(todo))
@@ -143,8 +143,8 @@ class Cutting:
             for counts in run_all(spread, job, iter(todo), 1, job.dead) if todo else ():
                 progress.add(counts.total(), failed=counts.total() - counts[''])
         if not space.is_sharded:
-            merge_records(space.records(STEP), 'all', (task.path for task in tasks))
-            _remove_others(outputs, {f'{task.path}.mp4' for task in tasks})
+            merge_records(space.records(STEP), 'all', (clip.id for clip in clips))
+            _remove_others(outputs, {f'{clip.id}.mp4' for clip in clips})
         return outputs
 
 
@@ -174,7 +174,9 @@ def _tasks(clips: Sequence[PartClip], found: Found) -> tuple[list[_Task], dict[s
     return list(tasks.values()), reasons
 
 
-def _tell_missing(clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]], root: Path) -> None:
+def _tell_missing(
+    clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]], root: Path, cut_before: bool
+) -> None:
     lost = [clip for clip in clips if clip.id in reasons]
     if not lost:
         return
@@ -187,7 +189,7 @@ def _tell_missing(clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]]
         len(sources),
         some(sources),
     )
-    if len(lost) == len(clips):
+    if len(lost) == len(clips) and not cut_before:
         raise PreparationError(
             f'none of the {len(sources)} videos that clips are cut from is in {root}, e.g. {some(sources)};'
             ' correct --videos'
@@ -204,16 +206,20 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
 def match_cut(
     space: Workspace, sources: Path, also: Sequence[str], listing: Listing, found: Found
 ) -> Iterator[Indexed]:
-    """Give every clip of the listing the file that was cut for it, or the reason why there is none."""
+    """Give every clip of the listing the file that was cut for it, or the reason why there is none.
+
+    A clip that was cut as it is listed is used, too, if its source is not there any more.
+    """
     _, reasons = _tasks(listing.clips, scan(sources, also).found)
-    told = {
-        record['path']: (record['reason'], record['detail'])
-        for record in iter_records(space.records(STEP))
-        if record['reason'] is not None
-    }
+    records = {record['path']: record for record in iter_records(space.records(STEP))}
     for clip in listing.clips:
-        fault = reasons.get(clip.id) or told.get(clip.id)
-        if fault is None and clip.id not in found.videos:
+        fault, record = reasons.get(clip.id), records.get(clip.id)
+        is_cut = record is not None and record['reason'] is None and clip.id in found.videos
+        if is_cut and Part(**record['part']) in clip.parts:
+            fault = None
+        elif fault is None and record is not None and record['reason'] is not None:
+            fault = record['reason'], record['detail']
+        elif fault is None:
             fault = 'missing', 'it was not cut yet; run the step transcode (all shards of it)'
         if fault is None:
             yield Indexed(clip.split, clip.id, clip.label, found.videos[clip.id][0])
@@ -311,7 +317,10 @@ class CutJob:
         )
 
     def note(self, task: _Task, key: str, verdict: Verdict, size: int) -> str:
-        add_record(self.records, {'path': task.path, 'key': key, 'bytes': size, **asdict(verdict)})
+        add_record(
+            self.records,
+            {'path': task.path, 'key': key, 'bytes': size, 'part': asdict(task.part), **asdict(verdict)},
+        )
         return verdict.reason or ''
 
     def _cut(self, task: _Task) -> str:

@@ -29,13 +29,13 @@ class Results(FrameNames):
 
     Attributes:
         path: the video file, or the folder of images; '' of frames in memory.
-        kind: 'video' or 'frames', for a folder of images.
+        kind: 'video', 'frames' for a folder of images, or 'image' for one picture.
         video_id: what the clip is called.
         total_frames: frames of the video, None when unknown.
         rng: the only source of chance, so the same generator gives the same clip.
         label: class number; None or absent when unknown.
         classes: the dataset's class names, if it has them.
-        reader: of a video that is open already; whoever decodes takes it out and closes it.
+        reader: of a video that is open already; the step that decodes takes it out and closes it.
         num_views: V.
         frame_indices: int64 ``(V*T,)``, view by view.
         frames: uint8 RGB ``(V*T, H, W, 3)``.

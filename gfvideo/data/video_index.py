@@ -129,8 +129,8 @@ def open_stream(path: str, reader: str, probed: bool = True) -> tuple[Container,
 
 def _opened(path: str, reader: str, options: dict[str, str]) -> Container:
     try:
-        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's
-        # business
+        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata do not
+        # matter
         return av.open(
             os.path.abspath(path),
             metadata_errors='replace',

@@ -252,3 +252,19 @@ def test_clips_of_washed_hands_in_class_folders_train(here, tmp_path, clip, lay)
     washes = {split: {name.split('_')[-4] for name, _ in rows} for split, rows in found.items()}
     assert len(washes['val']) == 1 and not washes['train'] & washes['val']
     assert math.isfinite(first_step('custom', tmp_path / 'out'))
+
+
+def test_cut_clips_stay_when_their_source_goes(here, tmp_path, clip, lay):
+    videos = lay(tmp_path / 'EPIC', {'P01_01.MP4': clip(40), 'P02_03.MP4': clip(30)})
+    lists = written(tmp_path / 'lists', EPIC)
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    whole = splits_of(tmp_path / 'out')
+    (videos / 'P01_01.MP4').unlink()
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    assert splits_of(tmp_path / 'out') == whole
+    # but not what is listed in another way by now
+    moved = EPIC['EPIC_100_train.csv'].replace('00:00:00.60', '00:00:00.64')
+    written(tmp_path / 'lists', EPIC, EPIC_100_train=moved)
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    assert splits_of(tmp_path / 'out')['train'] == [('P01_01_1', 'take')]
+    assert failed(tmp_path / 'out')['P01_01_0'] == 'missing'
