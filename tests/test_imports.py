@@ -54,6 +54,7 @@ OPTIONAL = {
     'onnx',
     'onnxruntime',
     'onnxscript',
+    'fsspec',
     'imageio_ffmpeg',
     'safetensors',
     'plotly',

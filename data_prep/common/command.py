@@ -87,10 +87,10 @@ def parser(
     )
     flags.add_argument(
         '--to',
-        choices=('video', 'frames', 'original'),
+        choices=('video', 'frames', 'shards', 'original'),
         default=to,
-        help='transcode to small videos with dense key frames, write JPEG frames, or keep the files'
-        + (f' (default: {to})' if to else ''),
+        help='transcode to small videos with dense key frames, write JPEG frames, pack small videos in tar'
+        ' files (shards), or keep the files' + (f' (default: {to})' if to else ''),
     )
     encoding = flags.add_argument_group('encoding')
     encoding.add_argument(
@@ -120,6 +120,13 @@ def parser(
     )
     encoding.add_argument(
         '--quality', type=int, default=2, help='of JPEG, 2 (best) to 31 (default: %(default)s)'
+    )
+    encoding.add_argument(
+        '--shard-bytes',
+        type=float,
+        default=1024.0,
+        metavar='MIB',
+        help='videos in a tar file of --to shards (default: %(default)g)',
     )
     encoding.add_argument(
         '--ffmpeg',
@@ -260,7 +267,7 @@ def prepare_with(
         annotation=Annotation(args.name or args.out.resolve().name, version, read, match),
         source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30)),
         space=Workspace(args.out, shard),
-        form=Form(args.to, encoding, args.ffmpeg),
+        form=Form(args.to, encoding, args.ffmpeg, int(args.shard_bytes * 2**20)),
         steps=args.steps,
         spread=Spread(args.workers, args.dask),
         time_limit=args.time_limit,
@@ -285,7 +292,7 @@ def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[
         'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
         'frames': {'short_side': encoding.short_side, 'quality': encoding.quality},
         'original': {},
-    }[args.to]
+    }['video' if args.to == 'shards' else args.to]
     own |= {'also': args.also} if args.also else {}
     return {
         'gfvideo': gfvideo.__version__,
@@ -320,7 +327,8 @@ def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         flags.error(f'--annotations: {args.annotations} is not there')
     if args.out.exists() and not args.out.is_dir():
         flags.error(f'--out: {args.out} is a file; name a folder')
-    for name, least in (('workers', 1), ('min_frames', 1), ('time_limit', 1e-3), ('max_member', 1e-6)):
+    lowest = dict(workers=1, min_frames=1, time_limit=1e-3, max_member=1e-6, shard_bytes=1e-6)
+    for name, least in lowest.items():
         if getattr(args, name) < least:
             flags.error(
                 f'--{name.replace("_", "-")} is {getattr(args, name)}; give'

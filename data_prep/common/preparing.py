@@ -6,6 +6,7 @@ goes on where it stopped.
     OUT/lists/                         the same clips in the forms that other tools read
     OUT/stats.html, stats.json         a page to look at
     OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
+    OUT/shards/                        encoded clips in tar files (--to shards)
     OUT/source/                        what was unpacked, if --videos names archives
     OUT/work/                          what the steps know; delete it to begin again
 """
@@ -62,14 +63,17 @@ class Form:
     """How the clips are kept.
 
     Attributes:
-        to: 'video' (encode), 'frames' (folders of JPEG) or 'original' (leave the files as they are).
+        to: 'video' (encode), 'frames' (folders of JPEG), 'shards' (encode, then pack in tar files) or
+            'original' (leave the files as they are).
         encoding: of videos and of frames.
         ffmpeg: the program; None: one is looked for.
+        shard_bytes: of the videos in a tar file.
     """
 
     to: str = 'video'
     encoding: Encoding = field(default_factory=Encoding)
     ffmpeg: str | None = None
+    shard_bytes: int = 2**30
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def prepare(plan: Preparation) -> float:
             verify_clips(space, root, plan.time_limit, plan.spread)
         job = _encode_job(plan, root)
         if job is not None and 'encode' in steps:
-            encode_clips(space, job, plan.min_frames, plan.spread)
+            encode_clips(space, job, plan.min_frames, plan.spread, in_shards=plan.form.to == 'shards')
         if space.is_sharded:
             logger.info(
                 'shard %d of %d is done; when all are, run the command once more with --shard 0/1 for the'
@@ -130,7 +134,8 @@ def prepare(plan: Preparation) -> float:
             return 0.0
         failed = 0.0
         if 'lists' in steps:
-            failed = write_lists(space, root, plan.annotation, job, plan.min_frames, plan.arguments)
+            packing = plan.form.shard_bytes if plan.form.to == 'shards' else None
+            failed = write_lists(space, root, plan.annotation, job, plan.min_frames, plan.arguments, packing)
         if 'stats' in steps:
             write_stats(space)
     return failed
@@ -153,7 +158,8 @@ def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:
     if form.to == 'original' or not {'encode', 'lists'} & set(plan.steps):
         return None
     ffmpeg = find_ffmpeg(form.ffmpeg)
-    return encode_job(plan.space, root, form.to, ffmpeg, form.encoding, plan.time_limit)
+    to = 'video' if form.to == 'shards' else form.to
+    return encode_job(plan.space, root, to, ffmpeg, form.encoding, plan.time_limit)
 
 
 # ---- one run at a time

@@ -20,8 +20,10 @@ from ..registry import DATASETS, TRANSFORMS
 from . import manifest as manifests
 from .manifest import LIST_FORMS, ClipRow, ManifestError
 from .readers import VideoError
+from .remote import is_address, joined
 from .results import FrameNames, Results
 from .row_table import RowTable
+from .shards import member_of
 from .transforms import DecodeFrames, Reframe
 
 __all__ = ['ClipDataset', 'TooManyBadVideos', 'build_pipeline', 'describe_clip']
@@ -116,8 +118,8 @@ class ClipDataset(Dataset):
     attempts failed, :class:`TooManyBadVideos` stops the run with the list of the worst.
 
     Args:
-        root: the prepared dataset (the folder of ``dataset.json``); for a list file, the folder that its
-            paths start from.
+        root: the prepared dataset: the folder of ``dataset.json``, or, of one in shards, its address (e.g.
+            ``s3://bucket/kinetics400``); for a list file, the folder that its paths start from.
         split: name of the split; for a list file, what to call it.
         pipeline: transforms, as configs of TRANSFORMS or callables; see :mod:`gfvideo.data.transforms`.
         form: ``'manifest'``, or the form of the list file (:func:`gfvideo.data.manifest.read_list`).
@@ -168,7 +170,9 @@ class ClipDataset(Dataset):
                     'list_file and classes belong to list files; a prepared dataset names its own, or set'
                     f' form to {", ".join(LIST_FORMS)}'
                 )
-            rows, self._videos, meta = _load_manifest(Path(root), split, prepare)
+            rows, self._videos, meta = _load_manifest(
+                root if is_address(root) else Path(root), split, prepare
+            )
         else:
             rows, self._videos, meta = _load_list(Path(root), split, form, list_file, classes)
         if not test_mode and (unlabelled := int((rows.labels < 0).sum())):
@@ -234,7 +238,7 @@ class ClipDataset(Dataset):
     def _results(self, index: int, rng: np.random.Generator) -> Results:
         row = self._rows[index]
         return {
-            'path': str(self._videos / row.path),
+            'path': joined(self._videos, row.path),
             'kind': row.kind,
             'video_id': row.id,
             'label': row.label,
@@ -303,8 +307,10 @@ def _fold_of(rows: RowTable, fold: str, split: str) -> RowTable:
     return rows.take(np.array(kept))
 
 
-def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[RowTable, Path, dict[str, Any]]:
-    if not (root / 'dataset.json').is_file():
+def _load_manifest(
+    root: Path | str, split: str, prepare: str | None
+) -> tuple[RowTable, Path | str, dict[str, Any]]:
+    if isinstance(root, Path) and not (root / 'dataset.json').is_file():
         command = prepare or f'python data_prep/<dataset>.py --videos DIR --annotations DIR --out {root}'
         raise FileNotFoundError(
             f'no prepared dataset at {root}: {root / "dataset.json"} is missing; make it with\n  {command}\n'
@@ -315,6 +321,13 @@ def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[RowTabl
     _check_loaded(
         rows, split, manifest.file, manifest.videos, 'correct video_root in it or prepare the dataset again'
     )
+    if member_of(rows[0].path) is not None:
+        manifests.check_packed(manifest.videos, split)
+    elif is_address(manifest.videos):
+        raise ManifestError(
+            f'{manifest.videos}: its clips are files of their own, and only shards are read from an address;'
+            ' prepare the dataset with --to shards, or copy it to this machine'
+        )
     info = manifest.splits[split]
     return (
         rows,
@@ -367,8 +380,8 @@ def _load_list(
     )
 
 
-def _check_loaded(rows: Sequence[ClipRow], split: str, file: Path, videos: Path, remedy: str) -> None:
+def _check_loaded(rows: Sequence[ClipRow], split: str, file: Path, videos: Path | str, remedy: str) -> None:
     if not rows:
         raise ManifestError(f'{file}: split {split!r} has no clip; prepare the dataset again')
-    if not videos.is_dir():
+    if not is_address(videos) and not Path(videos).is_dir():
         raise FileNotFoundError(f'the folder of the videos, {videos}, is missing ({file} is there); {remedy}')

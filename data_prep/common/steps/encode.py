@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from data_prep.common.image_names import printf_of
 from data_prep.common.records import Record, iter_records, source_key
 from data_prep.common.spreading import Spread, StopRun
 from data_prep.common.steps.jobs import AGAIN, Clip, add_record, clips_of, no_room, run_job, verdict_of
+from data_prep.common.steps.pack import packed_clips
 from data_prep.common.steps.verify import verdicts
 from data_prep.common.workspace import PreparationError, Workspace
 
@@ -52,8 +53,13 @@ def encode_job(
     )
 
 
-def encode_clips(space: Workspace, job: EncodeJob, min_frames: int, spread: Spread) -> None:
+def encode_clips(
+    space: Workspace, job: EncodeJob, min_frames: int, spread: Spread, in_shards: bool = False
+) -> None:
     """Encode the usable clips of this run's share that are not encoded in this way.
+
+    Args:
+        in_shards: whether a clip that a shard holds is one that is encoded.
 
     Raises:
         PreparationError: a clip has not been verified.
@@ -77,8 +83,10 @@ def encode_clips(space: Workspace, job: EncodeJob, min_frames: int, spread: Spre
         if record['reason'] not in AGAIN
     }
 
+    packed = packed_clips(space) if in_shards else {}
+
     def is_done(clip: Clip) -> bool:
-        return clip.path in done and job.is_done(clip, done[clip.path])
+        return clip.path in done and job.is_done(clip, done[clip.path], packed)
 
     run_job(job, job.step, space, clips, is_done, chunk=1, spread=spread)
 
@@ -136,15 +144,19 @@ class EncodeJob:
         write = self.encoding.video if self.to == 'video' else self.encoding.frames
         return write(self.ffmpeg, source, target)
 
-    def is_done(self, clip: Clip, record: Record) -> bool:
+    def is_done(self, clip: Clip, record: Record, packed: Mapping[str, int]) -> bool:
         """Whether the record speaks of this source encoded in this way, and the output stands there as it was
-        written."""
-        target = self.outputs / output_of(clip.target, self.to)
+        written, or in a shard; ``packed`` says how long it is in that."""
+        name = output_of(clip.target, self.to)
+        target = self.outputs / name
         try:
             if self.to == 'frames':
                 whole = record['reason'] is not None or _sizes(target) == (record['frames'], record['bytes'])
             else:
-                whole = record['reason'] is not None or target.stat().st_size == record['bytes']
+                size = record['bytes']
+                whole = (
+                    record['reason'] is not None or packed.get(name) == size or target.stat().st_size == size
+                )
             return whole and record['key'] == self.key(clip)
         except OSError:
             return False

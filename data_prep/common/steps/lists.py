@@ -16,6 +16,8 @@ from data_prep.common.reporting import report_failures
 from data_prep.common.scanning import tell_left_out
 from data_prep.common.steps.encode import FOLDERS, EncodeJob, encoded_verdicts, output_of
 from data_prep.common.steps.index import Annotation, index_rows, read_summary
+from data_prep.common.steps.pack import FOLDER as SHARDS_FOLDER
+from data_prep.common.steps.pack import pack_clips
 from data_prep.common.steps.verify import verdicts
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ClipRow, Manifest, write_manifest
@@ -33,6 +35,7 @@ def write_lists(
     job: EncodeJob | None,
     min_frames: int,
     arguments: Mapping[str, object],
+    shard_bytes: int | None = None,
 ) -> float:
     """Write the manifest, ``failed.jsonl`` and other tools' lists.
 
@@ -41,6 +44,7 @@ def write_lists(
         job: what encodes the clips; None: they stay as they are.
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
+        shard_bytes: pack the encoded clips in tar files of so many bytes; None: they stay as they are.
 
     Returns:
         The share of the listed clips that cannot be used.
@@ -63,6 +67,10 @@ def write_lists(
     failed += _not_unpacked(summary)
     write_atomically(space.out / 'failed.jsonl', (json_line(_in_utf8(record)) for record in failed))
     rows = _with_clips(rows, failed, root)
+    folder = None if job is None else FOLDERS[job.to]
+    if shard_bytes is not None:
+        rows = pack_clips(space, space.out / FOLDERS['video'], rows, summary['classes'], shard_bytes)
+        folder = SHARDS_FOLDER
     manifest = write_manifest(
         space.out,
         name=annotation.name,
@@ -70,13 +78,13 @@ def write_lists(
         classes=summary['classes'],
         label_order=summary['label_order'],
         rows=rows,
-        video_root=_relative(root, space.out) if job is None else FOLDERS[job.to],
+        video_root=folder or _relative(root, space.out),
         official={split: summary['official'][split] for split in rows},
         frame_template=outcome.image_names[0],
         start_index=outcome.image_names[1],
         preparation={'ffmpeg': job and job.ffmpeg.version, **arguments},
     )
-    write_list_forms(space.out / 'lists', manifest, rows)
+    write_list_forms(space.out / 'lists', manifest, {} if shard_bytes is not None else rows)
     _report(manifest, failed, summary)
     return share
 

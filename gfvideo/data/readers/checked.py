@@ -40,7 +40,9 @@ class CheckedReader(IndexedReader):
             if self._index.has_leading:
                 raise self._error('it has frames that refer back across a key frame', USE_PYAV)
             self._check_file(reference)
-            if not may_turn(path) and not may_cut_left(reference.codec_name, reference.extradata):
+            self._content = reference.content
+            cut_left = may_cut_left(reference.codec_name, reference.extradata)
+            if not cut_left and not may_turn(path, self._content):
                 return
             first = reference.first_as_others_see_it()
         if (first.height, first.width) != self._stored_size:
