@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -73,9 +74,9 @@ def init_recognizer(
         config: a config file, a name of :func:`gfvideo.list_models`, or a :class:`Config`; None takes the one
             that the checkpoint carries. Of a config with stages, the model is that of the last one. A config
             file is a program and is run; what a checkpoint carries is not, and may name parts that are
-            registered under gfvideo alone.
-        checkpoint: weights to load, read with ``weights_only=True``; None leaves the weights as they are
-            first drawn.
+            registered under gfvideo alone. A folder, without a checkpoint beside it, is taken for that.
+        checkpoint: weights to load, read with ``weights_only=True``: a file, an address, the folder of a run
+            or of :func:`~gfvideo.hub.save_pretrained`; None leaves the weights as they are first drawn.
         device: where the recognizer lives.
         cfg_options: settings to change, as :func:`~gfvideo.engine.stages.expand_stages` takes them, e.g.
             ``{'model.test_centres': 'random'}``.
@@ -85,9 +86,10 @@ def init_recognizer(
             'onnxruntime', 'compile', or 'auto'. One that is to train is eager.
 
     Returns:
-        The recognizer in eval mode. ``recognizer.cfg`` is its config and ``recognizer.dataset_meta`` what the
-        checkpoint says of the dataset it was trained on (``classes``: the names of the classes), an empty
-        dict if it says nothing.
+        The recognizer in eval mode. ``recognizer.cfg`` is its config, ``recognizer.dataset_meta`` what the
+        checkpoint says of the dataset it was trained on (``classes``: the names of the classes), and
+        ``recognizer.provenance`` what it says of its training (stage, epoch, seed, datasets with their
+        hashes); empty dicts if it says nothing.
 
     Raises:
         ValueError: if neither config nor checkpoint is given.
@@ -95,7 +97,7 @@ def init_recognizer(
             data, or one that names a part that is not registered.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
-    from .engine.checkpoint import load_checkpoint, load_weights
+    from .engine.checkpoint import PROVENANCE, load_checkpoint, load_weights
     from .engine.config import ConfigError, carried_config, import_own
     from .engine.pipelines import own_scope
     from .engine.stages import expand_stages, select_stage
@@ -103,6 +105,8 @@ def init_recognizer(
 
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
+    if checkpoint is None and isinstance(config, str | PathLike) and Path(config).expanduser().is_dir():
+        config, checkpoint = None, config
     source = '' if checkpoint is None else fspath(checkpoint)
     loaded = None if checkpoint is None else load_checkpoint(source)
     meta = {} if loaded is None else loaded['meta']
@@ -121,6 +125,7 @@ def init_recognizer(
         load_weights(model, loaded, source)
     model.cfg = cfg
     model.dataset_meta = dict(meta.get('dataset_meta') or {})
+    model.provenance = {key: meta[key] for key in PROVENANCE if meta.get(key) is not None}
     model = model.to(device).eval()
     if runtime == 'eager':
         return model

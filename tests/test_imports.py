@@ -34,6 +34,7 @@ LINE = (
     'conversion',
     'deployment',
     'apis',
+    'hub',
     'watching',
     'inferencer',
     'look',
@@ -57,6 +58,7 @@ OPTIONAL = {
     'fsspec',
     'imageio_ffmpeg',
     'safetensors',
+    'huggingface_hub',
     'plotly',
     'jinja2',
 }

@@ -47,6 +47,8 @@ LIBRARIES = (
     Library('gfvideo', 'gfvideo'),
     Library('torchcodec', 'torchcodec', 'torchcodec'),
     Library('timm', 'timm', 'timm'),
+    Library('safetensors', 'safetensors', 'hub'),
+    Library('huggingface_hub', 'huggingface_hub', 'hub'),
     Library('onnx', 'onnx', 'onnx'),
     Library('onnxruntime', 'onnxruntime', 'onnx'),
     Library('imageio_ffmpeg', 'imageio-ffmpeg', 'prep'),

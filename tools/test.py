@@ -22,6 +22,8 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 ROOT = Path(__file__).resolve().parents[1]
+HASHES = ('content_hash', 'made_hash', 'manifest_hash')
+TOLD_OF_DATA = ('name', 'split', 'fold', 'present', 'official', *HASHES)
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -155,6 +157,7 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
         init_distributed,
         load_checkpoint,
         load_weights,
+        weights_hash,
     )
 
     cfg = stage_config(args)
@@ -167,9 +170,10 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     fill_open_workers(cfg)
     runner = Runner.from_cfg(cfg)
     load_weights(runner.model, checkpoint, args.checkpoint)
+    weights = weights_hash(_bare(runner.model).state_dict())
     if args.runtime != 'eager':  # which needs no wrapper: each process its clips
         runner.model = with_runtime(_bare(runner.model).eval(), args.runtime)
-    return finish(args, cfg, runner, checkpoint, runner.test())
+    return finish(args, cfg, runner, checkpoint, runner.test(), weights=weights)
 
 
 def fill_open_workers(cfg: Config) -> None:
@@ -203,6 +207,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         load_checkpoint,
         load_weights,
         same_clips,
+        weights_hash,
     )
     from gfvideo.exits import ExitsFileError, read_exits
 
@@ -225,6 +230,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     recognizer = _bare(runner.model)
     load_weights(recognizer, checkpoint, args.checkpoint)
     check_exits(calibration, recognizer.eval(), args.exits)
+    weights = weights_hash(recognizer.state_dict())
     # a test needs no wrapper: each process its clips
     recognizer = with_runtime(recognizer, args.runtime)
     runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)
@@ -235,6 +241,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         runner,
         checkpoint,
         runner.test(),
+        weights=weights,
         exits=dict(
             file=args.exits,
             budget=args.budget,
@@ -310,9 +317,7 @@ def table(results: dict[str, Any]) -> str:
             if exits
             else None
         ),
-        **{
-            key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')
-        },
+        **{key: dataset.get(key) for key in TOLD_OF_DATA},
     }
     metrics = {
         name: f'{value:.4f}' if isinstance(value, float) else value

@@ -45,6 +45,7 @@ from data_prep.common.listing import (
     whole_number,
 )
 from data_prep.common.splitting import Division, divide
+from gfvideo.data.content import common_folder
 from gfvideo.data.manifest import LIST_FORMS, read_classes
 
 __all__ = ['CLASS_LISTS', 'FORMS', 'FolderClip', 'match', 'read_folders', 'read_listing']
@@ -58,13 +59,16 @@ COLUMNS = ('path', 'label', 'split')
 
 @dataclass(frozen=True, slots=True)
 class FolderClip(Listed):
-    """A clip that is listed by its path; its id is the path as listed.
+    """A clip that is listed by its path; its id is the path as listed, or where all paths are absolute, that
+    from the deepest folder that holds them all.
 
     Attributes:
         kind: ``'video'`` or ``'frames'``; None if the list does not say it.
+        path: as listed; '' if it is the id.
     """
 
     kind: str | None = None
+    path: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +185,9 @@ def read_listing(
         split: the split of the one file ``annotations``.
 
     Returns:
-        Clips of type :class:`FolderClip` whose ids are the paths as listed. ``label_order`` is the name of
-        the class list, ``'given'``, ``'sorted'`` (names without a class list) or ``'numbers'`` (numbers
-        without one). Test rows of a CSV may lack a label.
+        Clips of type :class:`FolderClip`. ``label_order`` is the name of the class list, ``'given'``,
+        ``'sorted'`` (names without a class list) or ``'numbers'`` (numbers without one). Test rows of a CSV
+        may lack a label.
 
     Raises:
         AnnotationError: naming file, line, value and remedy.
@@ -373,6 +377,7 @@ def _numbered(
     rows: Sequence[tuple[Path, Row]], classes: Sequence[str], by_number: bool
 ) -> Iterator[FolderClip]:
     numbers = {name: number for number, name in enumerate(classes)}
+    start = len(common_folder([row.path for _, row in rows]))
     for file, row in rows:
         label = None
         if row.label and by_number:
@@ -389,7 +394,8 @@ def _numbered(
                     f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, none of the'
                     f' {len(classes)} classes; correct it or the class list'
                 )
-        yield FolderClip(row.split, row.path, label, str(file), row.line, row.kind)
+        listed = row.path if start else ''
+        yield FolderClip(row.split, row.path[start:], label, str(file), row.line, row.kind, listed)
 
 
 # ------------------------------------------------------------------------------------------------------ match
@@ -422,7 +428,7 @@ def match(listing: Listing, found: Found) -> Iterator[Indexed]:
 
 def _match_path(clip: FolderClip, listing: Listing, found: Found) -> tuple[Indexed, bool]:
     """``(result, whether the found path is the very one that is listed)``."""
-    wanted = str(PurePosixPath(clip.id.replace('\\', '/')))
+    wanted = str(PurePosixPath((clip.path or clip.id).replace('\\', '/')))
     base = PurePosixPath(wanted)
     for kind in ('video', 'frames') if clip.kind != 'frames' else ('frames', 'video'):
         named = found.named(kind)

@@ -288,11 +288,6 @@ def prepare_with(
 def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[str]) -> dict:
     """What the outcome depends on, beside the inputs; nothing of the machine."""
     own = {name: _plain(getattr(args, name)) for name in deciding}
-    how = {
-        'video': {'short_side': encoding.short_side, 'gop': encoding.gop, 'crf': encoding.crf},
-        'frames': {'short_side': encoding.short_side, 'quality': encoding.quality},
-        'original': {},
-    }['video' if args.to == 'shards' else args.to]
     own |= {'also': args.also} if args.also else {}
     return {
         'gfvideo': gfvideo.__version__,
@@ -303,7 +298,7 @@ def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[
             'annotations': args.annotations and str(args.annotations),
             'to': args.to,
             'min_frames': args.min_frames,
-            **how,
+            **encoding.settings('video' if args.to == 'shards' else args.to),
         },
     }
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from ..registry import DATASETS, TRANSFORMS
 from . import manifest as manifests
+from .content import content_of_split, with_relative_ids
 from .manifest import LIST_FORMS, ClipRow, ManifestError
 from .readers import VideoError
 from .remote import is_address, joined
@@ -339,6 +340,8 @@ def _load_manifest(
             'label_order': manifest.label_order,
             'split': split,
             'manifest_hash': manifest.hash,
+            'content_hash': manifest.contents.get(split) or content_of_split(manifest.classes, rows),
+            'made_hash': manifest.made_hash or None,
             'present': info.present,
             'official': info.official,
             'frame_template': manifest.frame_template,
@@ -372,6 +375,8 @@ def _load_list(
             'label_order': order,
             'split': split,
             'manifest_hash': manifests.manifest_hash(name, form, names, order, {split: info}),
+            'content_hash': content_of_split(names, with_relative_ids(rows)),
+            'made_hash': None,
             'present': len(rows),
             'official': None,
             'frame_template': FRAME_TEMPLATES.get(form, '{:05d}.jpg'),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from data_prep.annotations import folder
 from data_prep.annotations.folder import FolderClip
 from data_prep.common.listing import AnnotationError, Extra, Found, Listing, extra
+from gfvideo.data.content import common_folder
 from gfvideo.data.manifest import LIST_FORMS, read_list
 
 
@@ -477,4 +478,20 @@ def test_any_list(tmp_path_factory, form, paths, data, end):
     file = tmp_path_factory.mktemp('any') / 'list'
     file.write_text(''.join(f'{path}{middle}{names[label]}{end}' for path, label in rows), newline='')
     listing = folder.read_listing(file, form, split='train', classes=names)
-    assert [(clip.id, clip.label) for clip in listing.clips] == rows
+    start = len(common_folder(paths))
+    assert [(clip.id, clip.label) for clip in listing.clips] == [
+        (path[start:], label) for path, label in rows
+    ]
+
+
+def test_absolute_paths_are_told_from_the_folder_that_holds_them(tmp_path):
+    """The same clips on another mount point have the same ids; they are matched by the whole path."""
+    found = Found({'1': ['a/1.mp4', 'b/1.mp4'], '2': ['b/2.mp4']}, {})
+    ids = []
+    for mount in ('/one/place', '/x'):
+        file = tmp_path / 'train.txt'
+        file.write_text(f'{mount}/videos/b/1.mp4 0\n{mount}/videos/b/2.mp4 1\n')
+        listing = folder.read_listing(file, 'path_label', split='train')
+        ids.append([clip.id for clip in listing.clips])
+        assert [result.path for result in folder.match(listing, found)] == ['b/1.mp4', 'b/2.mp4']
+    assert ids == [['1.mp4', '2.mp4']] * 2

@@ -5,15 +5,12 @@ from __future__ import annotations
 import http.server
 import io
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -306,40 +303,53 @@ def test_only_shards_are_read_from_an_address(videos, tmp_path, here, cache):
 # ----------------------------------------------------------------------------------------------------- killed
 
 
+KILLED_AT = """
+import os, sys
+from data_prep.folder import main
+
+count, last = 0, int(sys.argv[1])
+
+def hook(event, arguments):
+    global count
+    if event in ('open', 'os.rename', 'os.remove', 'os.mkdir') and '/shards' in str(arguments[0]):
+        count += 1
+        if count == last:
+            os._exit(9)
+
+sys.addaudithook(hook)
+status = main(sys.argv[2:])
+print(count)
+sys.exit(status)
+"""
+"""The script, killed without warning at the N-th time that it opens, renames or removes something of the
+shards; prints how often it did."""
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='kills a group of processes')
 def test_killed_while_packing(videos, tmp_path, here):
-    flags = ['--to', 'shards', '--shard-bytes', '0.005']
-    whole = files_in(prepared(videos, tmp_path / 'cut', *flags))
-    work = shutil.copytree(tmp_path / 'cut', tmp_path / 'kept')
-    shutil.rmtree(tmp_path / 'cut')
-    command = [sys.executable, str(ROOT / 'data_prep/folder.py'), '--videos', str(videos), '--workers', '1']
-    command += ['--out', str(tmp_path / 'cut'), *STEPS, *flags]
-    started = time.monotonic()
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    longest = time.monotonic() - started
-    assert files_in(tmp_path / 'cut') == whole
-    dice, kills = random.Random(3), 0
-    for _ in range(60):
-        # the lists are made from the encoded clips: everything after the encoder is done again
-        shutil.rmtree(tmp_path / 'cut')
-        shutil.copytree(work, tmp_path / 'cut')
-        record = tmp_path / 'cut' / 'work' / 'shards' / 'all.jsonl'
-        lines = record.read_text().splitlines(keepends=True)
-        for number in dice.sample(range(len(lines)), 2):  # as if of another plan
-            lines[number] = lines[number].replace('"key":"', '"key":"0', 1)
-        record.write_text(''.join(lines))
-        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(dice.uniform(0.5, 1) * longest)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-        for path in (tmp_path / 'cut' / 'shards').glob('*.tar'):
-            assert path.read_bytes() == whole[f'shards/{path.name}'], 'a shard has its name and is not whole'
-        if kills >= 8:
-            break
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert files_in(tmp_path / 'cut') == whole
-    assert kills
+    flags = ['--to', 'shards', '--shard-bytes', '0.005', '--workers', '1', *STEPS]
+    out = tmp_path / 'cut'
+    whole = files_in(prepared(videos, out, *flags[:4]))
+    other = tmp_path / 'other'
+    prepared(videos, other, '--to', 'shards', '--shard-bytes', '0.008')  # another plan: all is packed again
+
+    def run(last: int) -> subprocess.CompletedProcess:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(other, out)
+        return again(last)
+
+    def again(last: int) -> subprocess.CompletedProcess:
+        command = [sys.executable, '-c', KILLED_AT, str(last), '--videos', str(videos), '--out', str(out)]
+        command += flags
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+    finished = run(-1)
+    assert finished.returncode == 0 and files_in(out) == whole, finished.stderr
+    for last in random.Random(3).sample(range(1, int(finished.stdout)), 12):
+        assert run(last).returncode == 9
+        for path in (out / 'shards').glob('*.tar'):
+            of_other = other / 'shards' / path.name
+            wanted = [whole.get(f'shards/{path.name}'), of_other.exists() and of_other.read_bytes()]
+            assert path.read_bytes() in wanted, f'{path.name} has its name and is not whole'
+        assert again(-1).returncode == 0
+        assert files_in(out) == whole, f'killed at {last}'

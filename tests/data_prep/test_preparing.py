@@ -356,6 +356,29 @@ def test_dataset_json_says_how_it_was_made(here, videos, tmp_path):
     }
 
 
+def test_the_hashes_of_content_and_making(here, videos, tmp_path):
+    """Two folders with other names, one moved: one content; another rate factor: the same, made otherwise."""
+    flags = '--steps', 'unpack,index,verify,transcode,lists', '--workers', '1'
+    shutil.copytree(videos, tmp_path / 'elsewhere/clips')
+    made = []
+    for name, source, more in (
+        ('one', videos, ()),
+        ('two', tmp_path / 'elsewhere/clips', ()),
+        ('crf', videos, ('--crf', '40')),
+        ('small', videos, ('--short-side', '16')),
+        ('kept', videos, ('--to', 'original')),
+    ):
+        folder.main(['--videos', str(source), '--out', str(tmp_path / name), *flags, *more])
+        made.append(read_manifest(tmp_path / name))
+    one, two, crf, small, kept = made
+    assert one.content_hash == two.content_hash == crf.content_hash == kept.content_hash
+    assert small.content_hash != one.content_hash  # shown in another size
+    assert one.made_hash == two.made_hash
+    assert len({manifest.made_hash for manifest in (one, crf, small, kept)}) == 4
+    assert one.made['ffmpeg'] == find_ffmpeg().version and kept.made == {'to': 'original'}
+    assert len({manifest.hash for manifest in made}) >= 3  # names of folders count in this one
+
+
 def test_lists_of_other_tools(here, videos, tmp_path, caplog):
     prepared(videos, tmp_path / 'out')
     lists, manifest = tmp_path / 'out/lists', read_manifest(tmp_path / 'out')
@@ -407,6 +430,7 @@ def test_stats(here, videos, tmp_path):
     )
     assert stats['failed'] == [{'split': 'val', 'reason': 'not_a_video', 'clips': 1}]
     assert stats['hash'] == read_manifest(tmp_path / 'out').hash
+    assert stats['content_hash'] == read_manifest(tmp_path / 'out').content_hash
     page = (tmp_path / 'out/stats.html').read_text()
     assert (
         page.startswith('<!DOCTYPE html>')

@@ -66,6 +66,9 @@ DATASETS = {  # by the file in configs/_base_/datasets
     'kinetics700_2020': Dataset('k700-2020', 'Kinetics-700-2020', 700),
     'mini_kinetics_arnet': Dataset('minik-arnet', 'Mini-Kinetics (AR-Net)', 200),
     'mini_kinetics_s3d': Dataset('minik-s3d', 'Mini-Kinetics (S3D)', 200),
+    'ucf101': Dataset('ucf101', 'UCF101', 101),
+    'hmdb51': Dataset('hmdb51', 'HMDB51', 51),
+    'diving48': Dataset('diving48', 'Diving48', 48),
 }
 
 COLLECTIONS = {  # by the folder below configs

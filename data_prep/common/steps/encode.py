@@ -135,6 +135,11 @@ class EncodeJob:
         return f'{self.made_by}-{source_key(str(self.root / clip.path), clip.kind)}'
 
     @property
+    def settings(self) -> dict[str, str | int]:
+        """What decides how a clip comes out, but for the version of ffmpeg."""
+        return {'to': self.to, **self.encoding.settings(self.to)}
+
+    @property
     def made_by(self) -> str:
         """The part of a key that arguments and version decide."""
         argv = self._argv('IN', 'OUT')[1:]

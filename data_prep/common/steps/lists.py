@@ -83,6 +83,7 @@ def write_lists(
         frame_template=outcome.image_names[0],
         start_index=outcome.image_names[1],
         preparation={'ffmpeg': job and job.ffmpeg.version, **arguments},
+        made=_made(job),
     )
     write_list_forms(space.out / 'lists', manifest, {} if shard_bytes is not None else rows)
     _report(manifest, failed, summary)
@@ -150,6 +151,11 @@ class Outcome:
         if self.job is not None:
             path, kind = output_of(row['target'], self.job.to), self.job.to
         return ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width)
+
+
+def _made(job: EncodeJob | None) -> dict[str, object]:
+    """What encoded the clips, for the made hash."""
+    return {'to': 'original'} if job is None else {**job.settings, 'ffmpeg': job.ffmpeg.version}
 
 
 def _image_names(verdicts: Iterable[Verdict]) -> tuple[str, int]:
@@ -230,4 +236,6 @@ def _report(manifest: Manifest, failed: Sequence[Record], summary: Record) -> No
     )
     if summary['left_out']:
         logger.log(*tell_left_out(summary['left_out']))
-    logger.info('wrote %s, hash %s', manifest.file, manifest.hash)
+    logger.info(
+        'wrote %s, content %s, made %s', manifest.file, manifest.content_hash[:12], manifest.made_hash[:12]
+    )

@@ -64,6 +64,8 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
         'name': manifest.name,
         'version': manifest.version,
         'hash': manifest.hash,
+        'content_hash': manifest.content_hash,
+        'made_hash': manifest.made_hash,
         'splits': splits,
         'sizes': _most_common(sizes),
         'source_rates': _most_common(rates),
@@ -108,8 +110,8 @@ def _page(manifest: Manifest, numbers: dict) -> str:
     parts = [
         (
             f'<h1>{html.escape(manifest.name)}</h1><p>version {html.escape(manifest.version)},'
-            f' {len(manifest.classes)} classes in the order of “{html.escape(manifest.label_order)}”, hash'
-            f' <code>{manifest.hash}</code></p>'
+            f' {len(manifest.classes)} classes in the order of “{html.escape(manifest.label_order)}”, content'
+            f' <code>{manifest.content_hash}</code>, made <code>{manifest.made_hash}</code></p>'
         ),
         _table(overview),
         f'<figure>{_charts(manifest, numbers)}</figure>',
@@ -183,7 +185,12 @@ def _charts(manifest: Manifest, numbers: dict) -> str:
     from matplotlib import pyplot
 
     with matplotlib.rc_context(
-        {'svg.hashsalt': manifest.hash, 'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False}
+        {
+            'svg.hashsalt': manifest.content_hash,
+            'font.size': 9,
+            'axes.spines.top': False,
+            'axes.spines.right': False,
+        }
     ):
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 2.8), layout='constrained')
         for split, info in numbers['splits'].items():
