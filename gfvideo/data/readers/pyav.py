@@ -123,6 +123,22 @@ class PyAVReader(IndexedReader):
             raise self._error('no frame of it decodes', DROP)
         return self._count
 
+    def times(self) -> np.ndarray:
+        stamps = self.index.times
+        if self.doubt:
+            told = [frame.pts for frame in self._sequence()]
+            shown = [time for time in told if time is not None]
+            self._count = len(told)
+            if not told or len(shown) < len(told) or sorted(shown) != shown:
+                raise self._error(
+                    f'it does not say when each frame is shown ({self.doubt})',
+                    're-encode it, or leave out start and end of its row',
+                )
+            stamps = np.array(shown, np.int64)
+        unit = self._stream.time_base
+        assert unit is not None  # of every stream that has packets
+        return (stamps - stamps[0]) * unit.numerator / unit.denominator
+
     def iter_frames(self) -> Iterator[np.ndarray]:
         with closing(self._sequence()) as frames:
             for frame in frames:
