@@ -11,6 +11,8 @@
     python data_prep/folder.py --videos DIR --annotations DIR --form path_label --out data/mine
     # a CSV with columns path,label[,split] in any order
     python data_prep/folder.py --videos DIR --annotations clips.csv --form csv --out data/mine
+    # metadata.csv or metadata.jsonl of Hugging Face, in DIR or DIR/train, …
+    python data_prep/folder.py --videos DIR --annotations DIR --form huggingface --out data/mine
 
 Labels are numbers or names. A class list (category.txt, classes.txt) beside the lists gives the order;
 otherwise names are sorted. Everything goes on where it stopped when the same command is run again.
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=folder.FORMS,
         help=(
             'of the lists: path label (path_label, mmaction2_video), folder frames label '
-            '(mmaction2_frames, tsm), or csv'
+            '(mmaction2_frames, tsm), csv, or metadata of Hugging Face (huggingface)'
         ),
     )
     flags.add_argument('--split', choices=SPLITS, help='of class folders or of a list that do not say it')
@@ -74,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.error('--annotations and --form go together')
     if args.classes is not None and args.annotations is None:
         flags.error('--classes goes with --annotations; without them the folders name the classes')
-    if args.split is not None and args.annotations is not None and args.annotations.is_dir():
+    several = args.annotations is not None and args.annotations.is_dir() and args.form != 'huggingface'
+    if args.split is not None and several:
         flags.error(
             '--split goes with class folders or with one list; the names of several lists tell their splits'
         )

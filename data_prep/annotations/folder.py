@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from data_prep.annotations.huggingface import metadata_files, metadata_rows
 from data_prep.common.listing import (
     SPLIT_WORDS,
     SPLITS,
@@ -50,7 +51,7 @@ from gfvideo.data.manifest import LIST_FORMS, read_classes
 
 __all__ = ['CLASS_LISTS', 'FORMS', 'FolderClip', 'match', 'read_folders', 'read_listing']
 
-FORMS = ('csv', *LIST_FORMS)
+FORMS = ('csv', 'huggingface', *LIST_FORMS)
 FRAME_FORMS = ('mmaction2_frames', 'tsm')
 CLASS_LISTS = ('category.txt', 'classes.txt', 'classInd.txt')
 LIST_NAMES = ('{}.txt', '{}.csv', '{}_videofolder.txt', '{}_list_videos.txt', '{}_list_rawframes.txt')
@@ -179,7 +180,8 @@ def read_listing(
         annotations: a folder with a file per split (``train.txt``, ``val.csv``, ``train_videofolder.txt``,
             …); or split -> file; or one file, whose clips belong to ``split`` or, for a CSV, to the split
             that its column says.
-        form: ``'csv'`` (columns path,label[,split]) or a form of ``LIST_FORMS``.
+        form: ``'csv'`` (columns path,label[,split]), ``'huggingface'`` (a folder with metadata.csv or
+            metadata.jsonl in it, see :mod:`data_prep.annotations.huggingface`) or a form of ``LIST_FORMS``.
         classes: class names in label order, or the file that lists them (one a line; JSON as
             ``gfvideo.data.manifest.read_classes`` reads).
         split: the split of the one file ``annotations``.
@@ -195,9 +197,9 @@ def read_listing(
     if form not in FORMS:
         raise ValueError(f'form is {form!r}; use one of {", ".join(FORMS)}')
     _check_split(split)
-    files = _files(annotations, split)
+    files = _files(annotations, split) if form != 'huggingface' else _metadata(annotations, split)
     names, label_order = _known_classes(annotations, classes)
-    rows = [(file, row) for home, file in files for row in _rows(file, form, home, names)]
+    rows = [(file, row) for home, file in files for row in _rows(file, form, home, names, annotations)]
     by_number = _labels_are_numbers(rows, names)
     if names is None and by_number:
         names, label_order = _numbers_as_names(rows), 'numbers'
@@ -237,6 +239,14 @@ def _files(annotations: Path | Mapping[str, Path], split: str | None) -> list[tu
     return files
 
 
+def _metadata(annotations: Path | Mapping[str, Path], split: str | None) -> list[tuple[str | None, Path]]:
+    if isinstance(annotations, Mapping) or not annotations.is_dir():
+        raise AnnotationError(
+            f'{annotations}: name the folder of the dataset, which holds the metadata files'
+        )
+    return [(split, file) for file in metadata_files(annotations)]
+
+
 def _known_classes(
     annotations: Path | Mapping[str, Path], classes: Path | Sequence[str] | None
 ) -> tuple[tuple[str, ...] | None, str]:
@@ -259,11 +269,16 @@ def _known_classes(
         raise AnnotationError(str(error)) from error
 
 
-def _rows(file: Path, form: str, split: str | None, classes: Sequence[str] | None) -> list[Row]:
+def _rows(
+    file: Path, form: str, split: str | None, classes: Sequence[str] | None, folder: Path | Mapping[str, Path]
+) -> list[Row]:
     """The rows of one file, each path once in its split."""
-    if form != 'csv' and split is None:
+    if form not in ('csv', 'huggingface') and split is None:
         raise AnnotationError(f'{file}: a list of the form {form!r} does not say its split; give the split')
-    rows = list(_csv_rows(file, split) if form == 'csv' else _list_rows(file, form, split, classes))
+    if form == 'huggingface':
+        rows = [Row(*row, None) for row in metadata_rows(file, folder, split)]
+    else:
+        rows = list(_csv_rows(file, split) if form == 'csv' else _list_rows(file, form, split, classes))
     if not rows:
         raise AnnotationError(f'{file}:1: lists no clip; give a file with one clip a line')
     lines: dict[tuple[str, str], int] = {}

@@ -15,6 +15,7 @@ import av
 
 import gfvideo
 from data_prep.common.archives import ArchiveError
+from data_prep.common.cutting import Cutting
 from data_prep.common.ffmpeg import Encoding, FfmpegError
 from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
@@ -247,12 +248,14 @@ def prepare_with(
     *,
     version: str,
     read: Callable[[Found], Listing],
-    match: Callable[[Listing, Found], Iterator[Indexed]],
+    match: Callable[[Listing, Found], Iterator[Indexed]] | None = None,
     deciding: Sequence[str] = (),
 ) -> int:
     """Check the flags, prepare, and say how it ended.
 
     Args:
+        match: gives every clip its file; None: clips are parts, cut out of files
+            (:mod:`data_prep.common.cutting`).
         deciding: names of the script's own arguments that the outcome depends on.
 
     Returns:
@@ -263,11 +266,17 @@ def prepare_with(
     shard = args.shard or shard_of_slurm()
     if shard[1] > 1:
         logger.info('doing shard %d of %d', *shard)
+    if match is None and args.to != 'video':
+        flags.error(f'--to {args.to}: clips are cut out of longer videos, and so encoded; leave --to out')
+    cutting = None if match else Cutting(encoding, args.ffmpeg, tuple(args.also))
     plan = Preparation(
         annotation=Annotation(args.name or args.out.resolve().name, version, read, match),
         source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30)),
         space=Workspace(args.out, shard),
-        form=Form(args.to, encoding, args.ffmpeg, int(args.shard_bytes * 2**20)),
+        form=Form('original')
+        if cutting
+        else Form(args.to, encoding, args.ffmpeg, int(args.shard_bytes * 2**20)),
+        cutting=cutting,
         steps=args.steps,
         spread=Spread(args.workers, args.dask),
         time_limit=args.time_limit,

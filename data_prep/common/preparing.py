@@ -7,6 +7,7 @@ goes on where it stopped.
     OUT/stats.html, stats.json         a page to look at
     OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
     OUT/shards/                        encoded clips in tar files (--to shards)
+    OUT/clips/                         clips that were cut out of longer videos
     OUT/source/                        what was unpacked, if --videos names archives
     OUT/work/                          what the steps know; delete it to begin again
 """
@@ -21,9 +22,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from data_prep.common.cutting import CLIPS, Cutting, match_cut
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
 from data_prep.common.spreading import Spread
 from data_prep.common.steps.encode import EncodeJob, encode_clips, encode_job
@@ -85,6 +88,7 @@ class Preparation:
         source, form: where the clips come from, and what is made of them.
         space: the folder that is prepared, and the share of the clips that this run does.
         steps: of :data:`STEPS`.
+        cutting: how clips are cut out of longer videos; None: they are files.
         spread: where the work on single clips is done.
         time_limit: seconds a clip, of each step.
         min_frames: clips with fewer cannot be used.
@@ -95,6 +99,7 @@ class Preparation:
     source: Source
     space: Workspace
     form: Form = field(default_factory=Form)
+    cutting: Cutting | None = None
     steps: tuple[str, ...] = STEPS
     spread: Spread = field(default_factory=Spread)
     time_limit: float = 600.0
@@ -117,6 +122,14 @@ def prepare(plan: Preparation) -> float:
         root = _unpacked(plan)
         if steps == ('unpack',):
             return 0.0
+        if plan.cutting is not None:
+            plan, root = _cut(plan, plan.cutting, root)
+            if space.is_sharded:
+                logger.info(
+                    'shard %d of %d is cut; when all are, run the command once more with --shard 0/1',
+                    *space.shard,
+                )
+                return 0.0
         if 'index' in steps:  # what is left out stands at the end of the lists, too
             write_index(space, root, plan.annotation, plan.source.also, say_left_out='lists' not in steps)
         read_summary(space)  # refuses to go on without an index
@@ -134,11 +147,31 @@ def prepare(plan: Preparation) -> float:
             return 0.0
         failed = 0.0
         if 'lists' in steps:
-            packing = plan.form.shard_bytes if plan.form.to == 'shards' else None
-            failed = write_lists(space, root, plan.annotation, job, plan.min_frames, plan.arguments, packing)
+            failed = write_lists(
+                space,
+                root,
+                plan.annotation,
+                job,
+                plan.min_frames,
+                plan.arguments,
+                plan.cutting and plan.cutting.made,
+                plan.form.shard_bytes if plan.form.to == 'shards' else None,
+            )
         if 'stats' in steps:
             write_stats(space)
     return failed
+
+
+def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparation, Path]:
+    """The preparation of the clips that are cut out of ``sources``, and their folder."""
+    space, annotation = plan.space, plan.annotation
+    root = space.out / CLIPS
+    if 'encode' in plan.steps:
+        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
+    elif not root.is_dir():
+        raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
+    match = partial(match_cut, space, sources, cutting.also)
+    return replace(plan, annotation=replace(annotation, match=match)), root
 
 
 def _unpacked(plan: Preparation) -> Path:

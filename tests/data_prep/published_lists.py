@@ -54,6 +54,111 @@ DIVING48 = {
     ),
 }
 
+WLASL = {
+    'WLASL_v0.3.json': json.dumps(
+        [
+            {
+                'gloss': 'book',
+                'instances': [
+                    {
+                        'bbox': [385, 37, 885, 720],
+                        'fps': 25,
+                        'frame_end': -1,
+                        'frame_start': 1,
+                        'instance_id': 0,
+                        'signer_id': 118,
+                        'source': 'aslbrick',
+                        'split': 'train',
+                        'url': 'http://aslbricks.example/New/ASL-Videos/book.mp4',
+                        'variation_id': 0,
+                        'video_id': '69241',
+                    },
+                    {
+                        'bbox': [190, 25, 489, 370],
+                        'fps': 25,
+                        'frame_end': 12,
+                        'frame_start': 5,
+                        'instance_id': 1,
+                        'signer_id': 90,
+                        'source': 'aslu',
+                        'split': 'val',
+                        'url': 'https://www.youtube.com/watch?v=0AbCd_ex0m1',
+                        'variation_id': 0,
+                        'video_id': '65225',
+                    },
+                ],
+            },
+            {
+                'gloss': 'drink',
+                'instances': [
+                    {
+                        'bbox': [262, 1, 652, 480],
+                        'fps': 25,
+                        'frame_end': 30,
+                        'frame_start': 21,
+                        'instance_id': 0,
+                        'signer_id': 110,
+                        'source': 'handspeak',
+                        'split': 'train',
+                        'url': 'https://youtu.be/0AbCd_ex0m1',
+                        'variation_id': 0,
+                        'video_id': '68011',
+                    },
+                    {
+                        'bbox': [123, 19, 516, 358],
+                        'fps': 25,
+                        'frame_end': 60,
+                        'frame_start': 1,
+                        'instance_id': 1,
+                        'signer_id': 113,
+                        'source': 'asldeafined',
+                        'split': 'test',
+                        'url': 'https://www.youtube.com/watch?v=0LoSt_ex0m2',
+                        'variation_id': 0,
+                        'video_id': '68208',
+                    },
+                ],
+            },
+        ],
+        indent=4,
+    ),
+    'wlasl_class_list.txt': '\n'.join(
+        ['0\tbook', '1\tdrink', *(f'{number}\tsign {number}' for number in range(2, 100))]
+    ),
+    'nslt_100.json': (
+        '{"69241": {"subset": "train", "action": [0, 1, 40]},'
+        ' "65225": {"subset": "val", "action": [0, 5, 12]},'
+        ' "68011": {"subset": "test", "action": [1, 21, 30]}}'
+    ),
+}
+EPIC_HEAD = (
+    'narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,'
+    'stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n'
+)
+EPIC = {
+    'EPIC_100_train.csv': EPIC_HEAD
+    + "P01_01_0,P01,P01_01,00:00:00.108,00:00:00.20,00:00:00.60,6,16,open door,open,1,door,0,['door'],[0]\n"
+    + 'P01_01_1,P01,P01_01,00:00:02.629,00:00:00.80,00:00:01.20,21,31,take plate,take,0,plate,1,'
+    + '"[\'plate\', \'cup\']","[1, 2]"\n'
+    + "P01_09_0,P01,P01_09,00:00:00.100,00:00:00.00,00:00:01.00,1,60,take cup,take,0,cup,2,['cup'],[2]\n",
+    'EPIC_100_validation.csv': EPIC_HEAD
+    + "P02_03_0,P02,P02_03,00:00:00.070,00:00:00.04,00:00:00.40,3,9,take plate,take,0,plate,1,['plate'],[1]\n"
+    + 'P02_03_1,P02,P02_03,00:00:00.920,00:00:00.40,00:00:00.80,11,20,open plate,open,1,plate,1,'
+    + "['plate'],[1]\n",
+    'EPIC_100_test_timestamps.csv': (
+        'narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,'
+        'stop_frame\nP01_11_0,P01,P01_11,00:00:00.000,00:00:00.00,00:00:01.89,1,113\n'
+    ),
+    'EPIC_100_verb_classes.csv': (
+        "id,key,instances,category\n0,take,\"['collect-from', 'fetch', 'take']\",retrieve\n"
+        "1,open,\"['open', 'unscrew']\",access\n"
+    ),
+    'EPIC_100_noun_classes.csv': (
+        "id,key,instances,category\n0,door,\"['door', 'fridge:door']\",appliances\n"
+        "1,plate,\"['plate']\",crockery\n2,cup,\"['cup', 'mug']\",crockery\n"
+    ),
+}
+
 
 def written(where: Path, texts: dict[str, str], **changed: str) -> Path:
     """The folder of the files, with some of them changed; keys of ``changed`` are the names up to the dot."""

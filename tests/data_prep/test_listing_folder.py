@@ -210,7 +210,7 @@ def test_files_by_split(tmp_path):
         ('no', 'path_label', {'split': 'val'}, 'no: there is no such file'),
         ('', 'path_label', {}, r'holds no list such as train\.txt, train\.csv, train_videofolder\.txt'),
         ('', 'path_label', {'split': 'val'}, "split is 'val', but several files are given"),
-        ('', 'x', {}, "form is 'x'; use one of csv, mmaction2_video"),
+        ('', 'x', {}, "form is 'x'; use one of csv, huggingface, mmaction2_video"),
         ('two', 'tsm', {'split': 'val', 'classes': ['a', 'a']}, 'each once'),
     ],
 )
@@ -424,11 +424,14 @@ PIECES = [
 )
 def test_any_bytes(tmp_path_factory, form, content, header, classes):
     there = tmp_path_factory.mktemp('any')
-    (there / 'train.csv').write_bytes(b'path,label\n' * header + content)
+    name, head = (
+        ('metadata.csv', b'file_name,label\n') if form == 'huggingface' else ('train.csv', b'path,label\n')
+    )
+    (there / name).write_bytes(head * header + content)
     try:
         listing = folder.read_listing(there, form, classes=classes)
     except AnnotationError as error:
-        assert re.match(rf'{re.escape(str(there))}/train\.csv:\d+: .*; ', str(error), re.DOTALL)
+        assert re.match(rf'{re.escape(str(there / name))}:\d+: .*; ', str(error), re.DOTALL)
     else:
         lines = [
             line

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from published_lists import DIVING48, HMDB51, UCF101, written
+from published_lists import DIVING48, EPIC, HMDB51, UCF101, WLASL, written
 
-from data_prep.annotations import diving48, folder, official_splits
+from data_prep.annotations import diving48, epic_kitchens, folder, official_splits, wlasl
+from data_prep.common.cutting import Part
 from data_prep.common.listing import AnnotationError, Found
 
 
@@ -176,3 +177,153 @@ def test_a_missing_list_of_diving48_is_told(tmp_path):
     (tmp_path / 'Diving48_vocab.json').unlink()
     with pytest.raises(AnnotationError, match=r'holds none of Diving48_vocab.json'):
         diving48.read_listing(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------ WLASL
+
+
+def test_wlasl(tmp_path):
+    listing = wlasl.read_listing(written(tmp_path, WLASL), 'v0.3')
+    assert triples(listing) == [
+        ('train', '69241', 'book'),
+        ('val', '65225', 'book'),
+        ('train', '68011', 'drink'),
+        ('test', '68208', 'drink'),
+    ]
+    assert [clip.parts for clip in listing.clips] == [
+        (Part('69241'),),
+        (Part('65225'), Part('0AbCd_ex0m1', first=4, end=12)),
+        (Part('68011'), Part('0AbCd_ex0m1', first=20, end=30)),
+        (Part('68208'), Part('0LoSt_ex0m2', first=0, end=60)),
+    ]
+    subset = wlasl.read_listing(tmp_path, 'nslt_100')
+    assert triples(subset) == [
+        ('train', '69241', 'book'),
+        ('val', '65225', 'book'),
+        ('test', '68011', 'drink'),
+    ]
+    assert len(subset.classes) == 100 and subset.clips[1].parts == listing.clips[1].parts
+    assert subset.warnings[0].startswith('all: the annotation lists 3 clips, 2,038 are published')
+    (tmp_path / 'WLASL_v0.3.json').unlink()
+    alone = wlasl.read_listing(tmp_path, 'nslt_100')  # no addresses: by video_id alone
+    assert [clip.parts for clip in alone.clips] == [(Part('69241'),), (Part('65225'),), (Part('68011'),)]
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'version', 'told'),
+    [
+        ('"split": "val"', '"split": "dev"', 'v0.3', "video_id '65225' and split 'dev'"),
+        ('"video_id": "65225"', '"video_id": "69241"', 'v0.3', "video_id '69241' of 'book' stands on line 2"),
+        ('"frame_start": 5', '"frame_start": 0', 'v0.3', "'65225' reaches from frame 0 to 12"),
+        ('"frame_end": 30', '"frame_end": 7', 'v0.3', "'68011' reaches from frame 21 to 7"),
+        ('"gloss": "drink"', '"gloss": "book"', 'v0.3', "the gloss 'book' stands on line 2 already"),
+        ('"instances"', '"samples"', 'v0.3', 'an entry without gloss and instances'),
+        ('[1, 21, 30]', '[100, 21, 30]', 'nslt_100', r"label of '68011' is 100, outside 0\.\.99"),
+        ('[1, 21, 30]', '[-1, 21, 30]', 'nslt_100', r"label of '68011' is -1, outside 0\.\.99"),
+        ('[1, 21, 30]', '[1]', 'nslt_100', r"'68011' is .*; expected subset and action"),
+        ('1\tdrink', '3\tdrink', 'nslt_100', 'is not "1", a tab and a gloss'),
+    ],
+)
+def test_lists_of_wlasl_that_mismatch_are_refused(tmp_path, old, new, version, told):
+    for name, text in WLASL.items():
+        (tmp_path / name).write_text(text.replace(old, new))
+    with pytest.raises(AnnotationError, match=told):
+        wlasl.read_listing(tmp_path, version)
+
+
+def test_a_subset_of_wlasl_without_names_is_told(tmp_path):
+    written(tmp_path, WLASL)
+    (tmp_path / 'wlasl_class_list.txt').unlink()
+    with pytest.raises(
+        AnnotationError, match='nslt_100 is of 100 glosses, 2 names are there; put wlasl_class'
+    ):
+        wlasl.read_listing(tmp_path, 'nslt_100')
+
+
+# ---------------------------------------------------------------------------------------------- EPIC-KITCHENS
+
+
+def test_epic_kitchens(tmp_path):
+    written(tmp_path, EPIC)
+    by_verb, by_noun, by_both = (
+        epic_kitchens.read_listing(tmp_path, label) for label in epic_kitchens.LABELS
+    )
+    assert by_verb.classes == ('take', 'open') and by_noun.classes == ('door', 'plate', 'cup')
+    assert [(clip.split, clip.id, clip.label) for clip in by_verb.clips] == [
+        ('train', 'P01_01_0', 1),
+        ('train', 'P01_01_1', 0),
+        ('train', 'P01_09_0', 0),
+        ('val', 'P02_03_0', 0),
+        ('val', 'P02_03_1', 1),
+        ('test', 'P01_11_0', None),
+    ]
+    assert [clip.label for clip in by_noun.clips] == [0, 1, 2, 1, 1, None]
+    assert by_verb.clips[1].parts == (Part('P01_01', 0.8, 1.2, 20, 31),)
+    assert by_both.classes == ('take plate', 'take cup', 'open door')
+    assert [clip.label for clip in by_both.clips] == [2, 0, 1, 0, None]  # nobody trains to open a plate
+    assert by_both.warnings[-1].startswith(
+        '1 validation clips have a verb and noun that no training clip has'
+    )
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'told'),
+    [
+        ('open,1,door', 'open,2,door', r"train.csv:2: verb_class of 'P01_01_0' is '2', outside 0\.\.1"),
+        ('open,1,door', 'open,-1,door', r"verb_class of 'P01_01_0' is '-1', outside"),
+        ('00:00:00.60', '00:00:00.10', "train.csv:2: 'P01_01_0' reaches from 00:00:00.20 to 00:00:00.10"),
+        ('00:00:00.60', '0.60', "train.csv:2: stop_timestamp is '0.60', expected hours:minutes:seconds"),
+        (',6,16,', ',16,6,', "'P01_01_0' reaches from .* frames 16 to 6"),
+        ('P01_01_1,P01', 'P01_01_0,P01', "train.csv:3: narration_id 'P01_01_0' stands on line 2 already"),
+        ('P01_01_1,P01', '../x,P01', "train.csv:3: narration_id is '../x'"),
+        ('start_frame', 'first_frame', 'without start_frame'),
+        ('"[1, 2]"', '[1, 2]', 'the row has 16 fields, the header 15'),
+        ('1,open,', '2,open,', 'verb_classes.csv:3: .* is not class 1'),
+    ],
+)
+def test_lists_of_epic_kitchens_that_mismatch_are_refused(tmp_path, old, new, told):
+    for name, text in EPIC.items():
+        (tmp_path / name).write_text(text.replace(old, new))
+    with pytest.raises(AnnotationError, match=told):
+        epic_kitchens.read_listing(tmp_path, 'verb')
+
+
+# ----------------------------------------------------------------------------------------------- Hugging Face
+
+
+@pytest.mark.parametrize(
+    ('files', 'told'),
+    [
+        ({}, 'holds no metadata.csv or metadata.jsonl'),
+        ({'metadata.csv': '', 'metadata.jsonl': ''}, 'holds metadata.csv and metadata.jsonl; keep the one'),
+        ({'metadata.csv': 'file_name,text\na.mp4,run\n'}, 'metadata.csv:1: .* without label'),
+        ({'metadata.csv': 'file_name,label\na.mp4,run\n'}, 'metadata.csv:2: a.mp4 has no split; put it in'),
+        ({'metadata.csv': 'file_name,label,split\na.mp4,run,dev\n'}, "a.mp4 has the split 'dev'"),
+        ({'metadata.csv': 'file_name,label\ntrain/a.mp4,\n'}, "train/a.mp4 in split 'train' has no label"),
+        ({'metadata.csv': 'file_name,label\ntrain/../../a.mp4,x\n'}, "file_name is 'train/../../a.mp4'"),
+        ({'metadata.csv': 'file_name,label\ntrain/a.mp4,x,y\n'}, 'the row has 3 fields, the header 2'),
+        ({'metadata.csv': 'file_name,label\n'}, 'lists no clip'),
+        ({'metadata.jsonl': '{"file_name": "train/a.mp4"}\n'}, 'jsonl:1: .* is no object with file_name'),
+        (
+            {'metadata.jsonl': '{"file_name": "train/a.mp4", "label": [1]}\n'},
+            r'label is \[1\]; give one text',
+        ),
+        ({'metadata.jsonl': '{"file_name"\n'}, 'jsonl:1: not JSON'),
+        (
+            {'metadata.csv': 'file_name,label\ntrain/a.mp4,x\ntrain/a.mp4,x\n'},
+            "csv:3: 'train/a.mp4' stands on line 2",
+        ),
+    ],
+)
+def test_metadata_that_mismatch_are_refused(tmp_path, files, told):
+    with pytest.raises(AnnotationError, match=told):
+        folder.read_listing(written(tmp_path, files), 'huggingface')
+
+
+def test_metadata_with_numbers_and_one_split(tmp_path):
+    written(
+        tmp_path, {'metadata.jsonl': '{"file_name": "a.mp4", "label": 1}\n{"file_name": "b.mp4", "label": 0}'}
+    )
+    listing = folder.read_listing(tmp_path, 'huggingface', split='train')
+    assert triples(listing) == [('train', 'a.mp4', '1'), ('train', 'b.mp4', '0')]
+    assert listing.label_order == 'numbers'

@@ -35,6 +35,7 @@ def write_lists(
     job: EncodeJob | None,
     min_frames: int,
     arguments: Mapping[str, object],
+    made: Mapping[str, object] | None = None,
     shard_bytes: int | None = None,
 ) -> float:
     """Write the manifest, ``failed.jsonl`` and other tools' lists.
@@ -44,6 +45,7 @@ def write_lists(
         job: what encodes the clips; None: they stay as they are.
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
+        made: how the clips were made, if not by ``job``.
         shard_bytes: pack the encoded clips in tar files of so many bytes; None: they stay as they are.
 
     Returns:
@@ -82,8 +84,8 @@ def write_lists(
         official={split: summary['official'][split] for split in rows},
         frame_template=outcome.image_names[0],
         start_index=outcome.image_names[1],
-        preparation={'ffmpeg': job and job.ffmpeg.version, **arguments},
-        made=_made(job),
+        preparation={'ffmpeg': (made or {}).get('ffmpeg', job and job.ffmpeg.version), **arguments},
+        made=made or _made(job),
     )
     write_list_forms(space.out / 'lists', manifest, {} if shard_bytes is not None else rows)
     _report(manifest, failed, summary)
