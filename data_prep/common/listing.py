@@ -82,6 +82,8 @@ class Listed:
         id: its name, unique in its split.
         label: class number, or None where the annotation tells none (test splits).
         file, line: where it is listed.
+        labels: class numbers in ascending order, where clips may have several; ``label`` is None then.
+        start, end: seconds of the video that are the clip; None: from its beginning, to its end.
     """
 
     split: str
@@ -89,6 +91,9 @@ class Listed:
     label: int | None
     file: str = ''
     line: int = 0
+    labels: tuple[int, ...] = ()
+    start: float | None = None
+    end: float | None = None
 
     @property
     def place(self) -> str:
@@ -146,6 +151,7 @@ class Indexed:
         kind: ``'video'`` or ``'frames'``.
         reason: ``'missing'`` or ``'ambiguous'`` when ``path`` is None.
         detail: a sentence: which names were looked for or which files compete, and the remedy.
+        labels, start, end: as of :class:`Listed`.
     """
 
     split: str
@@ -155,6 +161,9 @@ class Indexed:
     kind: str = 'video'
     reason: str | None = None
     detail: str = ''
+    labels: tuple[int, ...] = ()
+    start: float | None = None
+    end: float | None = None
 
 
 # ----------------------------------------------------------------------------------------------- reading text
@@ -370,7 +379,7 @@ def check_classes(classes: Sequence[str], clips: Iterable[Listed]) -> list[str]:
         for names in spelled.values()
         if len(names) > 1
     ]
-    trained = {clip.label for clip in clips if clip.split == 'train'}
+    trained = {label for clip in clips if clip.split == 'train' for label in clip.labels or (clip.label,)}
     untrained = [name for number, name in enumerate(classes) if number not in trained]
     if trained and untrained:
         warnings.append(
@@ -418,7 +427,7 @@ def given(clip: Listed, paths: Sequence[str], kind: str, class_name: str | None)
     """The clip with the one of ``paths`` that is its own, or ambiguous with those that compete."""
     paths = narrowed(paths, clip.split, class_name)
     if len(paths) == 1:
-        return Indexed(clip.split, clip.id, clip.label, paths[0], kind)
+        return _indexed(clip, paths[0], kind)
     return ambiguous(
         clip,
         f'several files have the name: {some(paths)}; keep one, or put it below a folder named as its split'
@@ -428,12 +437,20 @@ def given(clip: Listed, paths: Sequence[str], kind: str, class_name: str | None)
 
 
 def ambiguous(clip: Listed, detail: str, kind: str = 'video') -> Indexed:
-    return Indexed(clip.split, clip.id, clip.label, None, kind, 'ambiguous', detail)
+    return _indexed(clip, None, kind, 'ambiguous', detail)
 
 
 def missing(clip: Listed, detail: str, kind: str = 'video') -> Indexed:
     """The clip without a file."""
-    return Indexed(clip.split, clip.id, clip.label, None, kind, 'missing', detail)
+    return _indexed(clip, None, kind, 'missing', detail)
+
+
+def _indexed(
+    clip: Listed, path: str | None, kind: str, reason: str | None = None, detail: str = ''
+) -> Indexed:
+    return Indexed(
+        clip.split, clip.id, clip.label, path, kind, reason, detail, clip.labels, clip.start, clip.end
+    )
 
 
 def match_names(listing: Listing, found: Found, kinds: Sequence[str]) -> Iterator[Indexed]:

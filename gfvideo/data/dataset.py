@@ -63,7 +63,10 @@ class Pipeline:
         return tuple(joined)
 
 
-FRAME_TEMPLATES = {'mmaction2_frames': 'img_{:05d}.jpg'}  # of the other list forms: TSM's, as in manifests
+FRAME_TEMPLATES = {
+    'mmaction2_frames': 'img_{:05d}.jpg',
+    'arnet': 'image_{:05d}.jpg',
+}  # of the other list forms: TSM's, as in manifests
 TRIES = 10  # videos in a row that may be bad before a sample gives up
 
 
@@ -132,7 +135,7 @@ class ClipDataset(Dataset):
         min_attempts: attempts before that share is judged.
         frame_template, start_index: names of the images in folders of frames; by default what the manifest
             says, or what the tool that the list file belongs to uses (``'img_{:05d}.jpg'`` for MMAction2,
-            else ``'{:05d}.jpg'``; from 1).
+            ``'image_{:05d}.jpg'`` for AR-Net, else ``'{:05d}.jpg'``; from 1).
         prepare: the command that makes the prepared dataset, quoted when it is missing.
         fold: 'K/N' keeps the K-th of N parts of the split, K from 0, drawn by a hash of the video ids, so
             that exits can be fitted on one part of the only held-out split there is, and tested on the other.

@@ -773,10 +773,19 @@ def _mmaction2_frames(place: str, line: str) -> ClipRow:
     return _folder_frames_label(place, line)
 
 
+def _several_labels(place: str, line: str) -> ClipRow:
+    folder, *numbers = line.split(',')
+    if len(numbers) < 2:
+        raise ManifestError(f'{place}: {line!r} is not "folder,frames,label" with one label or more')
+    frames, *labels = (_whole(place, 'a number', text.strip()) for text in numbers)
+    return ClipRow(folder, folder, 'frames', None, frames, labels=tuple(sorted(set(labels))))
+
+
 LIST_FORMS: dict[str, Callable[[str, str], ClipRow]] = {
     'mmaction2_video': _mmaction2_video,  # path label
     'mmaction2_frames': _mmaction2_frames,  # folder total_frames label
     'tsm': _folder_frames_label,  # folder n_frames label; AdaFocus too; the folder may hold spaces
+    'arnet': _several_labels,  # folder,n_frames,label[,label…]; AR-Net and AdaFocus on ActivityNet and FCVID
     'path_label': _path_label,  # SlowFast, PyTorchVideo, VideoMAE; the path may hold spaces
 }
 
@@ -787,7 +796,8 @@ def read_list(file: str | Path, form: str, classes: Sequence[str]) -> list[ClipR
     Args:
         file: the list, one clip a line.
         form: ``'mmaction2_video'`` (path label), ``'mmaction2_frames'`` (folder frames label), ``'tsm'`` (as
-            AdaFocus: folder frames label, the folder may hold spaces) or ``'path_label'`` (SlowFast,
+            AdaFocus: folder frames label, the folder may hold spaces), ``'arnet'`` (AR-Net and AdaFocus on
+            ActivityNet and FCVID: folder,frames,label[,label…]) or ``'path_label'`` (SlowFast,
             PyTorchVideo, VideoMAE: path label, the path may hold spaces).
         classes: class names in the order that the labels count; see :func:`read_classes`.
 

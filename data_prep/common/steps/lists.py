@@ -152,7 +152,18 @@ class Outcome:
         path, kind = row['path'], row['kind']
         if self.job is not None:
             path, kind = output_of(row['target'], self.job.to), self.job.to
-        return ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width)
+        return ClipRow(
+            row['id'],
+            path,
+            kind,
+            row['label'],
+            verdict.frames,
+            verdict.height,
+            verdict.width,
+            tuple(row.get('labels', ())),
+            row.get('start'),
+            row.get('end'),
+        )
 
 
 def _made(job: EncodeJob | None) -> dict[str, object]:
