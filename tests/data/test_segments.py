@@ -79,9 +79,8 @@ def test_frame_exact(video, start, length, off):
     indices = sample['data_samples'].frame_indices
     assert set(indices) <= set(wanted)
     # the middles of four equal parts of what is between
-    assert [whole[index] for index in indices] == [
-        int(len(wanted) / 8 + len(wanted) / 4 * part) for part in range(4)
-    ]
+    part = len(wanted) / 4
+    assert [whole[index] for index in indices] == [int(part / 2 + part * number) for number in range(4)]
     with open_video(video) as reader:
         frames = np.stack([reader.get_frames([index])[0] for index in indices])
     assert np.array_equal(sample['inputs'].numpy().transpose(0, 2, 3, 1), frames)
