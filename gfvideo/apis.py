@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 def init_recognizer(
     config: str | PathLike[str] | Config | None = None,
     checkpoint: str | PathLike[str] | None = None,
-    device: str | torch.device = 'cpu',
+    device: str | torch.device | None = 'cpu',
     cfg_options: dict[str, Any] | None = None,
     custom_imports: str | Sequence[str] = (),
     runtime: Runtime = 'eager',
@@ -75,9 +75,11 @@ def init_recognizer(
             that the checkpoint carries. Of a config with stages, the model is that of the last one. A config
             file is a program and is run; what a checkpoint carries is not, and may name parts that are
             registered under gfvideo alone. A folder, without a checkpoint beside it, is taken for that.
-        checkpoint: weights to load, read with ``weights_only=True``: a file, an address, the folder of a run
-            or of :func:`~gfvideo.hub.save_pretrained`; None leaves the weights as they are first drawn.
-        device: where the recognizer lives.
+        checkpoint: weights to load, read with ``weights_only=True``: a file, an http(s) address, the folder
+            of a run or of :func:`~gfvideo.hub.save_pretrained`; None leaves the weights as they are first
+            drawn.
+        device: where the recognizer lives; None chooses, see :func:`~gfvideo.engine.choose_device` (for
+            ``runtime='onnxruntime'`` the CPU, which it is for).
         cfg_options: settings to change, as :func:`~gfvideo.engine.stages.expand_stages` takes them, e.g.
             ``{'model.test_centres': 'random'}``.
         custom_imports: modules of your own to import first, so that a checkpoint may carry the names of the
@@ -94,20 +96,23 @@ def init_recognizer(
     Raises:
         ValueError: if neither config nor checkpoint is given.
         ConfigError: if a setting is unknown, or the checkpoint carries no config, one that is more than plain
-            data, or one that names a part that is not registered.
+            data, or one that names a part that is not registered; or the device is not on this machine.
+        FileNotFoundError: if there is no checkpoint.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
-    from .engine.checkpoint import PROVENANCE, load_checkpoint, load_weights
+    from .engine.checkpoint import PROVENANCE, checkpoint_of, load_checkpoint, load_weights
     from .engine.config import ConfigError, carried_config, import_own
+    from .engine.launch import choose_device
     from .engine.pipelines import own_scope
     from .engine.stages import expand_stages, select_stage
     from .registry import MODELS
 
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
+    place = choose_device('cpu' if device is None and runtime == 'onnxruntime' else device)
     if checkpoint is None and isinstance(config, str | PathLike) and Path(config).expanduser().is_dir():
         config, checkpoint = None, config
-    source = '' if checkpoint is None else fspath(checkpoint)
+    source = '' if checkpoint is None else checkpoint_of(checkpoint)
     loaded = None if checkpoint is None else load_checkpoint(source)
     meta = {} if loaded is None else loaded['meta']
     import_own(custom_imports)
@@ -126,7 +131,7 @@ def init_recognizer(
     model.cfg = cfg
     model.dataset_meta = dict(meta.get('dataset_meta') or {})
     model.provenance = {key: meta[key] for key in PROVENANCE if meta.get(key) is not None}
-    model = model.to(device).eval()
+    model = model.to(place).eval()
     if runtime == 'eager':
         return model
     from .deployment.runtime import with_runtime
@@ -222,6 +227,8 @@ def predict_clip(model: Recognizer, data: dict[str, Any], exits: ExitRule | None
     sample.set_data(dict(logits=out.logits[0].float(), exit=out.steps[0]))
     if out.centres is not None:
         sample.centres = out.centres[0]
+    if out.window_sizes is not None:
+        sample.window_sizes = out.window_sizes[0]
     return sample
 
 

@@ -19,6 +19,7 @@ PACKAGE = ROOT / 'gfvideo'
 LINE = (
     'files',
     'home',
+    'usage',
     'progress',
     'registry',
     'structures',

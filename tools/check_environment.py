@@ -1,8 +1,8 @@
-"""Import every library that gfvideo uses, print the versions, and say what to do about one that does not load
-(``make check``).
+"""Import every library that gfvideo uses, print the versions, and say what to
+do about one that does not load (``make check``).
 
-Each library is imported in a process of its own, because one that does not fit the machine may end the
-process that imports it.
+Each library is imported in a process of its own, because one that does not fit
+the machine may end the process that imports it.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from data_prep.common.steps.index import Annotation
 from data_prep.common.steps.jobs import no_room
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
+from gfvideo.usage import HelpFormatter
 
 __all__ = ['TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
 
@@ -34,7 +35,7 @@ TOO_MANY_FAILED = 3
 ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
+class _Help(HelpFormatter):
     """One page: the width of the terminal up to 120, and defaults said."""
 
     def __init__(self, prog: str):

@@ -285,7 +285,7 @@ def test_without_replay_no_other_run_is_made(model, frames, step_exits):
         assert clips == [1, CLIPS, CLIPS]
     finally:
         handle.remove()
-    assert set(samples[0].keys()) == {'logits', 'exit', 'looks', 'ms'}
+    assert set(samples[0].keys()) == {'logits', 'exit', 'looks', 'centres', 'ms'}
 
 
 def test_a_test_step_keeps_labels_and_names(model, step_exits):

@@ -365,9 +365,9 @@ def _measure(what: str, argv: Sequence[str]) -> None:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
     for name, run, inputs in (
         ('transcode', run_transcode, 'folder'),
