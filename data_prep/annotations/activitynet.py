@@ -88,7 +88,7 @@ def _listed(file: Path, split: str, num_classes: int) -> Iterator[Listed]:
         if name in seen:
             raise AnnotationError(f'{file}:{line}: {name!r} stands on line {seen[name]} already; remove one')
         seen[name] = line
-        yield Listed(split, name, None, str(file), line, labels)
+        yield Listed(split, name, None, str(file), line, labels=labels)
 
 
 # ------------------------------------------------------------------------------------ the official annotation
@@ -137,7 +137,7 @@ def read_annotation(folder: Path, segments: bool = False) -> Listing:
             clips += _parts(file, split, f'v_{name}', annotations, numbers)
         else:
             labels = tuple(sorted({numbers[one['label']] for one in annotations}))
-            clips.append(Listed(split, f'v_{name}', None, str(file), 0, labels))
+            clips.append(Listed(split, f'v_{name}', None, str(file), labels=labels))
     if without:
         warnings.append(f'{without} videos outside the test split show no class, and are left out')
     listing = _listing(classes, 'sorted' if listed is None else 'file', clips)
@@ -166,7 +166,7 @@ def _parts(
                 ' after its start'
             )
         label = numbers[one['label']]
-        yield Listed(split, f'{name}_{place:03d}', label, str(file), 0, start=start, end=end)
+        yield Listed(split, f'{name}_{place:03d}', label, str(file), part=(start, end))
 
 
 # ----------------------------------------------------------------------------------------------------- match
@@ -176,13 +176,13 @@ def match(listing: Listing, found: Found) -> Iterator[Indexed]:
     """Give every clip the video, or folder of images, with the name that it is listed by, at any depth."""
     for clip in listing.clips:
         name = clip.id.rsplit('/', 1)[-1]
-        if clip.start is not None:
+        if clip.part is not None:
             name = name.rpartition('_')[0]
         stem = name.rpartition('.')[0] if name.lower().endswith(('.mp4', '.mkv', '.webm')) else name
         kind = next((kind for kind in ('video', 'frames') if stem in found.named(kind)), None)
         if kind is None:
             yield missing(clip, f'no video {stem}.* and no folder of images {stem} is there; get the file')
-        elif kind == 'frames' and clip.start is not None:
+        elif kind == 'frames' and clip.part is not None:
             yield missing(clip, f'{stem} is a folder of images, which has no times; get the video')
         else:
             yield given(clip, found.named(kind)[stem], kind, None)

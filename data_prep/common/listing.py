@@ -83,7 +83,7 @@ class Listed:
         label: class number, or None where the annotation tells none (test splits).
         file, line: where it is listed.
         labels: class numbers in ascending order, where clips may have several; ``label`` is None then.
-        start, end: seconds of the video that are the clip; None: from its beginning, to its end.
+        part: (start, end) in seconds, the part of the file that is the clip; None: all of it.
     """
 
     split: str
@@ -91,9 +91,8 @@ class Listed:
     label: int | None
     file: str = ''
     line: int = 0
-    labels: tuple[int, ...] = ()
-    start: float | None = None
-    end: float | None = None
+    labels: tuple[int, ...] = field(default=(), kw_only=True)
+    part: tuple[float, float] | None = field(default=None, kw_only=True)
 
     @property
     def place(self) -> str:
@@ -151,7 +150,8 @@ class Indexed:
         kind: ``'video'`` or ``'frames'``.
         reason: ``'missing'`` or ``'ambiguous'`` when ``path`` is None.
         detail: a sentence: which names were looked for or which files compete, and the remedy.
-        labels, start, end: as of :class:`Listed`.
+        labels: as of :class:`Listed`.
+        start, end: in seconds, of the part of the file that is the clip; None: all of it.
     """
 
     split: str
@@ -448,9 +448,8 @@ def missing(clip: Listed, detail: str, kind: str = 'video') -> Indexed:
 def _indexed(
     clip: Listed, path: str | None, kind: str, reason: str | None = None, detail: str = ''
 ) -> Indexed:
-    return Indexed(
-        clip.split, clip.id, clip.label, path, kind, reason, detail, clip.labels, clip.start, clip.end
-    )
+    start, end = clip.part or (None, None)
+    return Indexed(clip.split, clip.id, clip.label, path, kind, reason, detail, clip.labels, start, end)
 
 
 def match_names(listing: Listing, found: Found, kinds: Sequence[str]) -> Iterator[Indexed]:

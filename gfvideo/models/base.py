@@ -18,7 +18,7 @@ from ..ops import being_captured, micro_batch_for
 from ..registry import HUB, MODELS
 from ..structures import ClipSample, LookState
 from .encoder import Encoder
-from .losses import CROSS_ENTROPY, known_loss, labels_of, mean_answer
+from .losses import CROSS_ENTROPY, known_loss, labels_of, mean_answer, probabilities_of
 from .stream import Decides, Stream, StreamState
 from .temporal import Cache
 
@@ -208,6 +208,10 @@ class Recognizer(BaseModel):
         for _ in range(self.steps):
             states.append(self.focus(frames, states[-1]))
         return states
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What logits ``(..., C)`` mean by its loss: the softmax, or each class for itself."""
+        return probabilities_of(logits, self.loss)
 
     def predict_steps(self, frames: Tensor) -> Prediction:
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``; where a few clips at a time are faster

@@ -28,6 +28,7 @@ __all__ = [
     'label_log_probs',
     'labels_of',
     'mean_answer',
+    'probabilities_of',
     'register_loss',
     'running_mean',
     'supervised_loss',
@@ -143,10 +144,14 @@ def label_log_probs(logits: Tensor, labels: Tensor, loss: str = CROSS_ENTROPY) -
     return (log_probs * shares).sum(-1)
 
 
+def probabilities_of(logits: Tensor, loss: str = CROSS_ENTROPY) -> Tensor:
+    """What logits ``(..., C)`` of a recognizer that learned by the loss of that name mean."""
+    return LOSSES[loss].log_probs(logits.float()).exp()
+
+
 def mean_answer(logits: Tensor, dim: int, loss: str = CROSS_ENTROPY) -> Tensor:
     """Logits that mean the mean probabilities of ``logits`` over a dimension."""
-    means = LOSSES[loss]
-    return means.logits(means.log_probs(logits.float()).exp().mean(dim))
+    return LOSSES[loss].logits(probabilities_of(logits, loss).mean(dim))
 
 
 def known_supervision(supervision: str) -> Supervision:

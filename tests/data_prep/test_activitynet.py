@@ -109,12 +109,12 @@ def test_official_annotation(official):
     assert listing.warnings[0].startswith('1 videos outside the test split show no class')
     assert any('10,024 are published' in warning for warning in listing.warnings)
     parts = read_annotation(official, segments=True)
-    assert [(clip.id, clip.label, clip.labels, clip.start, clip.end) for clip in parts.clips] == [
-        ('v_aaaaaaaaaaa_000', 2, (), 0.2, 1.0),
-        ('v_aaaaaaaaaaa_001', 0, (), 1.0, 9.5),
-        ('v_aaaaaaaaaaa_002', 2, (), 0.0, 0.4),
-        ('v_ddddddddddd_000', 1, (), 0.5, 1.5),
-        ('v_eeeeeeeeeee', None, (), None, None),
+    assert [(clip.id, clip.label, clip.labels, clip.part) for clip in parts.clips] == [
+        ('v_aaaaaaaaaaa_000', 2, (), (0.2, 1.0)),
+        ('v_aaaaaaaaaaa_001', 0, (), (1.0, 9.5)),
+        ('v_aaaaaaaaaaa_002', 2, (), (0.0, 0.4)),
+        ('v_ddddddddddd_000', 1, (), (0.5, 1.5)),
+        ('v_eeeeeeeeeee', None, (), None),
     ]
     (official / 'classInd.txt').write_text(CLASSES)
     assert read_annotation(official).clips[0].labels == (0, 3)

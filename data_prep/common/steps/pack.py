@@ -112,7 +112,8 @@ def pack_clips(
     uses = Counter(video.path for part in planned.values() for video in part)
     recorder, places = Recorder(space.records(FOLDER)), {}
     tell = partial(logger.info, '%s')
-    with Progress('shards', len(planned), done=len(kept), tell=tell) as progress:
+    total, ready = (sum(len(planned[name]) for name in names) for names in (planned, kept))
+    with Progress('shards', total, done=ready, tell=tell) as progress:
         for name, part in planned.items():
             if name not in kept:
                 members = _write(folder, name, part, videos, classes)
@@ -123,7 +124,7 @@ def pack_clips(
                 size = (folder / name).stat().st_size
                 whole[name] = {'path': name, 'key': keys[name], 'bytes': size, 'clips': clips}
                 recorder.add(whole[name])
-                progress.add(1)
+                progress.add(len(part))
             places[name] = whole[name]['clips']
             for video in part:
                 uses[video.path] -= 1
