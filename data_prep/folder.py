@@ -20,8 +20,6 @@ otherwise names are sorted. Everything goes on where it stopped when the same co
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,9 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_prep.annotations import folder
 from data_prep.common import command
 from data_prep.common.listing import SPLITS
-from data_prep.common.splitting import Division
-
-DIVIDING = ('val_share', 'test_share', 'group')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,25 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
     )
     flags.add_argument('--split', choices=SPLITS, help='of class folders or of a list that do not say it')
-    flags.add_argument(
-        '--val-share',
-        type=float,
-        metavar='SHARE',
-        help=(
-            'divide class folders without splits: this share of each class validates, e.g. 0.2; a hash of the'
-            ' path decides, the same on every machine'
-        ),
-    )
-    flags.add_argument('--test-share', type=float, metavar='SHARE', help='the same for test clips')
-    flags.add_argument(
-        '--group',
-        type=_pattern,
-        metavar='REGEX',
-        help=(
-            'clips stay in one split in whose path below --videos it finds the same text, of its first group'
-            " or that named group: '/([^/_]+)_' for subjects in run/s07_2.mp4"
-        ),
-    )
+    command.add_division(flags)
     flags.add_argument('--classes', type=Path, metavar='FILE', help='class names in label order, one a line')
     args = flags.parse_args(argv)
     if (args.annotations is None) != (args.form is None):
@@ -82,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.error(
             '--split goes with class folders or with one list; the names of several lists tell their splits'
         )
-    division = _division(flags, args)
+    division = command.division_of(flags, args)
 
     def read(found):
         if args.annotations is None:
@@ -95,35 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         version=args.form or 'folders',
         read=read,
         match=folder.match,
-        deciding=('form', 'split', *(DIVIDING if division is not None else ())),
+        deciding=('form', 'split', *(command.DIVIDING if division is not None else ())),
     )
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is no regular expression: {error}') from error
-
-
-def _division(flags: argparse.ArgumentParser, args: argparse.Namespace) -> Division | None:
-    """What the flags say of class folders that are to be divided."""
-    if args.val_share is None:
-        for name in DIVIDING[1:]:
-            if getattr(args, name) is not None:
-                flags.error(f'--{name.replace("_", "-")} goes with --val-share')
-        return None
-    for name in ('split', 'annotations'):
-        if getattr(args, name) is not None:
-            flags.error(
-                f'--val-share divides class folders; --{name} says the splits already, so give one of the two'
-            )
-    if args.test_share is not None and not args.test_share > 0:
-        flags.error(f'--test-share is {args.test_share}; give a share between 0 and 1, or leave it out')
-    try:
-        return Division(args.val_share, args.test_share or 0.0, args.group)
-    except ValueError as error:
-        flags.error(str(error))
 
 
 if __name__ == '__main__':

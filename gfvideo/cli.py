@@ -32,6 +32,7 @@ DATASETS = {
     'fcvid': Command('data_prep/fcvid.py', 'FCVID'),
     'wlasl': Command('data_prep/wlasl.py', 'WLASL, or its first signs'),
     'epic-kitchens': Command('data_prep/epic_kitchens.py', 'EPIC-KITCHENS-100, by verb or noun'),
+    'images': Command('data_prep/images.py', 'ImageNet, or pictures of your own in class folders'),
     'folder': Command('data_prep/folder.py', 'clips of your own, in class folders or listed'),
     'toy': Command('data_prep/toy.py', 'draws the toy videos of the demo'),
 }

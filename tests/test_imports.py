@@ -47,7 +47,7 @@ PYTHON_ALONE = ('files',)  # they import nothing but the standard library
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out, with those of PYTHON_ALONE
 OUTSIDE = ('tools', 'data_prep', 'configs', 'tests')  # they import gfvideo, never the other way round
 # the core of setup.cfg
-THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib', 'rich'}
+THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib', 'PIL', 'rich'}
 # the extras of setup.cfg
 OPTIONAL = {
     'torchcodec',

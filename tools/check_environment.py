@@ -43,6 +43,7 @@ LIBRARIES = (
     Library('av', 'av'),
     Library('decord', 'decord'),
     Library('cv2', 'opencv-python'),
+    Library('PIL', 'pillow'),
     Library('matplotlib', 'matplotlib'),
     Library('gfvideo', 'gfvideo'),
     Library('torchcodec', 'torchcodec', 'torchcodec'),

@@ -52,6 +52,12 @@ from gfvideo.data.manifest import LIST_FORMS, read_classes
 __all__ = ['CLASS_LISTS', 'FORMS', 'FolderClip', 'match', 'read_folders', 'read_listing']
 
 FORMS = ('csv', 'huggingface', *LIST_FORMS)
+SOUGHT = {
+    None: ('video', 'frames'),
+    'video': ('video', 'frames'),
+    'frames': ('frames', 'video'),
+    'image': ('image',),
+}
 FRAME_FORMS = ('mmaction2_frames', 'tsm')
 CLASS_LISTS = ('category.txt', 'classes.txt', 'classInd.txt')
 LIST_NAMES = ('{}.txt', '{}.csv', '{}_videofolder.txt', '{}_list_videos.txt', '{}_list_rawframes.txt')
@@ -64,7 +70,7 @@ class FolderClip(Listed):
     from the deepest folder that holds them all.
 
     Attributes:
-        kind: ``'video'`` or ``'frames'``; None if the list does not say it.
+        kind: ``'video'``, ``'frames'`` or ``'image'``; None if the list does not say it.
         path: as listed; '' if it is the id.
     """
 
@@ -105,14 +111,17 @@ def read_folders(found: Found, split: str | None = None, division: Division | No
     if split is not None and division is not None:
         raise ValueError(f'split is {split!r}, but clips are to be divided; give one of the two')
     paths = sorted(
-        (path, kind) for kind in ('video', 'frames') for paths in found.named(kind).values() for path in paths
+        (path, kind)
+        for kind in ('video', 'frames', 'image')
+        for paths in found.named(kind).values()
+        for path in paths
     )
     holding = {str(parent) for path, _ in paths for parent in PurePosixPath(path).parents}
     stray = [path for path, kind in paths if kind == 'frames' and path in holding]
     rows = [
         (*_place_in_tree(path, split, divided=division is not None), path, kind)
         for path, kind in paths
-        if kind == 'video' or path not in holding
+        if kind != 'frames' or path not in holding
     ]
     if not rows:
         raise AnnotationError(
@@ -445,7 +454,7 @@ def _match_path(clip: FolderClip, listing: Listing, found: Found) -> tuple[Index
     """``(result, whether the found path is the very one that is listed)``."""
     wanted = str(PurePosixPath((clip.path or clip.id).replace('\\', '/')))
     base = PurePosixPath(wanted)
-    for kind in ('video', 'frames') if clip.kind != 'frames' else ('frames', 'video'):
+    for kind in SOUGHT[clip.kind]:
         named = found.named(kind)
         paths = sorted({path for name in (base.name, base.stem) for path in named.get(name, ())})
         if wanted in paths:

@@ -21,6 +21,7 @@ from data_prep.common.interrupts import Interrupted, ended_by_signals
 from data_prep.common.listing import AnnotationError, Found, Indexed, Listing
 from data_prep.common.preparing import STEPS, Form, Preparation, Source, prepare
 from data_prep.common.scanning import IMAGES, VIDEOS, is_archive
+from data_prep.common.splitting import Division
 from data_prep.common.spreading import Spread, StopRun
 from data_prep.common.steps.index import Annotation
 from data_prep.common.steps.jobs import no_room
@@ -28,10 +29,11 @@ from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ManifestError
 from gfvideo.usage import HelpFormatter
 
-__all__ = ['TOO_MANY_FAILED', 'parser', 'prepare_with', 'run']
+__all__ = ['DIVIDING', 'TOO_MANY_FAILED', 'add_division', 'division_of', 'parser', 'prepare_with', 'run']
 
 logger = logging.getLogger('data_prep')
 TOO_MANY_FAILED = 3
+DIVIDING = ('val_share', 'test_share', 'group')
 ENCODE_NAMES = {'transcode': 'encode', 'frames': 'encode'}
 
 
@@ -243,6 +245,56 @@ def shard_of_slurm(environment: dict[str, str] | os._Environ = os.environ) -> tu
     return number, count
 
 
+def add_division(flags: argparse.ArgumentParser) -> None:
+    """The flags of class folders that are to be divided."""
+    flags.add_argument(
+        '--val-share',
+        type=float,
+        metavar='SHARE',
+        help=(
+            'divide class folders without splits: this share of each class validates, e.g. 0.2; a hash of the'
+            ' path decides, the same on every machine'
+        ),
+    )
+    flags.add_argument('--test-share', type=float, metavar='SHARE', help='the same for test clips')
+    flags.add_argument(
+        '--group',
+        type=_pattern,
+        metavar='REGEX',
+        help=(
+            'clips stay in one split in whose path below --videos it finds the same text, of its first group'
+            " or that named group: '/([^/_]+)_' for subjects in run/s07_2.mp4"
+        ),
+    )
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is no regular expression: {error}') from error
+
+
+def division_of(flags: argparse.ArgumentParser, args: argparse.Namespace) -> Division | None:
+    """What the flags of :func:`add_division` say; None without them."""
+    if args.val_share is None:
+        for name in DIVIDING[1:]:
+            if getattr(args, name) is not None:
+                flags.error(f'--{name.replace("_", "-")} goes with --val-share')
+        return None
+    for name in ('split', 'annotations'):
+        if getattr(args, name) is not None:
+            flags.error(
+                f'--val-share divides class folders; --{name} says the splits already, so give one of the two'
+            )
+    if args.test_share is not None and not args.test_share > 0:
+        flags.error(f'--test-share is {args.test_share}; give a share between 0 and 1, or leave it out')
+    try:
+        return Division(args.val_share, args.test_share or 0.0, args.group)
+    except ValueError as error:
+        flags.error(str(error))
+
+
 def prepare_with(
     flags: argparse.ArgumentParser,
     args: argparse.Namespace,
@@ -251,6 +303,7 @@ def prepare_with(
     read: Callable[[Found], Listing],
     match: Callable[[Listing, Found], Iterator[Indexed]] | None = None,
     deciding: Sequence[str] = (),
+    images: bool = False,
 ) -> int:
     """Check the flags, prepare, and say how it ended.
 
@@ -258,6 +311,7 @@ def prepare_with(
         match: gives every clip its file; None: clips are parts, cut out of files
             (:mod:`data_prep.common.cutting`).
         deciding: names of the script's own arguments that the outcome depends on.
+        images: whether each picture is a clip of one frame.
 
     Returns:
         exit status: 0, or :data:`TOO_MANY_FAILED`.
@@ -272,7 +326,7 @@ def prepare_with(
     cutting = None if match else Cutting(encoding, args.ffmpeg, tuple(args.also))
     plan = Preparation(
         annotation=Annotation(args.name or args.out.resolve().name, version, read, match),
-        source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30)),
+        source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30), images),
         space=Workspace(args.out, shard),
         form=Form('original')
         if cutting

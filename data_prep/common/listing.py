@@ -131,14 +131,16 @@ class Found:
     Attributes:
         videos: file name without suffix -> sorted paths relative to the folder, with ``/``.
         folders: name of a folder that holds images -> sorted paths of such folders.
+        images: file name without suffix -> sorted paths, of pictures that are clips of one frame.
     """
 
     videos: Mapping[str, Sequence[str]]
     folders: Mapping[str, Sequence[str]]
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def named(self, kind: str) -> Mapping[str, Sequence[str]]:
-        """The names of one kind, ``'video'`` or ``'frames'``."""
-        return self.videos if kind == 'video' else self.folders
+        """The names of one kind, ``'video'``, ``'frames'`` or ``'image'``."""
+        return {'video': self.videos, 'frames': self.folders, 'image': self.images}[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Indexed:
 
     Attributes:
         path: of the file or folder, relative to the folder of videos; None without one.
-        kind: ``'video'`` or ``'frames'``.
+        kind: ``'video'``, ``'frames'`` or ``'image'``.
         reason: ``'missing'`` or ``'ambiguous'`` when ``path`` is None.
         detail: a sentence: which names were looked for or which files compete, and the remedy.
         labels: as of :class:`Listed`.
@@ -490,7 +492,7 @@ def extra(found: Found, indexed: Iterable[Indexed]) -> Extra:
     used = {clip.path for clip in indexed}
     unused = sorted(
         path
-        for named in (found.videos, found.folders)
+        for named in (found.videos, found.folders, found.images)
         for paths in named.values()
         for path in paths
         if path not in used

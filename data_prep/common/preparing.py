@@ -54,11 +54,13 @@ class Source:
         videos: folders of videos or of frames, or archives.
         also: suffixes of files that are videos, too, in lower case; '' for none.
         largest_member: bytes that a file of an archive may have.
+        images: whether each picture is a clip of one frame, rather than a frame of its folder.
     """
 
     videos: tuple[Path, ...]
     also: tuple[str, ...] = ()
     largest_member: int = 4 * 2**30
+    images: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,14 @@ def prepare(plan: Preparation) -> float:
                 )
                 return 0.0
         if 'index' in steps:  # what is left out stands at the end of the lists, too
-            write_index(space, root, plan.annotation, plan.source.also, say_left_out='lists' not in steps)
+            write_index(
+                space,
+                root,
+                plan.annotation,
+                plan.source.also,
+                say_left_out='lists' not in steps,
+                images=plan.source.images,
+            )
         read_summary(space)  # refuses to go on without an index
         if 'verify' in steps:
             verify_clips(space, root, plan.time_limit, plan.spread)
@@ -158,7 +167,7 @@ def prepare(plan: Preparation) -> float:
                 plan.form.shard_bytes if plan.form.to == 'shards' else None,
             )
         if 'stats' in steps:
-            write_stats(space)
+            write_stats(space, root)
     return failed
 
 

@@ -20,7 +20,7 @@ from ..registry import DATASETS, TRANSFORMS
 from . import manifest as manifests
 from .content import content_of_split, with_relative_ids
 from .manifest import LIST_FORMS, ClipRow, ManifestError
-from .readers import VideoError
+from .readers import VideoError, is_image
 from .remote import is_address, joined
 from .results import FrameNames, Results
 from .row_table import RowTable
@@ -98,7 +98,7 @@ def describe_clip(
     is_folder = path.is_dir()
     return {
         'path': str(path),
-        'kind': 'frames' if is_folder else 'video',
+        'kind': 'frames' if is_folder else 'image' if is_image(path) else 'video',
         'video_id': path.name if is_folder else path.stem,
         'total_frames': None,
         'frame_template': frame_template,

@@ -240,9 +240,9 @@ def _more_fault(row: ClipRow, num_classes: int) -> str | None:
             return f'{key} of clip {row.id!r} is {value!r}; give seconds from the first frame, 0 or more'
     if end is not None and end <= (start or 0):
         return f'clip {row.id!r} ends at {end} s and starts at {start or 0} s; its end comes after its start'
-    if row.kind == 'frames' and (start is not None or end is not None):
+    if row.kind != 'video' and (start is not None or end is not None):
         return (
-            f'clip {row.id!r} has start or end, and a folder of images has no times; give the folder of its'
+            f'clip {row.id!r} has start or end, and only videos have times, images have none; give the folder of its'
             ' images alone'
         )
     return None

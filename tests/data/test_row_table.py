@@ -113,7 +113,7 @@ def test_rows_with_labels_and_times_come_back(tmp_path, rows):
         (dict(start=-1.0), 'start of clip .a. is -1.0'),
         (dict(end=float('nan')), 'end of clip .a. is nan'),
         (dict(start=2.0, end=2.0), 'its end comes after its start'),
-        (dict(kind='frames', start=2.0), 'a folder of images has no times'),
+        (dict(kind='frames', start=2.0), 'only videos have times'),
     ],
 )
 def test_labels_and_times_that_make_no_sense(tmp_path, change, message):

@@ -181,7 +181,12 @@ def first_step(data: str, out: Path, frames: int = 4, split: str = 'train') -> f
             step |= dict(prob=0.5)
     clips = DATASETS.build(said)
     batch = [clips[number] for number in range(min(len(clips), 2))]
-    encoder = dict(type='Encoder', backbone=dict(type='TinyCNN', width=16), fold_div=4)
+    encoder = dict(
+        type='Encoder',
+        backbone=dict(type='TinyCNN', width=16),
+        fold_div=4,
+        shift='bidirectional' if frames > 1 else None,
+    )
     model = MODELS.build(
         dict(type='ClipRecognizer', num_classes=len(clips.metainfo['classes']), encoder=encoder, dropout=0.0)
     )

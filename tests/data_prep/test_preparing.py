@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -431,7 +432,21 @@ def test_stats(here, videos, tmp_path):
     assert stats['failed'] == [{'split': 'val', 'reason': 'not_a_video', 'clips': 1}]
     assert stats['hash'] == read_manifest(tmp_path / 'out').hash
     assert stats['content_hash'] == read_manifest(tmp_path / 'out').content_hash
+    out = tmp_path / 'out'
+    [example] = stats['failed_examples']['not_a_video']
+    assert (example['split'], example['id']) == ('val', 'val/run/page.mp4')
+    assert stats['bytes'] == {
+        split: {
+            'clips': present,
+            'sources': sum((videos / row.id).stat().st_size for row in rows),
+            'prepared': sum((out / 'videos' / row.path).stat().st_size for row in rows),
+        }
+        for split, present in (('train', 4), ('val', 1))
+        for rows in [read_rows(read_manifest(out), split)]
+    }
     page = (tmp_path / 'out/stats.html').read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 5  # a frame of every clip
+    assert 'http' not in re.sub(r'xmlns(:\w+)?="[^"]+"|<!DOCTYPE svg[^>]+>', '', page)  # asks no network
     assert (
         page.startswith('<!DOCTYPE html>')
         and '<svg' in page

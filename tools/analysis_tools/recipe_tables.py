@@ -73,6 +73,7 @@ DATASETS = {  # by the file in configs/_base_/datasets
     'fcvid': Dataset('fcvid', 'FCVID', 239),
     'wlasl': Dataset('wlasl', 'WLASL', 2000),
     'epic_kitchens_verb': Dataset('epic-verb', 'EPIC-KITCHENS-100, verbs', 97),
+    'imagenet': Dataset('imagenet', 'ImageNet', 1000),
     'epic_kitchens_noun': Dataset('epic-noun', 'EPIC-KITCHENS-100, nouns', 300),
 }
 

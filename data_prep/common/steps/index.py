@@ -44,34 +44,38 @@ def write_index(
     annotation: Annotation,
     also: Collection[str] = (),
     say_left_out: bool = True,
+    images: bool = False,
 ) -> None:
     """Write the index of the clips below ``root``.
 
     Args:
         also: suffixes of files that are videos, too.
         say_left_out: whether to say which files are left out for their suffix.
+        images: whether each picture is a clip of one frame.
 
     Raises:
         PreparationError, AnnotationError: the folder holds no clips, or the annotation is malformed.
     """
-    there = scan(root, also)
+    there = scan(root, also, images)
     left_out, refused = there.left_out, []
     if root == space.source:
         left_out, refused = with_those_of_archives(space, left_out)
     left_out = dict(sorted(left_out.items()))
     if not len(there):
         others = f' ({tell_left_out(left_out)[1]})' if left_out else ''
-        raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos{others}')
+        what = 'no picture' if images else 'neither videos nor folders of frames'
+        raise PreparationError(f'{root} holds {what}; correct --videos{others}')
     if left_out and say_left_out:
         logger.log(*tell_left_out(left_out))
     listing = _listing(annotation, there.found, space, root)
     logger.info(
-        '%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames',
+        '%s: the annotation lists %s clips of %d classes; %s holds %d %s',
         annotation.name,
         counted(listing.official),
         len(listing.classes),
         root,
         len(there),
+        'pictures' if images else 'videos and folders of frames',
     )
     if listing.groups:
         logger.info('clips were kept together in groups: %s', counted(listing.groups))
