@@ -242,8 +242,7 @@ def _more_fault(row: ClipRow, num_classes: int) -> str | None:
         return f'clip {row.id!r} ends at {end} s and starts at {start or 0} s; its end comes after its start'
     if row.kind != 'video' and (start is not None or end is not None):
         return (
-            f'clip {row.id!r} has start or end, and only videos have times, images have none; give the folder of its'
-            ' images alone'
+            f'clip {row.id!r} has start or end, and only videos have times, images have none; leave them out'
         )
     return None
 
