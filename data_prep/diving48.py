@@ -24,7 +24,7 @@ from data_prep.common import command
 def main(argv: Sequence[str] | None = None) -> int:
     flags = command.parser(__doc__, annotations='folder of the three JSON files', max_failed=0.01)
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     return command.prepare_with(
         flags,

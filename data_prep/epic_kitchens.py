@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='what is the class; action: a pair of verb and noun (default: %(default)s)',
     )
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     return command.prepare_with(
         flags,

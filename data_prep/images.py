@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.error(f'--to {args.to}: pictures stay as they are; leave --to out')
     if args.val_list is not None and not args.val_list.is_file():
         flags.error(f'--val-list: {args.val_list} is not there')
-    archive = next((path for path in args.videos if path.is_file()), None)
+    archive = next((path for path in args.videos or () if path.is_file()), None)
     if archive is not None:
         flags.error(f'--videos: {archive} is an archive; unpack it and name the folder')
     division = command.division_of(flags, args)

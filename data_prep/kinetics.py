@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--kinetics', type=Path, metavar='DIR', help='annotations of Kinetics-400, for mini-s3d'
     )
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     if args.kinetics is not None and args.version != 'mini-s3d':
         flags.error('--kinetics goes with --version mini-s3d alone')

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='which of the three; results are their mean (default: %(default)s)',
     )
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     return command.prepare_with(
         flags,

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--version', choices=wlasl.VERSIONS, default='v0.3', help='which list (default: %(default)s, all)'
     )
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     return command.prepare_with(
         flags,

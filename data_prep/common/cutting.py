@@ -25,8 +25,8 @@ from data_prep.common.image_names import printf_of, template_of
 from data_prep.common.listing import Found, Indexed, Listed, Listing, some
 from data_prep.common.records import Record, iter_records, merge_records, source_key
 from data_prep.common.scanning import IMAGES, is_frame, scan
-from data_prep.common.spreading import Spread, StopRun, run_all
-from data_prep.common.steps.jobs import AGAIN, add_record, no_room
+from data_prep.common.spreading import Spread, StopRun, no_room, run_all
+from data_prep.common.steps.jobs import AGAIN, add_record
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.progress import Progress
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +77,16 @@ class Scan:
     found: Found
     archives: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=dict)
+
+    def add(self, more: Iterable[tuple[str, str]]) -> None:
+        """Count ``(path, kind)`` as found, too."""
+        for path, kind in more:
+            name = path.rpartition('/')[2]
+            named = self.found.named(kind)
+            paths = named.setdefault(name if kind == 'frames' else os.path.splitext(name)[0], [])
+            if path not in paths:
+                paths.append(path)
+                paths.sort()
 
     def __len__(self) -> int:
         return sum(

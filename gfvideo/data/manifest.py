@@ -732,23 +732,30 @@ def _by_number(file: Path, numbers: Mapping[str, Any]) -> list[str]:
 
 def _whole(place: str, what: str, text: str) -> int:
     if not re.fullmatch(r'-?\d+', text):
-        raise ManifestError(f'{place}: {what} is {text!r}, expected a whole number')
+        raise ManifestError(f'{place}: {what} is {_short(text)}, expected a whole number')
     return int(text)
 
 
 def _path_label(place: str, line: str, kind: str = 'video') -> ClipRow:
     # SlowFast may be set to a comma; the path may hold spaces
-    match = re.fullmatch(r'(.+?)(?:\s*,\s*|\s+)([^\s,]+)', line)
-    if match is None:
-        raise ManifestError(f'{place}: {line!r} is not "path label"')
-    return ClipRow(match[1], match[1], kind, _whole(place, 'label', match[2]))
+    label = re.split(r'[\s,]', line)[-1]
+    rest = line.removesuffix(label).rstrip()
+    path = rest.removesuffix(',').rstrip()
+    if not label or not path:
+        raise ManifestError(f'{place}: {_short(line)} is not "path label"')
+    return ClipRow(path, path, kind, _whole(place, 'label', label))
+
+
+def _short(line: str) -> str:
+    """A line, for a message: lines of megabytes are no lists."""
+    return repr(line) if len(line) <= 300 else f'{line[:300]!r}… ({len(line):,} characters)'
 
 
 def _mmaction2_video(place: str, line: str) -> ClipRow:
     if len(line.split()) != 2:
         raise ManifestError(
-            f'{place}: {line!r} is not "path label"; this form has no spaces in the path and one label, use'
-            ' the form "path_label" for paths with spaces'
+            f'{place}: {_short(line)} is not "path label"; this form has no spaces in the path and one label,'
+            ' use the form "path_label" for paths with spaces'
         )
     return _path_label(place, line)
 
@@ -756,7 +763,7 @@ def _mmaction2_video(place: str, line: str) -> ClipRow:
 def _folder_frames_label(place: str, line: str) -> ClipRow:
     parts = line.rsplit(maxsplit=2)
     if len(parts) != 3:
-        raise ManifestError(f'{place}: {line!r} is not "folder frames label"')
+        raise ManifestError(f'{place}: {_short(line)} is not "folder frames label"')
     folder, frames, label = parts
     return ClipRow(
         folder, folder, 'frames', _whole(place, 'label', label), _whole(place, 'number of frames', frames)
@@ -766,7 +773,7 @@ def _folder_frames_label(place: str, line: str) -> ClipRow:
 def _mmaction2_frames(place: str, line: str) -> ClipRow:
     if len(line.split()) != 3:
         raise ManifestError(
-            f'{place}: {line!r} is not "folder frames label"; this form has no spaces in the folder, no'
+            f'{place}: {_short(line)} is not "folder frames label"; this form has no spaces in the folder, no'
             ' offset and one label, use the form "tsm" for folders with spaces'
         )
     return _folder_frames_label(place, line)

@@ -182,6 +182,20 @@ def test_again_and_otherwise(videos, shards, tmp_path, here, caplog):
     assert len(samples(shards)) == 9
 
 
+def test_recheck(videos, shards, here, caplog):
+    command = ['--out', str(shards), '--recheck', '--workers', '1']
+    content = files_in(shards)
+    assert main(command) == 0
+    rows = read_rows(read_manifest(shards), 'train')
+    member = member_of(str(shards / 'shards' / rows[1].path))
+    with open(member.shard, 'r+b') as file:
+        file.seek(member.offset + member.size // 2)
+        file.write(bytes(40))
+    assert main(command) != 0 and '1 of 10 clips are damaged' in caplog.text
+    prepared(videos, shards, '--to', 'shards', '--shard-bytes', '0.005')
+    assert files_in(shards) == content and main(command) == 0
+
+
 # ------------------------------------------------------------------------------------------------- addresses
 
 

@@ -36,7 +36,7 @@ from gfvideo.data.shards import (
 from gfvideo.files import written_whole
 from gfvideo.progress import Progress
 
-__all__ = ['FOLDER', 'pack_clips', 'packed_clips']
+__all__ = ['FOLDER', 'pack_clips', 'packed_clips', 'unpack_damaged']
 
 logger = logging.getLogger('data_prep')
 
@@ -135,6 +135,40 @@ def pack_clips(
     _keep_records(space, [whole[name] for name in planned])
     write_shard_list(folder, (Shard(name, whole[name]['bytes'], len(part)) for name, part in planned.items()))
     return {split: list(_placed(split, some, planned, places)) for split, some in rows.items()}
+
+
+def unpack_damaged(space: Workspace, videos: Path, damaged: Mapping[str, str]) -> dict[str, str]:
+    """Take apart the shards that hold damaged clips; those that are sound go back to where the encoder left
+    them, so that the next run makes the others anew and packs all.
+
+    Args:
+        videos: folder of the encoded clips.
+        damaged: place of a clip in the shards -> what is wrong with it.
+
+    Returns:
+        path of the damaged clips below ``videos`` -> what is wrong with them.
+    """
+    told: dict[str, str] = {}
+    last = {record['path']: record for record in iter_records(space.records(FOLDER))}
+    for record in last.values():
+        wrong = {path: damaged[place] for path, place in record['clips'].items() if place in damaged}
+        shard = space.out / FOLDER / record['path']
+        if not wrong or not shard.exists():
+            continue
+        told |= wrong
+        for path, place in record['clips'].items():
+            if path not in wrong:
+                _put_back(videos / path, str(shard.parent / place))
+        shard.unlink()
+    return told
+
+
+def _put_back(target: Path, place: str) -> None:
+    member = member_of(place)
+    assert member is not None  # of a record
+    if not target.exists():
+        with written_whole(target) as unfinished:
+            unfinished.write_bytes(read_member(member))
 
 
 def _whole_shards(space: Workspace) -> Iterator[Record]:
@@ -238,11 +272,8 @@ def _unpack_others(
     wanted = {video.path for part in planned.values() for video in part}
     for record in others:
         for path, place in record['clips'].items():
-            target = videos / path
-            if path in wanted and not target.exists():
-                member = member_of(str(folder / place))
-                with written_whole(target) as unfinished:
-                    unfinished.write_bytes(read_member(member))
+            if path in wanted:
+                _put_back(videos / path, str(folder / place))
         (folder / record['path']).unlink()
 
 
