@@ -65,7 +65,7 @@ class LookState:
         ahead: what the policy chose for the next look, where it values looks and was asked at once; else
             None.
         promise: ``(B, A)`` the gain of that look that the policy expects, in units of the probability of the
-            true class, A = T, or 1 where one centre serves the clip; None where nobody says.
+            true class, A = T, or 1 where one centre serves the clip; None if not given.
         patch_size: (height, width) in pixels of the looks from here on, where it is not the recognizer's own.
         frame_indices: ``(B, K)`` int64, which of the T frames this look was at, where it chose; None for all.
     """

@@ -74,7 +74,7 @@ def chosen_exits(model: Recognizer, exits: Exits | None) -> ExitRule | None:
 def field_of_view(pipeline: Pipeline, frame_size: tuple[int, int]) -> Window | None:
     """Which part of a frame a pipeline hands to the recognizer, of several crops the first.
 
-    Nobody is asked: a picture whose colours say where every pixel stands goes through the pipeline.
+    It is found out by trying: a picture whose colours say where every pixel stands goes through the pipeline.
 
     Args:
         pipeline: of :func:`gfvideo.apis.build_pipeline`.
@@ -133,7 +133,7 @@ class LookedClip:
         inputs: ``(T, 3, h, w)`` uint8 RGB, what the recognizer was given.
         states: after each step that was taken.
         sample: its prediction, as of :func:`gfvideo.apis.inference_recognizer`.
-        field: where ``inputs`` lie in ``pictures``; None where nobody knows.
+        field: where ``inputs`` lie in ``pictures``; None if unknown.
     """
 
     pictures: np.ndarray

@@ -38,7 +38,7 @@ class Results(FrameNames):
         start, end: seconds from the first frame: the part of the video that is the clip; None or absent: from
             its first frame on, up to its last one.
         classes: the dataset's class names, if it has them.
-        reader: of a video that is open already; whoever decodes takes it out and closes it.
+        reader: of a video that is open already; the step that decodes takes it out and closes it.
         num_views: V.
         frame_indices: int64 ``(V*T,)``, view by view.
         frames: uint8 RGB ``(V*T, H, W, 3)``.

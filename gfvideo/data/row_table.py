@@ -41,7 +41,7 @@ class ClipRow:
         path: of the video file or the folder of frames, relative to the dataset's ``video_root``, with ``/``.
         kind: ``'video'``, ``'frames'`` (a folder of images) or ``'image'`` (a picture, of one frame).
         label: class number, from 0; None where the annotation tells none (test splits).
-        frames: how many frames decode, or None if nobody counted.
+        frames: how many frames decode, or None if not counted.
         height, width: size in pixels as shown (rotation applied), or None.
         labels: class numbers in ascending order, of a clip that may have several classes; ``label`` is None
             then. Empty of a clip that has one.
@@ -88,7 +88,7 @@ class RowTable(Sequence[ClipRow]):
             there is none.
         kinds: uint8 ``(N,)``, places in KINDS.
         text: uint8, all ids, paths and the rest in UTF-8.
-        hash: of all rows, see :func:`gfvideo.data.manifest.rows_hash`; '' where nobody asked.
+        hash: of all rows, see :func:`gfvideo.data.manifest.rows_hash`; '' if not computed.
         chosen: int64, the rows that are in it, in order; None for all.
         file: that the columns lie in, None for memory.
     """

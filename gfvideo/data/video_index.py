@@ -157,8 +157,8 @@ def open_stream(
 
 def _opened(path: str, reader: str, options: dict[str, str], content: bytes | None) -> Container:
     try:
-        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata are nobody's
-        # business
+        # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata do not
+        # matter
         source = os.path.abspath(path) if content is None else io.BytesIO(content)
         return av.open(
             source,

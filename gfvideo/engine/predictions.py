@@ -1,4 +1,4 @@
-"""What a recognizer says of a split of its dataset, for whoever fits exits or draws curves."""
+"""Predictions of a recognizer on a split of its dataset, to fit exits or draw curves."""
 
 from __future__ import annotations
 

@@ -468,7 +468,7 @@ class AdaFocusRecognizer(Recognizer):
         return in_float32(lambda logits: expected_draws(logits, frame_weights, draws), logits)
 
     def _check_everything_learns(self) -> None:
-        """Refuse parts that nobody froze and that would stay as they are, without a word."""
+        """Refuse parts that are not frozen and that no loss would train."""
         taught_by = dict(
             glance_encoder='glance_head',
             glance_head='glance_head',

@@ -43,7 +43,7 @@ class Recognizer(BaseModel):
     A subclass gives ``steps``, :meth:`glance`, :meth:`focus` unless ``steps`` is 0, and :meth:`losses` if it
     trains. The rest follows from these, and may be said better by the subclass: :meth:`parts`,
     :meth:`described`, :meth:`looking_ahead`, :attr:`draws`. Nothing outside asks a recognizer for anything
-    else, so a recognizer of one's own is streamed, counted, calibrated and exported as those of this package
+    else, so a recognizer of your own is streamed, counted, calibrated and exported as those of this package
     are.
 
     No state is kept on ``self`` between calls: what one look leaves for the next is in the
@@ -237,7 +237,7 @@ class Recognizer(BaseModel):
         return min(whole, micro_batch_for(frames.device, pixels) or whole)
 
     def answers(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> list[LookState]:
-        """The states after steps 0..S where all looks are taken and nobody asks in between.
+        """The states after steps 0..S where all looks are taken, without exits in between.
 
         Of each ``logits``, ``centres`` and ``window_sizes`` are asked for, of the last also ``cache``; an
         engine may leave out the rest.

@@ -479,7 +479,7 @@ class GlanceFocusRecognizer(Recognizer):
         return policy.value_loss(observations, centres.detach(), torch.stack(known).diff(dim=0), alone)
 
     def _check_policy_learns(self) -> None:
-        """Refuse a policy that nobody froze and that would stay as it is, without a word."""
+        """Refuse a policy that is not frozen and that no loss would train."""
         if not has_trainable(self.policy):
             return
         if isinstance(self.policy, ValuePolicy):

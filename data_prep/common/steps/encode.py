@@ -108,7 +108,8 @@ def encode_clips(
             return False
         for difference in differences:
             kept.note(difference)
-        job.remove_source(clip)
+        if 'recipe' in record:  # those of earlier versions need the source to be known again
+            job.remove_source(clip)
         return True
 
     run_job(
@@ -225,7 +226,7 @@ class EncodeJob:
             if record['key'] != source_key(source, clip.kind):
                 if record['digest'] != source_digest(source, clip.kind):
                     return None
-                differences.append(NEW_TIMES)
+                differences += [] if self.unpacked else [NEW_TIMES]  # unpacked again: that means nothing
         except FileNotFoundError:
             return differences if self.unpacked and record['reason'] is None else None
         except OSError:
@@ -351,7 +352,8 @@ def consumed(space: Workspace) -> Iterator[Record]:
                 continue
             seen.add(path)
             record = table.get(path)
-            if record and record['reason'] in (None, 'damaged') and not (space.source / path).exists():
+            told = record is not None and 'recipe' in record and record['reason'] in (None, 'damaged')
+            if told and not (space.source / path).exists():
                 yield {**record, 'step': step}
 
 

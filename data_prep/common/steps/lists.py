@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.common.archives import amount
 from data_prep.common.list_forms import json_line, write_list_forms
 from data_prep.common.records import Record, RecordTable, iter_records, size_in
 from data_prep.common.reporting import report_failures
@@ -100,9 +101,9 @@ def write_lists(
     )
     write_list_forms(space.out / 'lists', manifest, {} if shard_bytes is not None else rows)
     if job is not None:
-        before, after = (sizes[name] / 2**30 for name in ('source', 'encoded'))
-        told = before, after, after / before if before else 0
-        logger.info('%.2f GiB of sources became %.2f GiB of clips (%.2f times)', *told)
+        before, after = sizes['source'], sizes['encoded']
+        times = after / before if before else 0
+        logger.info('%s of sources became %s of clips (%.2f times)', amount(before), amount(after), times)
     _report(manifest, failed, summary)
     return share
 

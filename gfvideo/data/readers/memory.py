@@ -78,7 +78,7 @@ _ONE = ' frame; give (H, W, 3) uint8 RGB or (3, H, W)'
 
 
 class DecoderReader(IndexedReader):
-    """Frames of a decoder that somebody else opened, and closes.
+    """Frames of a decoder that the caller opened, and closes.
 
     Raises:
         TypeError: if it gives no frames by their numbers.
