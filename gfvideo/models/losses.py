@@ -52,7 +52,7 @@ class Loss:
         each: logits and labels -> ``(B,)`` what every clip loses; both forms of labels.
         log_probs: logits ``(..., C)`` -> log-probability of every class.
         logits: probabilities ``(..., C)`` -> logits that mean them.
-        divergence: logits ``(..., C)``, those of a teacher -> ``(...)`` how far they are from his.
+        divergence: logits ``(..., C)``, those of a teacher -> ``(...)`` how far they are from it.
     """
 
     each: Callable[[Tensor, Tensor], Tensor]
