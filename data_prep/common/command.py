@@ -433,7 +433,7 @@ def prepare_with(
             args.name or args.out.resolve().name, version, read, match, args.annotations is not None
         ),
         source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30), args.keep_source, images),
-        space=Workspace(args.out.absolute(), shard),
+        space=Workspace(args.out.absolute(), shard, args.limit is not None),
         form=Form('original')
         if cutting
         else Form(args.to, encoding, args.ffmpeg, int(args.shard_bytes * 2**20)),

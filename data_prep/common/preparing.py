@@ -196,7 +196,7 @@ def prepare(plan: Preparation) -> float:
                 job,
                 plan.min_frames,
                 plan.arguments,
-                plan.cutting and plan.cutting.made,
+                plan.cutting and plan.cutting.made(space),
                 plan.form.shard_bytes if plan.form.to == 'shards' else None,
             )
         if 'stats' in steps:
@@ -221,7 +221,7 @@ def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparatio
     space, annotation = plan.space, plan.annotation
     root = space.out / CLIPS
     if 'encode' in plan.steps:
-        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
+        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread, plan.redo)
     elif not root.is_dir():
         raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
     match = partial(match_cut, space, sources, cutting.also)

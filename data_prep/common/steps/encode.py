@@ -29,6 +29,7 @@ from data_prep.common.steps.jobs import (
     Kept,
     add_record,
     clips_of,
+    made_by_another,
     run_job,
     verdict_of,
 )
@@ -220,7 +221,7 @@ class EncodeJob:
         if record['ffmpeg'] != self.ffmpeg.version:
             if record['reason'] is not None:
                 return None
-            differences.append(f'that ffmpeg {record["ffmpeg"]} made, where this is {self.ffmpeg.version},')
+            differences.append(made_by_another(record['ffmpeg'], self.ffmpeg.version))
         source = str(self.root / clip.path)
         try:
             if record['key'] != source_key(source, clip.kind):
