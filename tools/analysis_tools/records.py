@@ -158,7 +158,7 @@ def _clips(demo: Path, model, count: int) -> list:
     """The first test clips, prepared for a network."""
     from mmengine.dataset import pseudo_collate
 
-    from gfvideo.data import ClipDataset
+    from gfvideo.data.dataset import ClipDataset
 
     settings = dict(model.cfg.test_dataloader.dataset.to_dict(), root=str(demo / 'prepared'))
     settings.pop('type')
