@@ -116,7 +116,8 @@ class ExitingRecognizer(BaseModel):
     def _run(self, frames: Tensor) -> dict[str, Tensor]:
         if 'steps' in self.exits.kinds:
             size = micro_batch_for(frames.device) if self.micro_batch == 'auto' else self.micro_batch
-            clips = run_clips(self.recognizer, frames, self.exits, size)
+            buckets = self.recognizer.prepares_for_sizes
+            clips = run_clips(self.recognizer, frames, self.exits, size, buckets)
             return dict(logits=clips.logits.float(), exit=clips.steps, looks=clips.steps)
         videos = run_stream(self.recognizer, frames, self.exits)
         return dict(logits=videos.logits.float(), exit=videos.num_frames - 1, looks=videos.looks)
