@@ -2,14 +2,14 @@
 #
 #   VENV      where the environment is (.venv)
 #   PYTHON    which Python makes it; by itself the first of python3, python3.13, python3.12, python3.11 that is 3.11 to 3.13
-#   EXTRAS    extras of setup.cfg to install (dev,prep)
+#   EXTRAS    extras of setup.cfg to install (dev,prep,hub)
 #   JOBS      how many processes run the tests (2)
 #   TEST_ARGS, DEMO_ARGS   arguments for pytest and for tools/demo.py
 #   MIN_FREE  free space to ask for before torch is installed, in GiB (4)
 
 VENV ?= .venv
 PYTHON ?=
-EXTRAS ?= dev,prep
+EXTRAS ?= dev,prep,hub
 JOBS ?= 2
 MIN_FREE ?= 4
 TEST_ARGS ?=

@@ -11,6 +11,8 @@
     python data_prep/folder.py --videos DIR --annotations DIR --form path_label --out data/mine
     # a CSV with columns path,label[,split] in any order
     python data_prep/folder.py --videos DIR --annotations clips.csv --form csv --out data/mine
+    # metadata.csv or metadata.jsonl of Hugging Face, in DIR or DIR/train, …
+    python data_prep/folder.py --videos DIR --annotations DIR --form huggingface --out data/mine
 
 Labels are numbers or names. A class list (category.txt, classes.txt) beside the lists gives the order;
 otherwise names are sorted. Everything goes on where it stopped when the same command is run again.
@@ -18,8 +20,6 @@ otherwise names are sorted. Everything goes on where it stopped when the same co
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,9 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_prep.annotations import folder
 from data_prep.common import command
 from data_prep.common.listing import SPLITS
-from data_prep.common.splitting import Division
-
-DIVIDING = ('val_share', 'test_share', 'group')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,42 +40,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument(
         '--form',
         choices=folder.FORMS,
+        metavar='FORM',
         help=(
             'of the lists: path label (path_label, mmaction2_video), folder frames label '
-            '(mmaction2_frames, tsm), or csv'
+            '(mmaction2_frames, tsm), csv, or metadata of Hugging Face (huggingface)'
         ),
     )
     flags.add_argument('--split', choices=SPLITS, help='of class folders or of a list that do not say it')
-    flags.add_argument(
-        '--val-share',
-        type=float,
-        metavar='SHARE',
-        help=(
-            'divide class folders without splits: this share of each class validates, e.g. 0.2; a hash of the'
-            ' path decides, the same on every machine'
-        ),
-    )
-    flags.add_argument('--test-share', type=float, metavar='SHARE', help='the same for test clips')
-    flags.add_argument(
-        '--group',
-        type=_pattern,
-        metavar='REGEX',
-        help=(
-            'clips stay in one split in whose path below --videos it finds the same text, of its first group'
-            " or that named group: '/([^/_]+)_' for subjects in run/s07_2.mp4"
-        ),
-    )
+    command.add_division(flags)
     flags.add_argument('--classes', type=Path, metavar='FILE', help='class names in label order, one a line')
     args = flags.parse_args(argv)
     if (args.annotations is None) != (args.form is None):
         flags.error('--annotations and --form go together')
     if args.classes is not None and args.annotations is None:
         flags.error('--classes goes with --annotations; without them the folders name the classes')
-    if args.split is not None and args.annotations is not None and args.annotations.is_dir():
+    several = args.annotations is not None and args.annotations.is_dir() and args.form != 'huggingface'
+    if args.split is not None and several:
         flags.error(
             '--split goes with class folders or with one list; the names of several lists tell their splits'
         )
-    division = _division(flags, args)
+    division = command.division_of(flags, args)
 
     def read(found):
         if args.annotations is None:
@@ -91,35 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         version=args.form or 'folders',
         read=read,
         match=folder.match,
-        deciding=('form', 'split', *(DIVIDING if division is not None else ())),
+        deciding=('form', 'split', *(command.DIVIDING if division is not None else ())),
     )
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is no regular expression: {error}') from error
-
-
-def _division(flags: argparse.ArgumentParser, args: argparse.Namespace) -> Division | None:
-    """What the flags say of class folders that are to be divided."""
-    if args.val_share is None:
-        for name in DIVIDING[1:]:
-            if getattr(args, name) is not None:
-                flags.error(f'--{name.replace("_", "-")} goes with --val-share')
-        return None
-    for name in ('split', 'annotations'):
-        if getattr(args, name) is not None:
-            flags.error(
-                f'--val-share divides class folders; --{name} says the splits already, so give one of the two'
-            )
-    if args.test_share is not None and not args.test_share > 0:
-        flags.error(f'--test-share is {args.test_share}; give a share between 0 and 1, or leave it out')
-    try:
-        return Division(args.val_share, args.test_share or 0.0, args.group)
-    except ValueError as error:
-        flags.error(str(error))
 
 
 if __name__ == '__main__':

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='when the annotation lists another number of clips than is published (default: %(default)s)',
     )
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     return command.prepare_with(
         flags,

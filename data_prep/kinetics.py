@@ -38,13 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         __doc__, annotations='folder of the CSV files or lists, or one CSV with all splits', max_failed=0.25
     )
     flags.add_argument(
-        '--version', choices=kinetics.VERSIONS, required=True, help='which set; custom: a set of your own'
+        '--version',
+        choices=kinetics.VERSIONS,
+        required=True,
+        metavar='SET',
+        help=f'which: {", ".join(kinetics.VERSIONS)}; custom: a set of your own',
     )
     flags.add_argument(
         '--kinetics', type=Path, metavar='DIR', help='annotations of Kinetics-400, for mini-s3d'
     )
     args = flags.parse_args(argv)
-    if args.annotations is None:
+    if args.annotations is None and not args.recheck:
         flags.error('--annotations is needed')
     if args.kinetics is not None and args.version != 'mini-s3d':
         flags.error('--kinetics goes with --version mini-s3d alone')

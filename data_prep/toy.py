@@ -50,6 +50,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_prep.common.interrupts import ended_by_signals, held_from_children
 from gfvideo.files import unfinished_name, write_atomically
 from gfvideo.progress import Progress
+from gfvideo.usage import HelpFormatter
 
 VERSION = 1  # of the pictures: raise it when the same seed draws other pixels
 FRAMES_PER_SECOND = 12
@@ -453,9 +454,7 @@ def write_all(folder: Path, settings: Settings, clips: list[tuple[str, int]], wo
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument(
         '--out',
         type=Path,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'create_model', 'list_models']
+__all__ = ['__version__', 'create_model', 'from_pretrained', 'list_models']
 
-_HOMES = {'create_model': 'apis', 'list_models': 'home'}
+_HOMES = {'create_model': 'apis', 'from_pretrained': 'hub', 'list_models': 'home'}
 
 
 def __getattr__(name: str) -> Any:

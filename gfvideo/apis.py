@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def __getattr__(name: str) -> Any:
 def init_recognizer(
     config: str | PathLike[str] | Config | None = None,
     checkpoint: str | PathLike[str] | None = None,
-    device: str | torch.device = 'cpu',
+    device: str | torch.device | None = 'cpu',
     cfg_options: dict[str, Any] | None = None,
     custom_imports: str | Sequence[str] = (),
     runtime: Runtime = 'eager',
@@ -73,10 +74,12 @@ def init_recognizer(
         config: a config file, a name of :func:`gfvideo.list_models`, or a :class:`Config`; None takes the one
             that the checkpoint carries. Of a config with stages, the model is that of the last one. A config
             file is a program and is run; what a checkpoint carries is not, and may name parts that are
-            registered under gfvideo alone.
-        checkpoint: weights to load, read with ``weights_only=True``; None leaves the weights as they are
-            first drawn.
-        device: where the recognizer lives.
+            registered under gfvideo alone. A folder, without a checkpoint beside it, is taken for that.
+        checkpoint: weights to load, read with ``weights_only=True``: a file, an http(s) address, the folder
+            of a run or of :func:`~gfvideo.hub.save_pretrained`; None leaves the weights as they are first
+            drawn.
+        device: where the recognizer lives; None chooses, see :func:`~gfvideo.engine.choose_device` (for
+            ``runtime='onnxruntime'`` the CPU, which it is for).
         cfg_options: settings to change, as :func:`~gfvideo.engine.stages.expand_stages` takes them, e.g.
             ``{'model.test_centres': 'random'}``.
         custom_imports: modules of your own to import first, so that a checkpoint may carry the names of the
@@ -85,25 +88,31 @@ def init_recognizer(
             'onnxruntime', 'compile', or 'auto'. One that is to train is eager.
 
     Returns:
-        The recognizer in eval mode. ``recognizer.cfg`` is its config and ``recognizer.dataset_meta`` what the
-        checkpoint says of the dataset it was trained on (``classes``: the names of the classes), an empty
-        dict if it says nothing.
+        The recognizer in eval mode. ``recognizer.cfg`` is its config, ``recognizer.dataset_meta`` what the
+        checkpoint says of the dataset it was trained on (``classes``: the names of the classes), and
+        ``recognizer.provenance`` what it says of its training (stage, epoch, seed, datasets with their
+        hashes); empty dicts if it says nothing.
 
     Raises:
         ValueError: if neither config nor checkpoint is given.
         ConfigError: if a setting is unknown, or the checkpoint carries no config, one that is more than plain
-            data, or one that names a part that is not registered.
+            data, or one that names a part that is not registered; or the device is not on this machine.
+        FileNotFoundError: if there is no checkpoint.
         CheckpointError: if the checkpoint cannot be read safely or does not fit the config.
     """
-    from .engine.checkpoint import load_checkpoint, load_weights
+    from .engine.checkpoint import PROVENANCE, checkpoint_of, load_checkpoint, load_weights
     from .engine.config import ConfigError, carried_config, import_own
+    from .engine.launch import choose_device
     from .engine.pipelines import own_scope
     from .engine.stages import expand_stages, select_stage
     from .registry import MODELS
 
     if config is None and checkpoint is None:
         raise ValueError('give a config, a checkpoint or both')
-    source = '' if checkpoint is None else fspath(checkpoint)
+    place = choose_device('cpu' if device is None and runtime == 'onnxruntime' else device)
+    if checkpoint is None and isinstance(config, str | PathLike) and Path(config).expanduser().is_dir():
+        config, checkpoint = None, config
+    source = '' if checkpoint is None else checkpoint_of(checkpoint)
     loaded = None if checkpoint is None else load_checkpoint(source)
     meta = {} if loaded is None else loaded['meta']
     import_own(custom_imports)
@@ -121,7 +130,8 @@ def init_recognizer(
         load_weights(model, loaded, source)
     model.cfg = cfg
     model.dataset_meta = dict(meta.get('dataset_meta') or {})
-    model = model.to(device).eval()
+    model.provenance = {key: meta[key] for key in PROVENANCE if meta.get(key) is not None}
+    model = model.to(place).eval()
     if runtime == 'eager':
         return model
     from .deployment.runtime import with_runtime
@@ -217,6 +227,8 @@ def predict_clip(model: Recognizer, data: dict[str, Any], exits: ExitRule | None
     sample.set_data(dict(logits=out.logits[0].float(), exit=out.steps[0]))
     if out.centres is not None:
         sample.centres = out.centres[0]
+    if out.window_sizes is not None:
+        sample.window_sizes = out.window_sizes[0]
     return sample
 
 

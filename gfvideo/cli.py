@@ -25,6 +25,12 @@ DATASETS = {
     'something-something': Command('data_prep/something_something.py', 'Something-Something V1 and V2'),
     'jester': Command('data_prep/jester.py', 'Jester'),
     'kinetics': Command('data_prep/kinetics.py', 'Kinetics-400, -600, -700 and what has their form'),
+    'ucf101': Command('data_prep/ucf101.py', 'UCF101, one of its three splits'),
+    'hmdb51': Command('data_prep/hmdb51.py', 'HMDB51, one of its three splits'),
+    'diving48': Command('data_prep/diving48.py', 'Diving48, version 2'),
+    'wlasl': Command('data_prep/wlasl.py', 'WLASL, or its first signs'),
+    'epic-kitchens': Command('data_prep/epic_kitchens.py', 'EPIC-KITCHENS-100, by verb or noun'),
+    'images': Command('data_prep/images.py', 'ImageNet, or pictures of your own in class folders'),
     'folder': Command('data_prep/folder.py', 'clips of your own, in class folders or listed'),
     'toy': Command('data_prep/toy.py', 'draws the toy videos of the demo'),
 }
@@ -42,6 +48,7 @@ COMMANDS = {
     'export': Command('tools/deployment/export_onnx.py', 'ONNX graphs, one a look'),
     'quantize': Command('tools/deployment/quantize_onnx.py', 'an export in 8-bit integers'),
     'publish': Command('tools/deployment/publish_checkpoint.py', 'a checkpoint of weights alone'),
+    'save': Command('tools/deployment/save_pretrained.py', 'a folder in the form of model hubs'),
     'config': Command('tools/analysis_tools/print_config.py', 'a config as it will run'),
     'benchmark': Command('tools/analysis_tools/benchmark.py', 'speed, as ratios of paired runs'),
     'demo': Command('tools/demo.py', 'toy videos, training, controls and pictures in minutes'),
@@ -68,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def overview() -> str:
     """The commands, a line each."""
     rows = {
-        'prepare': f'a dataset: {", ".join(DATASETS)}',
+        'prepare': 'a dataset, or clips of your own; gfvideo prepare lists which',
         **{name: command.does for name, command in COMMANDS.items()},
         'models': 'names of the configs that come along; gfvideo models PATTERN',
     }

@@ -14,7 +14,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.infer import BaseInferencer
 
 from .apis import Exits, build_pipeline, init_recognizer
-from .engine.checkpoint import checkpoint_of
 from .exits import ExitRule
 from .visualization import draw_strip
 from .watching import LookedClip, chosen_exits, look_at_clip, moments_of_clip, scene_of
@@ -52,10 +51,7 @@ class GlanceFocusInferencer(BaseInferencer):
         show_progress: bool = False,
     ):
         cfg = Config(model) if isinstance(model, dict) and not isinstance(model, Config) else model
-        checkpoint = None if weights is None else checkpoint_of(weights)
-        self.model = init_recognizer(
-            cfg, checkpoint, device or ('cuda' if torch.cuda.is_available() else 'cpu')
-        )
+        self.model = init_recognizer(cfg, weights, device)
         self.scope, self.cfg, self.show_progress = 'gfvideo', self.model.cfg, show_progress
         self.pipeline = self._init_pipeline(self.cfg)
         self.collate_fn, self.visualizer = pseudo_collate, None

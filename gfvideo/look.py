@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from mmengine.config import DictAction
 
 from .files import file_hash, write_atomically
+from .usage import HelpFormatter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,9 +53,7 @@ class LookError(RuntimeError):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add(
         'source',
@@ -99,7 +98,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--stride', type=int, metavar='N', help='frames from one clip to the next (default: the window)')
     add('--frames', type=int, metavar='N', help='stop after so many pictures, e.g. of a camera')
     add('--timeout', type=float, default=10.0, metavar='S', help='wait so long for a camera (default: 10)')
-    add('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: %(default)s)')
+    add('--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)')
     add('--seed', type=int, default=0, help='of random patches (default: %(default)s)')
     add(
         '--custom-imports',

@@ -11,6 +11,7 @@ __all__ = [
     'DATASETS',
     'EVALUATORS',
     'HOOKS',
+    'HUB',
     'LOOPS',
     'METRICS',
     'MODELS',
@@ -48,3 +49,5 @@ VISBACKENDS = _child('vis_backend', root.VISBACKENDS, 'gfvideo.visualization')
 LOG_PROCESSORS = _child('log_processor', root.LOG_PROCESSORS, 'gfvideo.engine')
 MODEL_WRAPPERS = _child('model_wrapper', root.MODEL_WRAPPERS, 'gfvideo.engine')
 FUNCTIONS = _child('function', root.FUNCTIONS, 'gfvideo.data')
+HUB = root.Registry('hub', scope='gfvideo', locations=['gfvideo.hub'])
+"""Functions of :mod:`gfvideo.hub` that are methods of recognizers; no config names them."""

@@ -124,7 +124,7 @@ def _read_safetensors(path: Path, map_location: str | torch.device | None) -> di
     except ImportError as error:
         raise ImportError(
             f'{path} is a safetensors file, and the package that reads them is not installed: '
-            'pip install safetensors'
+            'pip install safetensors, or "gfvideo[hub]"'
         ) from error
     try:
         return load_file(path, device=str(map_location or 'cpu'))

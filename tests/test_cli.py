@@ -103,6 +103,10 @@ def test_every_command_of_a_wheel_answers(installed, command):
     done = installed(*command.split(), '--help')
     assert done.returncode == 0, done.stderr
     assert f'usage: gfvideo {command}' in ' '.join(done.stdout.split())
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    # a word is broken behind its hyphen, or where a line is full
+    assert [line for line in lines if re.search(r'\w-$', line)] == []
 
 
 def test_a_wheel_brings_its_own_configs(installed):

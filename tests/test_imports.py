@@ -19,6 +19,7 @@ PACKAGE = ROOT / 'gfvideo'
 LINE = (
     'files',
     'home',
+    'usage',
     'progress',
     'registry',
     'structures',
@@ -34,6 +35,7 @@ LINE = (
     'conversion',
     'deployment',
     'apis',
+    'hub',
     'watching',
     'inferencer',
     'look',
@@ -45,7 +47,7 @@ PYTHON_ALONE = ('files',)  # they import nothing but the standard library
 TORCH_ALONE = ('ops', 'exits')  # rooms that another project can take out, with those of PYTHON_ALONE
 OUTSIDE = ('tools', 'data_prep', 'configs', 'tests')  # they import gfvideo, never the other way round
 # the core of setup.cfg
-THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib', 'rich'}
+THIRD_PARTY = {'torch', 'numpy', 'einops', 'mmengine', 'av', 'decord', 'cv2', 'matplotlib', 'PIL', 'rich'}
 # the extras of setup.cfg
 OPTIONAL = {
     'torchcodec',
@@ -56,6 +58,7 @@ OPTIONAL = {
     'onnxscript',
     'imageio_ffmpeg',
     'safetensors',
+    'huggingface_hub',
     'plotly',
     'jinja2',
 }

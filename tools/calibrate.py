@@ -28,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument(
@@ -71,7 +71,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='default: exits.json (of streams stream_exits.json) beside the checkpoint',
     )
     parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
-    parser.add_argument('--device', help='where to run (default: a GPU if there is one)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument(
         '--runtime',
         choices=['auto', 'eager', 'onnxruntime', 'compile'],
@@ -112,8 +114,8 @@ def calibrate(args: argparse.Namespace) -> Path:
     )
 
     args.checkpoint = checkpoint_of(args.checkpoint)
-    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    model = init_recognizer(args.config, args.checkpoint, device, args.cfg_options, runtime=args.runtime)
+    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options, runtime=args.runtime)
+    device = next(model.parameters()).device
     known_criterion(args.criterion)
     if args.stream:
         model.stream()  # says at once why this model cannot
@@ -220,8 +222,8 @@ def report(result: Any, without: float, whole: dict[str, float], clips: int) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

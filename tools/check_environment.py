@@ -1,8 +1,8 @@
-"""Import every library that gfvideo uses, print the versions, and say what to do about one that does not load
-(``make check``).
+"""Import every library that gfvideo uses, print the versions, and say what to
+do about one that does not load (``make check``).
 
-Each library is imported in a process of its own, because one that does not fit the machine may end the
-process that imports it.
+Each library is imported in a process of its own, because one that does not fit
+the machine may end the process that imports it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ LIBRARIES = (
     Library('av', 'av'),
     Library('decord', 'decord'),
     Library('cv2', 'opencv-python'),
+    Library('PIL', 'pillow'),
     Library('matplotlib', 'matplotlib'),
     Library('gfvideo', 'gfvideo'),
     Library('torchcodec', 'torchcodec', 'torchcodec'),
     Library('timm', 'timm', 'timm'),
+    Library('safetensors', 'safetensors', 'hub'),
+    Library('huggingface_hub', 'huggingface_hub', 'hub'),
     Library('onnx', 'onnx', 'onnx'),
     Library('onnxruntime', 'onnxruntime', 'onnx'),
     Library('imageio_ffmpeg', 'imageio-ffmpeg', 'prep'),

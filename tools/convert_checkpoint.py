@@ -25,10 +25,14 @@ TARGETS = ('tsm', 'mmaction2', 'torchvision')
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    from gfvideo.usage import HelpFormatter
+
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog='A converted file carries its config: init_recognizer(None, OUTPUT).'
+        description=__doc__,
+        formatter_class=HelpFormatter,
+        epilog='A converted file carries its config: init_recognizer(None, OUTPUT).',
     )
-    parser.add_argument('input', help='the checkpoint to convert')
+    parser.add_argument('input', help='the checkpoint to convert; with --to also the work dir of a run')
     parser.add_argument('output', help='the file to write')
     parser.add_argument(
         '--from',
@@ -122,8 +126,8 @@ def told_by_name(path: Path, form: str) -> dict[str, int]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo import conversion
     from gfvideo.apis import init_recognizer
     from gfvideo.conversion import ConversionError

@@ -20,8 +20,9 @@ and the first of them once more with early exit: thresholds fitted on the valida
 sure skip further looks.
 
 Cut off, the same command goes on where it was. Everything is written to --work-dir: results.json (the rows of
-the table), focus/ (where it looks, and what it expects of looks elsewhere), curve.png, and of every network
-its log, checkpoints and test_results.json.
+the table), focus/ (where it looks, and what it expects of looks elsewhere), curve.png, pretrained/ (the first
+network in the form of model hubs, with its exits and a card of these results), and of every network its log,
+checkpoints and test_results.json.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ CLIP = (8, 3, 112, 112)  # what test_pipeline of configs/_base_/datasets/toy.py 
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument(
         '--work-dir',
         type=Path,
@@ -318,6 +319,25 @@ def draw(folder: Path, rows: list[dict], env: dict[str, str]) -> None:
     )
 
 
+def save(folder: Path) -> str:
+    """Save the network that glances and focuses as a folder that ``gfvideo.from_pretrained`` reads; where it
+    is, or why it is not there."""
+    from gfvideo.apis import init_recognizer
+
+    trained = folder / 'glance_focus'
+    try:
+        return str(
+            init_recognizer(trained / 'tune').save_pretrained(
+                folder / 'pretrained',
+                name='glance-focus_tiny_toy',
+                exits=trained / 'exits.json',
+                results=[trained / f'{test}/test_results.json' for test in ('test', 'test_exits')],
+            )
+        )
+    except ImportError as error:  # an optional library
+        return f'not saved: {error}'
+
+
 def demo(args: argparse.Namespace) -> None:
     from gfvideo.engine.trainings import train_all
 
@@ -336,18 +356,19 @@ def demo(args: argparse.Namespace) -> None:
     write_rows(work_dir / 'results.json', rows)
     say('4/4  pictures')
     draw(folder, rows, env)
+    saved = save(folder)
     say(
         f'\n{table(rows)}\n\nA cell lists the values after the glance, the first and the second look;'
         ' whole-frame networks have one, early exit its mean. GMACs are multiply-adds;\nms is the median of'
         ' 30 runs of the network alone on this CPU. Chance is 16.7 %.\nrows     '
         f' {work_dir / "results.json"}\npictures  {folder / "focus/sheet.png"}\ncurve    '
-        f' {folder / "curve.png"}'
+        f' {folder / "curve.png"}\nnetwork   {saved}'
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     began = time.monotonic()
     try:
         demo(args)

@@ -2,6 +2,8 @@
 """Test a checkpoint on the test set of a config; of a config with stages, with the settings of the last one.
 
     python tools/test.py CONFIG CHECKPOINT
+    # and pictures of every tenth clip, with its class and what was said
+    python tools/test.py CONFIG CHECKPOINT --show-dir pictures --interval 10
     # exits early, really; exits.json is of tools/calibrate.py
     python tools/test.py CONFIG CHECKPOINT --exits exits.json --budget 0.6
 
@@ -22,12 +24,14 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 ROOT = Path(__file__).resolve().parents[1]
+HASHES = ('content_hash', 'made_hash', 'manifest_hash')
+TOLD_OF_DATA = ('name', 'split', 'fold', 'present', 'official', *HASHES)
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint', help='checkpoint: a file, an http(s) address, or the work dir of a run (its last stage)'
@@ -44,6 +48,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--dump', metavar='FILE', help='also write the prediction of every clip to this .pkl file'
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='draw clips with the looks at them to DIR/<id>.png')
+    parser.add_argument(
+        '--interval',
+        type=int,
+        default=1,
+        metavar='N',
+        help='with --show-dir: draw every N-th clip (default: %(default)s)',
     )
     parser.add_argument('--exits', metavar='FILE', help='exit early, as this file of tools/calibrate.py says')
     parser.add_argument(
@@ -66,6 +78,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--batch-size', type=int, help="clips tested at a time (default: the config's; with --exits 1)"
+    )
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision (bfloat16), on CPU or GPU'
     )
     parser.add_argument(
         '--runtime',
@@ -93,6 +111,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f'--dump {args.dump}: give a file that ends in .pkl')
     if args.exits is None and (args.budget is not None or args.unit or args.no_replay):
         parser.error('--budget, --unit and --no-replay say how to exit early; give --exits FILE too')
+    if args.interval < 1:
+        parser.error(f'--interval {args.interval}: give a whole number from 1 on')
+    if args.interval != 1 and args.show_dir is None:
+        parser.error('--interval says which clips are drawn; give --show-dir DIR too')
+    if args.device is not None and args.launcher != 'none':
+        parser.error(f'--device {args.device}: processes of --launcher {args.launcher} have a device each')
+    if args.amp and args.runtime != 'eager':
+        parser.error(f'--amp is for eager torch, not for --runtime {args.runtime}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     args.command = shlex.join(
         ['python', 'tools/test.py', *map(str, sys.argv[1:] if arguments is None else arguments)]
@@ -155,8 +181,10 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
         init_distributed,
         load_checkpoint,
         load_weights,
+        weights_hash,
     )
 
+    find_device(args)
     cfg = stage_config(args)
     args.checkpoint = checkpoint_of(args.checkpoint)
     if args.exits is not None:
@@ -164,22 +192,70 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
-    fill_open_workers(cfg)
+    fill_open(cfg, args)
     runner = Runner.from_cfg(cfg)
+    to_device(args, runner)
     load_weights(runner.model, checkpoint, args.checkpoint)
+    weights = weights_hash(_bare(runner.model).state_dict())
     if args.runtime != 'eager':  # which needs no wrapper: each process its clips
         runner.model = with_runtime(_bare(runner.model).eval(), args.runtime)
-    return finish(args, cfg, runner, checkpoint, runner.test())
+    prepare(args, runner, checkpoint, _bare(runner.model))
+    return finish(args, cfg, runner, checkpoint, runner.test(), weights=weights)
 
 
-def fill_open_workers(cfg: Config) -> None:
-    """Where the config leaves it open how many processes read clips, fill it in and say so."""
+def fill_open(cfg: Config, args: argparse.Namespace) -> None:
+    """Where the config leaves it open how many processes read clips and what pays on a GPU, fill it in and
+    say so."""
     from mmengine.logging import print_log
 
-    from gfvideo.engine import fill_workers
+    from gfvideo.engine import fill_gpu, fill_workers
 
-    if told := fill_workers(cfg):
-        print_log(told, logger='current')
+    gpu = None if args.device is None else args.device.type == 'cuda'
+    for told in (fill_workers(cfg), fill_gpu(cfg, gpu)):
+        if told:
+            print_log(told, logger='current')
+
+
+def find_device(args: argparse.Namespace) -> None:
+    """Fill in ``args.device`` where no launcher deals devices out.
+
+    Raises:
+        ConfigError: if it is not on this machine.
+    """
+    from gfvideo.engine import choose_device
+
+    if args.launcher == 'none':
+        by_engine = 'cpu' if args.device is None and args.runtime == 'onnxruntime' else args.device
+        args.device = choose_device(by_engine)
+
+
+def to_device(args: argparse.Namespace, runner: Any) -> None:
+    """A Runner takes a GPU where there is one; the model goes to the device that was named."""
+    if args.device is not None:
+        runner.model.to(args.device)
+
+
+def prepare(args: argparse.Namespace, runner: Any, checkpoint: dict[str, Any], recognizer: Any) -> None:
+    """Have a runner test under autocast and draw clips, where that is asked for."""
+    import torch
+
+    from gfvideo.engine import ShowHook
+
+    if args.amp:
+        device_type, step = next(recognizer.parameters()).device.type, runner.model.test_step
+
+        def test_step(data: Any) -> Any:
+            with torch.autocast(device_type, torch.bfloat16):  # as training does
+                return step(data)
+
+        runner.model.test_step = test_step
+    if args.show_dir is not None:
+        told = recognizer.described()
+        sizes = {
+            name: told[name] and tuple(told[name]) for name in ('patch_size', 'glance_size') if name in told
+        }
+        classes = (checkpoint['meta'].get('dataset_meta') or {}).get('classes')
+        runner.register_hook(ShowHook(args.show_dir, args.interval, classes=classes, **sizes))
 
 
 def _bare(model: Any) -> Any:
@@ -203,6 +279,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         load_checkpoint,
         load_weights,
         same_clips,
+        weights_hash,
     )
     from gfvideo.exits import ExitsFileError, read_exits
 
@@ -214,7 +291,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
     init_distributed(args.launcher, cfg.get('env_cfg'))
     checkpoint = load_checkpoint(args.checkpoint)
     check_stages([Stage('', cfg)])
-    fill_open_workers(cfg)
+    fill_open(cfg, args)
     metric = dict(type='ExitAccuracy', costs=calibration.costs['gmacs'], stream=calibration.kind == 'stream')
     cfg.test_evaluator = (
         [metric, *(one for one in cfg.test_evaluator if one['type'] == 'DumpResults')]
@@ -222,12 +299,15 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         else metric
     )
     runner = Runner.from_cfg(cfg)
+    to_device(args, runner)
     recognizer = _bare(runner.model)
     load_weights(recognizer, checkpoint, args.checkpoint)
     check_exits(calibration, recognizer.eval(), args.exits)
+    weights = weights_hash(recognizer.state_dict())
     # a test needs no wrapper: each process its clips
     recognizer = with_runtime(recognizer, args.runtime)
     runner.model = ExitingRecognizer(recognizer, setting.exits, not args.no_replay)
+    prepare(args, runner, checkpoint, recognizer)
     fitted_here = same_clips(calibration, getattr(runner.test_dataloader.dataset, 'metainfo', None) or {})
     results = finish(
         args,
@@ -235,6 +315,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
         runner,
         checkpoint,
         runner.test(),
+        weights=weights,
         exits=dict(
             file=args.exits,
             budget=args.budget,
@@ -278,6 +359,7 @@ def finish(
             checkpoint=args.checkpoint,
             stage=cfg.get('stage'),
             runtime=args.runtime,
+            precision='bfloat16 (--amp)' if args.amp else None,
             seed=checkpoint['meta'].get('seed'),
             dataset={key: value for key, value in dataset.items() if key != 'classes'},
             clips=len(runner.test_dataloader.dataset),
@@ -289,6 +371,8 @@ def finish(
         write_atomically(Path(cfg.work_dir) / 'test_results.json', json.dumps(results, indent=1).encode())
         print(table(results))
         print(f'written to {Path(cfg.work_dir) / "test_results.json"}')
+        if args.show_dir is not None:
+            print(f'pictures in {args.show_dir}')
     return results
 
 
@@ -304,15 +388,14 @@ def table(results: dict[str, Any]) -> str:
     head = {
         'checkpoint': results['checkpoint'],
         'clips': results['clips'],
+        'precision': results['precision'],
         'exits': (
             f'{exits["file"]}, {asked}; on the clips they were fitted on: {exits["fitted_accuracy"]:.4f} at '
             + ', '.join(f'{cost:.4g} {unit}' for unit, cost in exits['fitted_costs'].items())
             if exits
             else None
         ),
-        **{
-            key: dataset.get(key) for key in ('name', 'split', 'fold', 'present', 'official', 'manifest_hash')
-        },
+        **{key: dataset.get(key) for key in TOLD_OF_DATA},
     }
     metrics = {
         name: f'{value:.4f}' if isinstance(value, float) else value
@@ -324,8 +407,8 @@ def table(results: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir',
@@ -54,6 +56,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         ),
     )
     parser.add_argument('--seed', type=int, help='random seed (default: that of the config)')
+    parser.add_argument(
+        '--diff-rank-seed', action='store_true', help='another seed for each process: that of the run + rank'
+    )
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
     parser.add_argument(
         '--cfg-options',
@@ -89,6 +94,8 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     scale_rates(cfg, args.auto_scale_lr)
     if args.seed is not None:
         cfg.merge_from_dict({'randomness.seed': args.seed})
+    if args.diff_rank_seed:
+        cfg.merge_from_dict({'randomness.diff_rank_seed': True})
     if args.deterministic:
         cfg.merge_from_dict({'randomness.deterministic': True})
     adapt_to_devices(cfg, args.launcher)
@@ -166,8 +173,8 @@ def command() -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     given = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]

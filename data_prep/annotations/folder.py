@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from data_prep.annotations.huggingface import metadata_files, metadata_rows
 from data_prep.common.listing import (
     SPLIT_WORDS,
     SPLITS,
@@ -45,26 +46,38 @@ from data_prep.common.listing import (
     whole_number,
 )
 from data_prep.common.splitting import Division, divide
+from gfvideo.data.content import common_folder
 from gfvideo.data.manifest import LIST_FORMS, read_classes
 
 __all__ = ['CLASS_LISTS', 'FORMS', 'FolderClip', 'match', 'read_folders', 'read_listing']
 
-FORMS = ('csv', *LIST_FORMS)
+FORMS = ('csv', 'huggingface', *LIST_FORMS)
+SOUGHT = {
+    None: ('video', 'frames'),
+    'video': ('video', 'frames'),
+    'frames': ('frames', 'video'),
+    'image': ('image',),
+}
 FRAME_FORMS = ('mmaction2_frames', 'tsm')
 CLASS_LISTS = ('category.txt', 'classes.txt', 'classInd.txt')
 LIST_NAMES = ('{}.txt', '{}.csv', '{}_videofolder.txt', '{}_list_videos.txt', '{}_list_rawframes.txt')
+LIST_SUFFIXES = ('.txt', '.csv', '.list')
+FRAME_WORDS, VIDEO_WORDS = ('frames', 'folder', 'split'), ('video', 'split')
 COLUMNS = ('path', 'label', 'split')
 
 
 @dataclass(frozen=True, slots=True)
 class FolderClip(Listed):
-    """A clip that is listed by its path; its id is the path as listed.
+    """A clip that is listed by its path; its id is the path as listed, or where all paths are absolute, that
+    from the deepest folder that holds them all.
 
     Attributes:
-        kind: ``'video'`` or ``'frames'``; None if the list does not say it.
+        kind: ``'video'``, ``'frames'`` or ``'image'``; None if the list does not say it.
+        path: as listed; '' if it is the id.
     """
 
     kind: str | None = None
+    path: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +112,21 @@ def read_folders(found: Found, split: str | None = None, division: Division | No
     _check_split(split)
     if split is not None and division is not None:
         raise ValueError(f'split is {split!r}, but clips are to be divided; give one of the two')
-    paths = sorted(
-        (path, kind) for kind in ('video', 'frames') for paths in found.named(kind).values() for path in paths
+    there = sorted(
+        (path, kind)
+        for kind in ('video', 'frames', 'image')
+        for paths in found.named(kind).values()
+        for path in paths
     )
+    names = _below(found.tops, [path for path, _ in there], 3 if split is None and division is None else 2)
+    listed = {names[path]: path for path, _ in there}
+    paths = sorted((names[path], kind) for path, kind in there)
     holding = {str(parent) for path, _ in paths for parent in PurePosixPath(path).parents}
     stray = [path for path, kind in paths if kind == 'frames' and path in holding]
     rows = [
         (*_place_in_tree(path, split, divided=division is not None), path, kind)
         for path, kind in paths
-        if kind == 'video' or path not in holding
+        if kind != 'frames' or path not in holding
     ]
     if not rows:
         raise AnnotationError(
@@ -120,7 +139,12 @@ def read_folders(found: Found, split: str | None = None, division: Division | No
         rows = [(homes[path], name, path, kind) for _, name, path, kind in rows]
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     numbers = {name: number for number, name in enumerate(classes)}
-    clips = [FolderClip(home, path, numbers[name], path, 1, kind) for home, name, path, kind in rows]
+    clips = [
+        FolderClip(
+            home, path, numbers[name], listed[path], 1, kind, '' if listed[path] == path else listed[path]
+        )
+        for home, name, path, kind in rows
+    ]
     if stray:
         warnings.append(
             f'{len(stray)} folders hold images beside their clips; the images are not used: {some(stray)}'
@@ -130,6 +154,32 @@ def read_folders(found: Found, split: str | None = None, division: Division | No
     warnings += check_classes(classes, clips)
     official = count_splits(clip.split for clip in clips)
     return Listing(classes, 'sorted', clips, official, warnings=warnings, groups=groups)
+
+
+def _below(tops: Sequence[str], paths: Sequence[str], depth: int) -> dict[str, str]:
+    """Path -> the path without the folders that an archive, or one of several folders of videos, has above
+    its class folders, if all of its clips have the same ones.
+
+    Args:
+        tops: see :class:`Found`.
+        depth: of a clip below the folder that holds the class folders, or those of the splits.
+
+    Raises:
+        AnnotationError: if two paths would be one.
+    """
+    names = {path: path for path in paths}
+    for top in tops:
+        own = [path for path in paths if path.startswith(f'{top}/')]
+        above = {tuple(path.split('/')[:-depth]) for path in own}
+        if len(above) == 1 and all(len(path.split('/')) >= depth for path in own):
+            names |= {path: '/'.join(path.split('/')[-depth:]) for path in own}
+    first: dict[str, str] = {}
+    for path, name in names.items():
+        if first.setdefault(name, path) != path:
+            raise AnnotationError(
+                f'{path}: is {name} as {first[name]} is, in another archive or folder; keep one, or rename it'
+            )
+    return names
 
 
 def _check_split(split: str | None) -> None:
@@ -175,15 +225,16 @@ def read_listing(
         annotations: a folder with a file per split (``train.txt``, ``val.csv``, ``train_videofolder.txt``,
             …); or split -> file; or one file, whose clips belong to ``split`` or, for a CSV, to the split
             that its column says.
-        form: ``'csv'`` (columns path,label[,split]) or a form of ``LIST_FORMS``.
+        form: ``'csv'`` (columns path,label[,split]), ``'huggingface'`` (a folder with metadata.csv or
+            metadata.jsonl in it, see :mod:`data_prep.annotations.huggingface`) or a form of ``LIST_FORMS``.
         classes: class names in label order, or the file that lists them (one a line; JSON as
             ``gfvideo.data.manifest.read_classes`` reads).
         split: the split of the one file ``annotations``.
 
     Returns:
-        Clips of type :class:`FolderClip` whose ids are the paths as listed. ``label_order`` is the name of
-        the class list, ``'given'``, ``'sorted'`` (names without a class list) or ``'numbers'`` (numbers
-        without one). Test rows of a CSV may lack a label.
+        Clips of type :class:`FolderClip`. ``label_order`` is the name of the class list, ``'given'``,
+        ``'sorted'`` (names without a class list) or ``'numbers'`` (numbers without one). Test rows of a CSV
+        may lack a label.
 
     Raises:
         AnnotationError: naming file, line, value and remedy.
@@ -191,9 +242,10 @@ def read_listing(
     if form not in FORMS:
         raise ValueError(f'form is {form!r}; use one of {", ".join(FORMS)}')
     _check_split(split)
-    files = _files(annotations, split)
+    files = _files(annotations, split, form) if form != 'huggingface' else _metadata(annotations, split)
     names, label_order = _known_classes(annotations, classes)
-    rows = [(file, row) for home, file in files for row in _rows(file, form, home, names)]
+    rows = [(file, row) for home, file in files for row in _rows(file, form, home, names, annotations)]
+    _check_signs(rows, names)
     by_number = _labels_are_numbers(rows, names)
     if names is None and by_number:
         names, label_order = _numbers_as_names(rows), 'numbers'
@@ -204,7 +256,9 @@ def read_listing(
     return Listing(names, label_order, clips, count_splits(clip.split for clip in clips), warnings=warnings)
 
 
-def _files(annotations: Path | Mapping[str, Path], split: str | None) -> list[tuple[str | None, Path]]:
+def _files(
+    annotations: Path | Mapping[str, Path], split: str | None, form: str
+) -> list[tuple[str | None, Path]]:
     """``(split, file)`` pairs; the split is None where the file must say it."""
     if not isinstance(annotations, Mapping) and not annotations.is_dir():
         annotations = {split: annotations}
@@ -225,6 +279,7 @@ def _files(annotations: Path | Mapping[str, Path], split: str | None) -> list[tu
         for home, of in stems.items()
     ]
     files = [(home, file) for home, file in found if file is not None]
+    files = files or _files_named_otherwise(annotations, form)
     if not files:
         raise AnnotationError(
             f'{annotations}: holds no list such as {", ".join(name.format("train") for name in LIST_NAMES)};'
@@ -233,12 +288,45 @@ def _files(annotations: Path | Mapping[str, Path], split: str | None) -> list[tu
     return files
 
 
+def _files_named_otherwise(folder: Path, form: str) -> list[tuple[str | None, Path]]:
+    """Lists with more than their split in their names, as they lie in the repositories of others:
+    ``kinetics400_train_list_videos.txt``, ``sthv2_val_list_rawframes.txt``, ``actnet_train_split.txt``.
+
+    Raises:
+        AnnotationError: if a split has several.
+    """
+    found: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        words = re.findall(r'[a-z]+', file.stem.lower())
+        homes = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+        if file.suffix.lower() in LIST_SUFFIXES and file.is_file() and len(homes) == 1:
+            found.setdefault(homes.pop(), []).append(file)
+    of_form = FRAME_WORDS if form in FRAME_FORMS else VIDEO_WORDS
+    for split, files in found.items():
+        meant = [file for file in files if any(word in file.stem.lower() for word in of_form)] or files
+        if len(meant) > 1:
+            raise AnnotationError(
+                f'{folder}: {some([file.name for file in meant])} could all be the list of split {split!r};'
+                ' keep the one that is meant in a folder of its own, or name it alone'
+            )
+        found[split] = meant
+    return [(split, found[split][0]) for split in SPLITS if split in found]
+
+
+def _metadata(annotations: Path | Mapping[str, Path], split: str | None) -> list[tuple[str | None, Path]]:
+    if isinstance(annotations, Mapping) or not annotations.is_dir():
+        raise AnnotationError(
+            f'{annotations}: name the folder of the dataset, which holds the metadata files'
+        )
+    return [(split, file) for file in metadata_files(annotations)]
+
+
 def _known_classes(
     annotations: Path | Mapping[str, Path], classes: Path | Sequence[str] | None
 ) -> tuple[tuple[str, ...] | None, str]:
     """``(class names or None, where their order comes from)``."""
     if classes is None and isinstance(annotations, Path) and annotations.is_dir():
-        classes = find_file(annotations, CLASS_LISTS, required=False)
+        classes = find_file(annotations, CLASS_LISTS, required=False) or _other_class_list(annotations)
     if classes is None:
         return None, ''
     if not isinstance(classes, Path):
@@ -255,11 +343,26 @@ def _known_classes(
         raise AnnotationError(str(error)) from error
 
 
-def _rows(file: Path, form: str, split: str | None, classes: Sequence[str] | None) -> list[Row]:
+def _other_class_list(folder: Path) -> Path | None:
+    """``label_map_k400.txt``, ``minik_classInd.txt`` and the like; None if there is none, or are several."""
+    files = [
+        file
+        for pattern in ('*label_map*.txt', '*classInd*.txt', '*categor*.txt')
+        for file in folder.glob(pattern)
+    ]
+    return files[0] if len(files) == 1 else None
+
+
+def _rows(
+    file: Path, form: str, split: str | None, classes: Sequence[str] | None, folder: Path | Mapping[str, Path]
+) -> list[Row]:
     """The rows of one file, each path once in its split."""
-    if form != 'csv' and split is None:
+    if form not in ('csv', 'huggingface') and split is None:
         raise AnnotationError(f'{file}: a list of the form {form!r} does not say its split; give the split')
-    rows = list(_csv_rows(file, split) if form == 'csv' else _list_rows(file, form, split, classes))
+    if form == 'huggingface':
+        rows = [Row(*row, None) for row in metadata_rows(file, folder, split)]
+    else:
+        rows = list(_csv_rows(file, split) if form == 'csv' else _list_rows(file, form, split, classes))
     if not rows:
         raise AnnotationError(f'{file}:1: lists no clip; give a file with one clip a line')
     lines: dict[tuple[str, str], int] = {}
@@ -267,7 +370,7 @@ def _rows(file: Path, form: str, split: str | None, classes: Sequence[str] | Non
         earlier = lines.setdefault((row.split, row.path), row.line)
         if earlier != row.line:
             raise AnnotationError(
-                f'{file}:{row.line}: {row.path!r} stands on line {earlier} already; remove one'
+                f'{file}:{row.line}: {row.path[:200]!r} stands on line {earlier} already; remove one'
             )
     return rows
 
@@ -303,7 +406,7 @@ def _list_rows(file: Path, form: str, split: str, classes: Sequence[str] | None)
     """The rows of a list. The form's own parser reads lines that end in a number, so a name at the end is put
     aside first."""
     tail_of: Callable[[str], str] = (
-        _last_word if classes is None else partial(_class_at_end, frozenset(classes))
+        _last_word if classes is None else partial(_class_at_end, frozenset(classes), max(map(len, classes)))
     )
     for line, text in text_lines(file):
         tail = tail_of(text)
@@ -311,7 +414,7 @@ def _list_rows(file: Path, form: str, split: str, classes: Sequence[str] | None)
             row = LIST_FORMS[form](f'{file}:{line}', f'{text.removesuffix(tail)}0' if tail else text)
         except ValueError as error:
             raise AnnotationError(
-                f'{file}:{line}: {text!r} is no line of the form {form!r} ({_bare(error, file, line)});'
+                f'{file}:{line}: {text[:300]!r} is no line of the form {form!r} ({_bare(error, file, line)});'
                 ' correct the line, name the form it has, or give the class list if labels are names with'
                 ' spaces'
             ) from error
@@ -323,17 +426,29 @@ def _bare(error: ValueError, file: Path, line: int) -> str:
 
 
 def _last_word(text: str) -> str:
-    return re.search(r'[^\s,]*$', text)[0]
+    return re.split(r'[\s,]', text)[-1]
 
 
-def _class_at_end(classes: frozenset[str], text: str) -> str:
+def _class_at_end(classes: frozenset[str], longest: int, text: str) -> str:
     """The longest class name that the line ends in, after a space or comma; the last word if there is
     none."""
-    starts = (match.end() for match in re.finditer(r'[\s,]', text))
-    return next((text[start:] for start in starts if text[start:] in classes), _last_word(text))
+    end = text[-longest - 1 :]
+    starts = (match.end() for match in re.finditer(r'[\s,]', end))
+    return next((end[start:] for start in starts if end[start:] in classes), _last_word(text))
 
 
 # ----------------------------------------------------------------------------------------------------- labels
+
+
+def _check_signs(rows: Sequence[tuple[Path, Row]], classes: Sequence[str] | None) -> None:
+    """Refuse -1 and the like, which would pass for the name of a class."""
+    known = frozenset(classes or ())
+    for file, row in rows:
+        if re.fullmatch(r'[-+]\d+', row.label) and row.label not in known:
+            raise AnnotationError(
+                f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}; labels count from 0,'
+                ' so correct it, or leave the row out if it says that the clip has no label'
+            )
 
 
 def _labels_are_numbers(rows: Sequence[tuple[Path, Row]], classes: Sequence[str] | None) -> bool:
@@ -363,8 +478,8 @@ def _number(file: Path, row: Row) -> int:
     number = whole_number(row.label)
     if number is None:
         raise AnnotationError(
-            f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, but the first label is a number;'
-            ' use numbers from 0 throughout, or names'
+            f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}, but the first label is a'
+            ' number; use numbers from 0 throughout, or names'
         )
     return number
 
@@ -373,23 +488,25 @@ def _numbered(
     rows: Sequence[tuple[Path, Row]], classes: Sequence[str], by_number: bool
 ) -> Iterator[FolderClip]:
     numbers = {name: number for number, name in enumerate(classes)}
+    start = len(common_folder([row.path for _, row in rows]))
     for file, row in rows:
         label = None
         if row.label and by_number:
             label = _number(file, row)
             if label >= len(classes):
                 raise AnnotationError(
-                    f'{file}:{row.line}: the label of {row.path!r} is {label}, outside 0..{len(classes) - 1} '
-                    f'({len(classes)} classes); labels count from 0'
+                    f'{file}:{row.line}: the label of {row.path[:200]!r} is {label}, outside'
+                    f' 0..{len(classes) - 1} ({len(classes)} classes); labels count from 0'
                 )
         elif row.label:
             label = numbers.get(row.label)
             if label is None:
                 raise AnnotationError(
-                    f'{file}:{row.line}: the label of {row.path!r} is {row.label!r}, none of the'
+                    f'{file}:{row.line}: the label of {row.path[:200]!r} is {row.label!r}, none of the'
                     f' {len(classes)} classes; correct it or the class list'
                 )
-        yield FolderClip(row.split, row.path, label, str(file), row.line, row.kind)
+        listed = row.path if start else ''
+        yield FolderClip(row.split, row.path[start:], label, str(file), row.line, row.kind, listed)
 
 
 # ------------------------------------------------------------------------------------------------------ match
@@ -422,9 +539,9 @@ def match(listing: Listing, found: Found) -> Iterator[Indexed]:
 
 def _match_path(clip: FolderClip, listing: Listing, found: Found) -> tuple[Indexed, bool]:
     """``(result, whether the found path is the very one that is listed)``."""
-    wanted = str(PurePosixPath(clip.id.replace('\\', '/')))
+    wanted = str(PurePosixPath((clip.path or clip.id).replace('\\', '/')))
     base = PurePosixPath(wanted)
-    for kind in ('video', 'frames') if clip.kind != 'frames' else ('frames', 'video'):
+    for kind in SOUGHT[clip.kind]:
         named = found.named(kind)
         paths = sorted({path for name in (base.name, base.stem) for path in named.get(name, ())})
         if wanted in paths:

@@ -1,7 +1,8 @@
 """Kinetics-400, 600, 700, 700-2020, the two sets called Mini-Kinetics, and sets of one's own in Kinetics
 form.
 
-A CSV with a header per split, or one for all: ``label,youtube_id,time_start,time_end,split[,is_cc]`` in any
+A CSV with a header per split (``train.txt``, ``val.txt`` of Kinetics-600 count before its incomplete
+``train.csv``, ``val.csv``), or one for all: ``label,youtube_id,time_start,time_end,split[,is_cc]`` in any
 order, quoted or not. Times may be floats; names of files hold whole seconds, so they are cut to them.
 ``split`` is one of ``SPLIT_WORDS`` and may be left out where the file's name tells it; the label may be empty
 or left out in the test split. Classes are sorted by name.
@@ -46,6 +47,7 @@ from data_prep.common.listing import (
     columns_of,
     count_splits,
     csv_rows,
+    decoded_lines,
     find_file,
     given,
     leaked,
@@ -127,7 +129,7 @@ def read_csv(file: Path, split: str | None = None, *, youtube: bool = True) -> I
         for column in COLUMNS
         if not (column == 'split' and split) and not (column == 'label' and split == 'test')
     ]
-    rows = csv_rows(file)
+    rows = csv_rows(file, '\t' if '\t' in next(decoded_lines(file), '') else ',')
     line, header = next(rows, (1, []))
     at = columns_of(file, line, header, needed, COLUMNS)
     label_at, id_at, start_at, end_at, split_at = (at.get(column) for column in COLUMNS)
@@ -262,11 +264,13 @@ def read_listing(annotations: Path, version: str, *, kinetics: Path | None = Non
 def names(version: str, split: str) -> list[str]:
     """Where the CSV of a split may stand: plain or with the version before it, in the folder or in one named
     as the version."""
+    return [f'{place}.csv' for place in _places(version, split)]
+
+
+def _places(version: str, split: str) -> list[str]:
     folders = ('', 'annotations/', *(f'{tag}/' for tag in TAGS[version]))
     prefixes = ('', *(f'{tag}{mark}' for tag in TAGS[version] for mark in '_-'))
-    return [
-        f'{folder}{prefix}{stem}.csv' for stem in STEMS[split] for folder in folders for prefix in prefixes
-    ]
+    return [f'{folder}{prefix}{stem}' for stem in STEMS[split] for folder in folders for prefix in prefixes]
 
 
 def _read_rows(annotations: Path, version: str) -> list[tuple[Path, list[Row]]]:
@@ -299,7 +303,10 @@ def _read_rows(annotations: Path, version: str) -> list[tuple[Path, list[Row]]]:
 
 
 def _find_csv(annotations: Path, version: str, split: str, required: bool) -> Path | None:
-    file = find_file(annotations, names(version, split), required=False)
+    file = None
+    if version == '600':  # train.csv and val.csv are published incomplete, these beside them complete
+        file = find_file(annotations, [f'{place}.txt' for place in _places(version, split)], required=False)
+    file = file or find_file(annotations, names(version, split), required=False)
     if file is None and required:
         plain, tag = ' or '.join(f'{stem}.csv' for stem in STEMS[split]), TAGS[version][0]
         raise AnnotationError(

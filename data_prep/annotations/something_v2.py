@@ -59,7 +59,8 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object of ``pairs``; by itself, json would keep the last of two values of a key and say nothing."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise ValueError(f'key {twice!r} stands twice in one object')
     return content
 

@@ -24,15 +24,25 @@ import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from data_prep.common.listing import is_meant
 from data_prep.common.scanning import LeftOut, is_archive, note_suffix
 
-__all__ = ['ArchiveError', 'Unpacked', 'Volume', 'find_volumes', 'unpack']
+__all__ = [
+    'ArchiveError',
+    'Unpacked',
+    'Volume',
+    'begins_as_archive',
+    'find_volumes',
+    'first_members',
+    'read_texts',
+    'unpack',
+]
 
 PART = re.compile(r'(?P<stem>.+?)(?:-|\.part|\.)(?P<number>\d{2,3}|[a-z]{2})')
 # by what a stream begins with
@@ -167,14 +177,25 @@ class _Chain(io.RawIOBase):
         super().close()
 
 
+def begins_as_archive(file: Path) -> bool:
+    """Whether a file is an archive, or the first part of one, by its first bytes."""
+    with file.open('rb') as opened:
+        start = opened.read(512)
+    return start.startswith((*DECOMPRESSORS, b'PK\x03\x04', b'PK\x05\x06')) or start[257:262] == b'ustar'
+
+
 def find_volumes(files: Sequence[Path]) -> list[Volume]:
     """Archives among ``files``; parts of one are put in order.
+
+    First bytes decide where names mislead: numbered files that all begin as archives are archives of their
+    own, and what is called an archive and does not begin as one is a part if its name is numbered.
 
     Raises:
         ArchiveError: a part is missing, or a zip is damaged.
     """
     parts: dict[str, dict[str, tuple[str, str | None]]] = defaultdict(dict)
     volumes = []
+    of_their_own = _of_their_own(files)
     for file in sorted(files):
         if zipfile.is_zipfile(file) and not PART.fullmatch(file.name):
             inside = _parts_inside(file)
@@ -183,7 +204,7 @@ def find_volumes(files: Sequence[Path]) -> list[Volume]:
                 parts[match['stem']][match['number']] = str(file), member
             if not inside:
                 volumes.append(Volume(_stem(file.name), ((str(file), None),)))
-        elif (match := PART.fullmatch(file.name)) and not _is_whole_name(file.name):
+        elif file not in of_their_own and (match := PART.fullmatch(_part_name(file.name))):
             parts[str(file.parent / match['stem'])][match['number']] = str(file), None
         else:
             volumes.append(Volume(_stem(file.name), ((str(file), None),)))
@@ -199,6 +220,26 @@ def find_volumes(files: Sequence[Path]) -> list[Volume]:
         )
     volumes.sort(key=lambda volume: volume.parts)
     return _with_distinct_names(volumes)
+
+
+def _part_name(name: str) -> str:
+    """The name of a part; a suffix behind its number was put there by who saved it (x-00.zip)."""
+    return _stem(name) if _is_whole_name(name) else name
+
+
+def _of_their_own(files: Sequence[Path]) -> set[Path]:
+    """The numbered files that are no parts: all of a series begin as archives, or one is called as one and
+    does."""
+    series: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        if match := PART.fullmatch(_part_name(file.name)):
+            series[str(file.parent / match['stem'])].append(file)
+    return {
+        file
+        for some in series.values()
+        if all(map(begins_as_archive, some)) and (len(some) > 1 or _is_whole_name(some[0].name))
+        for file in some
+    }
 
 
 def _is_whole_name(name: str) -> bool:
@@ -276,7 +317,7 @@ def unpack(
     Args:
         temporary: a file beside ``folder`` to write to before the final name is given.
         largest: bytes that a member may have.
-        wanted: of a member's file name; others are passed over.
+        wanted: of a member's name, with its folders; others are passed over.
 
     Raises:
         ArchiveError: see the module.
@@ -290,7 +331,7 @@ def unpack(
         _check_room(volume, folder, temporary.parent, wanted)
         for name, size, opener in _members(volume):
             count += 1
-            if opener is None or not wanted(_last(name)):
+            if opener is None or not wanted(name):
                 counts['passed_over'] += 1
                 if opener is not None and not _last(name).startswith('.'):
                     note_suffix(left_out, f'{volume.name}/{name}')
@@ -326,6 +367,31 @@ def unpack(
     return Unpacked(**counts, refused=tuple(refused), left_out=left_out)
 
 
+def first_members(
+    volume: Volume, suffixes: Sequence[str], names: Collection[str] | None, most: int, folder: Path
+) -> list[Path]:
+    """Write the first members with one of the suffixes, and a name that :func:`is_meant`, into ``folder``.
+
+    Raises:
+        ArchiveError: it is damaged before them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    try:
+        for name, size, opener in _members(volume):
+            suffix = os.path.splitext(name)[1].lower()
+            if opener is None or suffix not in suffixes or not (names is None or is_meant(name, names)):
+                continue
+            target = folder / f'{len(written)}{suffix}'
+            _write(volume, name, size, opener, target, folder / 'member')
+            written.append(target)
+            if len(written) == most:
+                break
+    except UNREADABLE as error:
+        raise ArchiveError(f'{volume.name}: damaged or cut off ({error}); download it again') from error
+    return written
+
+
 def _last(name: str) -> str:
     """The part of a member's name that its file has."""
     return PurePosixPath(name or '-').name
@@ -338,9 +404,7 @@ def _check_room(volume: Volume, folder: Path, disk: Path, wanted: Callable[[str]
     sizes = [
         size
         for name, size, opener in _members(volume)
-        if opener is not None
-        and wanted(_last(name))
-        and not _has_size(folder.joinpath(*_safe(volume, name)), size)
+        if opener is not None and wanted(name) and not _has_size(folder.joinpath(*_safe(volume, name)), size)
     ]
     _demand(volume, f'{len(sizes)} files to be unpacked', sum(sizes), disk)
 
@@ -498,3 +562,31 @@ def _write(
             f'{volume.name}: member {name!r} ends {left} bytes early; download the archive again'
         )
     os.replace(temporary, target)  # of a million members, none waits for the disk as write_atomically does
+
+
+def read_texts(file: Path, suffixes: Sequence[str], largest: int = 2**30) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of the files of a zip with one of the suffixes; a folder that holds all of them is left
+    out, unless it is called ``labels``.
+
+    Raises:
+        ArchiveError: it is damaged, a name leads out of the folder, or a file is larger than ``largest``.
+    """
+    volume = Volume(file.name, ((str(file), None),))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            found = {
+                _safe(volume, info.filename): info
+                for info in archive.infolist()
+                if info.filename.lower().endswith(tuple(suffixes))
+                and not _last(info.filename).startswith('.')
+            }
+            tops = {parts[0] if len(parts) > 1 else '' for parts in found}
+            start = 1 if len(tops) == 1 and not tops & {'', 'labels'} else 0
+            for parts, info in found.items():
+                if info.file_size > largest:
+                    raise ArchiveError(
+                        f'{file}: {info.filename} has {info.file_size:,} bytes, as no list has'
+                    )
+                yield '/'.join(parts[start:]), archive.read(info)
+    except (*UNREADABLE, OSError) as error:
+        raise ArchiveError(f'{file}: not a whole zip ({error}); download it again') from error

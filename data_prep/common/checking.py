@@ -17,7 +17,7 @@ from pathlib import Path
 from data_prep.common.children import KILLED, TRIES, end_group, start_child
 from data_prep.common.image_names import template_of
 
-__all__ = ['Checker', 'Verdict', 'check_frames', 'check_video']
+__all__ = ['Checker', 'Verdict', 'check_frames', 'check_image', 'check_video']
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (
@@ -208,13 +208,28 @@ def _is_whole(data: bytes) -> bool:
 
 def check(path: str, kind: str) -> Verdict:
     try:
-        return check_frames(path) if kind == 'frames' else check_video(path)
+        return CHECKS[kind](path)
     except PermissionError as error:
         return Verdict.bad('unreadable', error.strerror)
     except FileNotFoundError as error:
         return Verdict.bad('missing', error.strerror)
     except Exception as error:  # whatever a decoder throws: this clip cannot be used, the next may
         return Verdict.bad('decode_error', _without(path, f'{type(error).__name__}: {error}'))
+
+
+def check_image(file: str) -> Verdict:
+    """Decode a picture."""
+    from gfvideo.data.readers import ImageReader, VideoError
+
+    try:
+        [frame] = ImageReader(file).iter_frames()
+    except VideoError as error:
+        return Verdict.bad(error.kind, _without(file, str(error)))
+    height, width = frame.shape[:2]
+    return Verdict(1, height, width, codec=os.path.splitext(file)[1].lower().removeprefix('.'))
+
+
+CHECKS = {'video': check_video, 'frames': check_frames, 'image': check_image}
 
 
 # ---- a process that decodes
@@ -232,7 +247,7 @@ class Checker:
 
         Args:
             path: absolute, of a video file, or of a folder of images.
-            kind: 'video' or 'frames'.
+            kind: 'video', 'frames' or 'image'.
             time_limit: seconds after which it is given up.
         """
         for _ in range(TRIES):

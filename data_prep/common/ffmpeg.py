@@ -89,6 +89,11 @@ class Encoding:
         if not 2 <= self.quality <= 31:
             raise ValueError(f'--quality is {self.quality}; give 2 to 31')
 
+    def settings(self, to: str) -> dict[str, int]:
+        """Those that count for a form, 'video', 'frames' or 'original'."""
+        names = {'video': ('short_side', 'gop', 'crf'), 'frames': ('short_side', 'quality'), 'original': ()}
+        return {name: getattr(self, name) for name in names[to]}
+
     def scale(self) -> str:
         """A filter that makes the short side at most ``short_side`` and both sides even, as the encoder needs
         them."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,9 +40,12 @@ __all__ = [
     'extra',
     'find_file',
     'given',
+    'is_meant',
     'leaked',
+    'limited',
     'match_names',
     'missing',
+    'names_meant',
     'narrowed',
     'read_class_list',
     'some',
@@ -63,6 +67,8 @@ SPLIT_WORDS = {
     'testing': 'test',
 }
 SHOWN = 5
+REPLACEMENT = re.compile(r'replacement(_for_corrupted\w*)?', re.IGNORECASE).fullmatch
+NUMBERED = re.compile(r'(\d+)(?:\s*[,;:]\s*|\s+)(\S.*)')
 
 
 class AnnotationError(ValueError):
@@ -127,14 +133,19 @@ class Found:
     Attributes:
         videos: file name without suffix -> sorted paths relative to the folder, with ``/``.
         folders: name of a folder that holds images -> sorted paths of such folders.
+        images: file name without suffix -> sorted paths, of pictures that are clips of one frame.
+        tops: what paths begin with for a reason of the preparation alone: where archives are unpacked, or
+            several folders put together.
     """
 
     videos: Mapping[str, Sequence[str]]
     folders: Mapping[str, Sequence[str]]
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tops: Sequence[str] = ()
 
     def named(self, kind: str) -> Mapping[str, Sequence[str]]:
-        """The names of one kind, ``'video'`` or ``'frames'``."""
-        return self.videos if kind == 'video' else self.folders
+        """The names of one kind, ``'video'``, ``'frames'`` or ``'image'``."""
+        return {'video': self.videos, 'frames': self.folders, 'image': self.images}[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +154,7 @@ class Indexed:
 
     Attributes:
         path: of the file or folder, relative to the folder of videos; None without one.
-        kind: ``'video'`` or ``'frames'``.
+        kind: ``'video'``, ``'frames'`` or ``'image'``.
         reason: ``'missing'`` or ``'ambiguous'`` when ``path`` is None.
         detail: a sentence: which names were looked for or which files compete, and the remedy.
     """
@@ -268,13 +279,15 @@ def _is_file(file: Path) -> bool:
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
-    """Class names in the file's order, one a line; a name may stand in double quotes.
+    """Class names in the file's order, one a line; a name may stand in double quotes. Where every line begins
+    with its number, counted from 0 or 1 (``0,air drumming``, ``1 ApplyEyeMakeup``), that is no part of the
+    name.
 
     Raises:
         AnnotationError: naming the line if a name stands there twice; if there is none.
     """
     names: dict[str, int] = {}
-    for line, text in text_lines(file):
+    for line, text in _without_numbers(list(text_lines(file))):
         name = unquoted(text)
         if not name:
             raise AnnotationError(f'{file}:{line}: the class name is {text!r}; give every class a name')
@@ -286,6 +299,16 @@ def read_class_list(file: Path) -> tuple[str, ...]:
     if not names:
         raise AnnotationError(f'{file}:1: lists no class; give one class name per line')
     return tuple(names)
+
+
+def _without_numbers(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    found = [NUMBERED.fullmatch(text) for _, text in lines]
+    if not found or None in found:
+        return lines
+    numbers = [int(match[1]) for match in found]
+    if numbers[0] not in (0, 1) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return lines
+    return [(line, match[2]) for (line, _), match in zip(lines, found)]
 
 
 def unquoted(text: str) -> str:
@@ -393,8 +416,12 @@ def narrowed(paths: Sequence[str], split: str, class_name: str | None) -> Sequen
     """Of several files with a clip's name: those below a folder named as its split, then those below one that
     spells its class.
 
-    Each preference counts only if some file meets it; one path is left when the choice is clear.
+    Before both come files below a folder ``replacement…``: Kinetics-400 is published with an archive of that
+    name for the files that are damaged in the others. Each preference counts only if some file meets it; one
+    path is left when the choice is clear.
     """
+    if len(paths) > 1:
+        paths = [path for path in paths if any(map(REPLACEMENT, path.split('/')[:-1]))] or paths
     if len(paths) > 1:
         paths = [
             path
@@ -407,6 +434,41 @@ def narrowed(paths: Sequence[str], split: str, class_name: str | None) -> Sequen
             path for path in paths if any(spelling(name) == wanted for name in path.split('/')[:-1])
         ] or paths
     return paths
+
+
+def names_meant(listing: Listing) -> set[str]:
+    """What a file, or a folder of images, has in its name if it can be one of the clips: see
+    :func:`is_meant`."""
+    names: set[str] = set()
+    for clip in listing.clips:
+        paths = [clip.id, getattr(clip, 'path', ''), getattr(clip, 'youtube_id', '')]
+        paths += [part.source for part in getattr(clip, 'parts', ())]
+        for path in filter(None, paths):
+            name = path.replace('\\', '/').rpartition('/')[2]
+            names |= {name, os.path.splitext(name)[0]}
+    return names - {''}
+
+
+def limited(listing: Listing, most: int) -> Listing:
+    """The annotation with ``most`` clips of each split at most, evenly spread over it."""
+    chosen: list[Listed] = []
+    for split, count in count_splits(clip.split for clip in listing.clips).items():
+        clips = [clip for clip in listing.clips if clip.split == split]
+        few = min(most, count)
+        chosen += [clips[place * count // few] for place in range(few)]
+    official = count_splits(clip.split for clip in chosen)
+    return replace(listing, clips=chosen, official=official, groups={})
+
+
+def is_meant(path: str, names: Collection[str]) -> bool:
+    """Whether the file at ``path``, or a folder that it stands in, can be one of the clips: has a name of
+    :func:`names_meant`, with or without a suffix, or one and times behind it (``<id>_<start>_<end>``)."""
+    for part in path.split('/'):
+        stem = os.path.splitext(part)[0]
+        first = stem.rpartition('_')[0]
+        if not names.isdisjoint((part, stem, first, first.rpartition('_')[0])):
+            return True
+    return False
 
 
 def class_of(listing: Listing, clip: Listed) -> str | None:
@@ -474,7 +536,7 @@ def extra(found: Found, indexed: Iterable[Indexed]) -> Extra:
     used = {clip.path for clip in indexed}
     unused = sorted(
         path
-        for named in (found.videos, found.folders)
+        for named in (found.videos, found.folders, found.images)
         for paths in named.values()
         for path in paths
         if path not in used

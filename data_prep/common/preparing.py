@@ -3,9 +3,11 @@ goes on where it stopped.
 
     OUT/dataset.json, <split>.jsonl    the manifest that training reads
     OUT/failed.jsonl                   the clips that cannot be used, each with its reason
+    OUT/sha256.txt                     the SHA-256 of every clip
     OUT/lists/                         the same clips in the forms that other tools read
     OUT/stats.html, stats.json         a page to look at
     OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
+    OUT/clips/                         clips that were cut out of longer videos
     OUT/source/                        what was unpacked, if --videos names archives
     OUT/work/                          what the steps know; delete it to begin again
 """
@@ -17,24 +19,46 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from data_prep.common.ffmpeg import Encoding, find_ffmpeg
+from data_prep.common.archives import find_volumes
+from data_prep.common.cutting import CLIPS, Cutting, match_cut
+from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
+from data_prep.common.foreseeing import foresee, tell
+from data_prep.common.listing import Found, names_meant
 from data_prep.common.spreading import Spread
-from data_prep.common.steps.encode import EncodeJob, encode_clips, encode_job
+from data_prep.common.steps.encode import (
+    EncodeJob,
+    consumed,
+    encode_clips,
+    encode_job,
+    volumes_to_unpack_again,
+)
 from data_prep.common.steps.index import Annotation, read_summary, write_index
 from data_prep.common.steps.lists import write_lists
+from data_prep.common.steps.recheck import recheck
 from data_prep.common.steps.stats import write_stats
-from data_prep.common.steps.unpack import find_root, unpack_archives
+from data_prep.common.steps.unpack import find_sources, unpack_archives
 from data_prep.common.steps.verify import verify_clips
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.files import unfinished_name
 
-__all__ = ['STEPS', 'Form', 'Preparation', 'PreparationError', 'Source', 'prepare']
+__all__ = [
+    'STEPS',
+    'Form',
+    'Preparation',
+    'PreparationError',
+    'Source',
+    'foresee_prepared',
+    'prepare',
+    'recheck_prepared',
+]
 
 logger = logging.getLogger('data_prep')
 STEPS = ('unpack', 'index', 'verify', 'encode', 'lists', 'stats')
@@ -50,11 +74,15 @@ class Source:
         videos: folders of videos or of frames, or archives.
         also: suffixes of files that are videos, too, in lower case; '' for none.
         largest_member: bytes that a file of an archive may have.
+        keep: whether what is unpacked stays when it is encoded.
+        images: whether each picture is a clip of one frame, rather than a frame of its folder.
     """
 
     videos: tuple[Path, ...]
     also: tuple[str, ...] = ()
     largest_member: int = 4 * 2**30
+    keep: bool = False
+    images: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,21 +109,26 @@ class Preparation:
         source, form: where the clips come from, and what is made of them.
         space: the folder that is prepared, and the share of the clips that this run does.
         steps: of :data:`STEPS`.
+        cutting: how clips are cut out of longer videos; None: they are files.
         spread: where the work on single clips is done.
         time_limit: seconds a clip, of each step.
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
+        redo: whether clips are made anew that differ only in what another run would keep: the version of
+            ffmpeg, the time of the source.
     """
 
     annotation: Annotation
     source: Source
     space: Workspace
     form: Form = field(default_factory=Form)
+    cutting: Cutting | None = None
     steps: tuple[str, ...] = STEPS
     spread: Spread = field(default_factory=Spread)
     time_limit: float = 600.0
     min_frames: int = 1
     arguments: dict = field(default_factory=dict)
+    redo: bool = False
 
 
 def prepare(plan: Preparation) -> float:
@@ -113,14 +146,35 @@ def prepare(plan: Preparation) -> float:
         root = _unpacked(plan)
         if steps == ('unpack',):
             return 0.0
+        if plan.cutting is not None:
+            plan, root = _cut(plan, plan.cutting, root)
+            if space.is_sharded:
+                logger.info(
+                    'shard %d of %d is cut; when all are, run the command once more with --shard 0/1',
+                    *space.shard,
+                )
+                return 0.0
         if 'index' in steps:  # what is left out stands at the end of the lists, too
-            write_index(space, root, plan.annotation, plan.source.also, say_left_out='lists' not in steps)
+            gone = (
+                [(record['path'], record['kind']) for record in consumed(space)]
+                if root == space.source
+                else ()
+            )
+            write_index(
+                space,
+                root,
+                plan.annotation,
+                plan.source.also,
+                say_left_out='lists' not in steps,
+                images=plan.source.images,
+                gone=gone,
+            )
         read_summary(space)  # refuses to go on without an index
         if 'verify' in steps:
-            verify_clips(space, root, plan.time_limit, plan.spread)
+            verify_clips(space, root, plan.time_limit, plan.spread, plan.redo)
         job = _encode_job(plan, root)
         if job is not None and 'encode' in steps:
-            encode_clips(space, job, plan.min_frames, plan.spread)
+            encode_clips(space, job, plan.min_frames, plan.spread, plan.redo)
         if space.is_sharded:
             logger.info(
                 'shard %d of %d is done; when all are, run the command once more with --shard 0/1 for the'
@@ -130,21 +184,90 @@ def prepare(plan: Preparation) -> float:
             return 0.0
         failed = 0.0
         if 'lists' in steps:
-            failed = write_lists(space, root, plan.annotation, job, plan.min_frames, plan.arguments)
+            failed = write_lists(
+                space,
+                root,
+                plan.annotation,
+                job,
+                plan.min_frames,
+                plan.arguments,
+                plan.cutting and plan.cutting.made,
+            )
         if 'stats' in steps:
-            write_stats(space)
+            write_stats(space, root)
     return failed
+
+
+def recheck_prepared(space: Workspace, spread: Spread) -> int:
+    """Compare the clips of a prepared dataset with their SHA-256; gives how many are damaged or gone.
+
+    Raises:
+        PreparationError, ManifestError, OSError: with what to do.
+    """
+    if not (space.out / 'dataset.json').is_file():
+        raise PreparationError(f'{space.out / "dataset.json"} is missing: nothing is prepared there')
+    with _only_run(space):
+        return recheck(space, spread)
+
+
+def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparation, Path]:
+    """The preparation of the clips that are cut out of ``sources``, and their folder."""
+    space, annotation = plan.space, plan.annotation
+    root = space.out / CLIPS
+    if 'encode' in plan.steps:
+        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
+    elif not root.is_dir():
+        raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
+    match = partial(match_cut, space, sources, cutting.also)
+    return replace(plan, annotation=replace(annotation, match=match)), root
+
+
+def foresee_prepared(plan: Preparation) -> list[str]:
+    """What the preparation will take, in lines; nothing is written into its folder.
+
+    Raises:
+        PreparationError, AnnotationError, ArchiveError, FfmpegError, OSError: with what to do.
+    """
+    sources = find_sources(plan.source.videos, plan.space, plan.source.also)
+    if len(sources.folders) > 1 or (sources.folders and sources.archives):
+        raise PreparationError('--dry-run: name one folder, or archives alone, in --videos')
+    volumes = find_volumes(sources.archives)
+    with tempfile.TemporaryDirectory(prefix='gfvideo-') as folder:
+        form = replace(plan, steps=('encode',))
+        job = _encode_job(form, sources.root)
+        forecast = foresee(volumes, sources.root, plan.source.also, plan.annotation, job, Path(folder))
+    return tell(forecast, plan.space.out, plan.spread.workers)
 
 
 def _unpacked(plan: Preparation) -> Path:
     """The folder that paths of clips start from, with the archives unpacked if there are any."""
     space, source = plan.space, plan.source
-    root, archives = find_root(source.videos, space, source.also)
-    if archives and 'unpack' in plan.steps:
-        unpack_archives(archives, space, source.also, source.largest_member)
-    elif not root.is_dir():
-        raise PreparationError(f'{root} is missing; run the step unpack first')
-    return root
+    sources = find_sources(source.videos, space, source.also)
+    sources.link_folders()
+    if sources.archives and 'unpack' in plan.steps:
+        names = names_meant(plan.annotation.read(Found({}, {}))) if plan.annotation.listed else None
+        again = volumes_to_unpack_again(space, _wanted_job(plan, sources.root))
+        unpack_archives(
+            sources.archives,
+            space,
+            source.also,
+            source.largest_member,
+            plan.spread,
+            names,
+            again,
+            alone=plan.steps == ('unpack',),
+        )
+    elif not sources.root.is_dir():
+        raise PreparationError(f'{sources.root} is missing; run the step unpack first')
+    return sources.root
+
+
+def _wanted_job(plan: Preparation, root: Path) -> EncodeJob | None:
+    """What would encode the clips, by whatever ffmpeg, if these steps or later ones do."""
+    form = plan.form
+    if form.to == 'original':
+        return None
+    return encode_job(plan.space, root, form.to, Ffmpeg('', '99.0'), form.encoding, plan.time_limit)
 
 
 def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:
@@ -153,7 +276,8 @@ def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:
     if form.to == 'original' or not {'encode', 'lists'} & set(plan.steps):
         return None
     ffmpeg = find_ffmpeg(form.ffmpeg)
-    return encode_job(plan.space, root, form.to, ffmpeg, form.encoding, plan.time_limit)
+    keep = plan.source.keep or plan.cutting is not None
+    return encode_job(plan.space, root, form.to, ffmpeg, form.encoding, plan.time_limit, consume=not keep)
 
 
 # ---- one run at a time

@@ -7,18 +7,34 @@ same inputs leave the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from gfvideo.files import write_atomically
+import numpy as np
 
-__all__ = ['Record', 'Recorder', 'iter_records', 'merge_records', 'read_lines', 'source_key', 'write_lines']
+from gfvideo.files import file_hash, write_atomically
+
+__all__ = [
+    'Record',
+    'RecordTable',
+    'Recorder',
+    'iter_records',
+    'merge_records',
+    'read_lines',
+    'size_in',
+    'source_digest',
+    'source_key',
+    'whole_hash',
+    'write_lines',
+]
 
 Record = dict[str, Any]
 
@@ -75,6 +91,55 @@ def iter_records(folder: Path) -> Iterator[Record]:
         yield from read_lines(file)
 
 
+class RecordTable:
+    """The last record of each path, looked up where it stands: about twenty bytes of memory a record."""
+
+    OPEN = 64  # files at a time
+
+    def __init__(self, folder: Path, has: Callable[[str], bool] = lambda path: True):
+        """
+        Args:
+            folder: of the records of a step.
+            has: of a path; records of others are passed over.
+        """
+        self._files, self._open = _files(folder), {}
+        hashes, numbers, places = array('q'), array('i'), array('q')
+        for number, file in enumerate(self._files):
+            place = 0
+            for line in _whole_lines(file):
+                path = json.loads(line)['path']
+                if has(path):
+                    hashes.append(hash(path))
+                    numbers.append(number)
+                    places.append(place)
+                place += len(line)
+        order = np.argsort(np.frombuffer(hashes, np.int64), kind='stable') if hashes else []
+        self._hashes, self._numbers, self._places = (
+            np.frombuffer(column, kind)[order] if hashes else np.empty(0, kind)
+            for column, kind in ((hashes, np.int64), (numbers, np.int32), (places, np.int64))
+        )
+
+    def __len__(self) -> int:
+        """How many records, earlier ones of a path included."""
+        return len(self._hashes)
+
+    def get(self, path: str) -> Record | None:
+        at = int(np.searchsorted(self._hashes, hash(path), side='right')) - 1
+        if at < 0 or self._hashes[at] != hash(path):
+            return None
+        file = self._file(int(self._numbers[at]))
+        file.seek(int(self._places[at]))
+        record = json.loads(file.readline())
+        return record if record['path'] == path else None
+
+    def _file(self, number: int) -> BinaryIO:
+        if number not in self._open:
+            if len(self._open) >= self.OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[number] = self._files[number].open('rb')
+        return self._open[number]
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.rglob('*.jsonl')) + sorted(
         folder.rglob('*.part'), key=lambda file: file.stat().st_mtime_ns
@@ -120,3 +185,60 @@ def source_key(path: str, kind: str) -> str:
         )
     stat = os.stat(path)
     return f'{stat.st_size}-{stat.st_mtime_ns}'
+
+
+def size_in(key: str) -> int:
+    """The bytes that a :func:`source_key` tells; 0 if it is none."""
+    numbers = key.split('-')
+    return int(numbers[-2]) if len(numbers) > 1 and numbers[-2].isdigit() else 0
+
+
+ENDS = 2**16  # bytes of a file's head and tail
+
+
+def source_digest(path: str, kind: str) -> str:
+    """Tells whether a source whose :func:`source_key` changed is the same after all: its size, and the
+    SHA-256 of its first and last 64 KiB; of a folder the names and sizes of its files, and the ends of the
+    first and the last.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+    """
+    digest = hashlib.sha256()
+    if kind != 'frames':
+        return f'{os.stat(path).st_size}-{_ends(path, digest).hexdigest()[:32]}'
+    with os.scandir(path) as entries:
+        sizes = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
+    for name, size in sizes:
+        digest.update(f'{name}/{size}/'.encode(errors='surrogateescape'))
+    for name, _ in sizes[:1] + sizes[-1:]:
+        _ends(os.path.join(path, name), digest)
+    return f'{len(sizes)}-{digest.hexdigest()[:32]}'
+
+
+def _ends(path: str, digest: Any) -> Any:
+    with open(path, 'rb') as file:
+        digest.update(file.read(ENDS))
+        size = os.fstat(file.fileno()).st_size
+        if size > ENDS:
+            file.seek(max(ENDS, size - ENDS))
+            digest.update(file.read(ENDS))
+    return digest
+
+
+def whole_hash(path: str | Path, kind: str) -> str:
+    """SHA-256 of a file; of a folder, of the lines ``<SHA-256>  <name>`` of its files in the order of names,
+    as sha256sum writes them.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+    """
+    if kind != 'frames':
+        return file_hash(path)
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    digest = hashlib.sha256()
+    for name in names:
+        line = f'{file_hash(os.path.join(path, name))}  {name}\n'
+        digest.update(line.encode(errors='surrogateescape'))
+    return digest.hexdigest()

@@ -27,6 +27,7 @@ REMEDIES = {
         ' --workers if memory is short'
     ),
     'unreadable': 'it may not be read; correct its permissions or its name',
+    'damaged': 'its bytes changed since it was prepared; run the same command again to make it anew',
     'too_short': 'it has fewer frames than --min-frames; leave it out, or lower --min-frames',
 }
 

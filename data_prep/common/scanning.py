@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ __all__ = ['LeftOut', 'Scan', 'is_archive', 'is_frame', 'note_suffix', 'scan', '
 
 VIDEOS = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp')
 IMAGES = ('.jpg', '.jpeg', '.png')
+PICTURES = (*IMAGES, '.bmp', '.webp', '.tif', '.tiff', '.ppm')  # that may be clips of one frame
 LISTS = (
     '.txt',
     '.csv',
@@ -77,8 +78,20 @@ class Scan:
     archives: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=dict)
 
+    def add(self, more: Iterable[tuple[str, str]]) -> None:
+        """Count ``(path, kind)`` as found, too."""
+        for path, kind in more:
+            name = path.rpartition('/')[2]
+            named = self.found.named(kind)
+            paths = named.setdefault(name if kind == 'frames' else os.path.splitext(name)[0], [])
+            if path not in paths:
+                paths.append(path)
+                paths.sort()
+
     def __len__(self) -> int:
-        return sum(map(len, self.found.videos.values())) + sum(map(len, self.found.folders.values()))
+        return sum(
+            len(paths) for kind in ('video', 'frames', 'image') for paths in self.found.named(kind).values()
+        )
 
 
 def is_archive(name: str) -> bool:
@@ -92,7 +105,7 @@ def is_frame(name: str) -> bool:
     return suffix.lower() in IMAGES and stem[-1:].isdigit()
 
 
-def scan(root: Path, also: Collection[str] = ()) -> Scan:
+def scan(root: Path, also: Collection[str] = (), images: bool = False) -> Scan:
     """Look through ``root`` and all below it, links included; hidden files, thumbnails and the like do not
     count.
 
@@ -100,11 +113,13 @@ def scan(root: Path, also: Collection[str] = ()) -> Scan:
 
     Args:
         also: suffixes in lower case, '' for none, of files that are videos, too.
+        images: whether each picture is a clip, rather than a frame of its folder.
 
     Raises:
         OSError: a folder cannot be read.
     """
     videos, folders, archives, left_out = defaultdict(list), defaultdict(list), [], {}
+    pictures = defaultdict(list)
     for folder, names in walk(os.fspath(root)):
         below = os.path.relpath(folder, root).replace(os.sep, '/')
         prefix = '' if below == '.' else f'{below}/'
@@ -112,7 +127,9 @@ def scan(root: Path, also: Collection[str] = ()) -> Scan:
         for name in names:
             stem, suffix = os.path.splitext(name)
             suffix = suffix.lower()
-            if suffix in IMAGES:
+            if images and suffix in PICTURES:
+                pictures[stem].append(prefix + name)
+            elif suffix in IMAGES:
                 of_frames = of_frames or is_frame(name)
             elif suffix in VIDEOS:
                 videos[stem].append(prefix + name)
@@ -124,9 +141,9 @@ def scan(root: Path, also: Collection[str] = ()) -> Scan:
                 note_suffix(left_out, prefix + name)
         if of_frames:
             folders[os.path.basename(folder)].append(below)
-    for paths in (*videos.values(), *folders.values(), archives):
+    for paths in (*videos.values(), *folders.values(), *pictures.values(), archives):
         paths.sort()
-    return Scan(root, Found(dict(videos), dict(folders)), archives, left_out)
+    return Scan(root, Found(dict(videos), dict(folders), dict(pictures)), archives, left_out)
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:

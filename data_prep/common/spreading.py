@@ -7,6 +7,7 @@ is found and the others are done.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections import deque
@@ -16,17 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TypeVar
 
 from data_prep.common.children import die_with_parent
 from data_prep.common.interrupts import held_from_children
 
-__all__ = ['Spread', 'StopRun', 'run_all']
+__all__ = ['Spread', 'StopRun', 'no_room', 'run_all']
 
 Item, Result = TypeVar('Item'), TypeVar('Result')
 TRIES = 3
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class StopRun(RuntimeError):
@@ -35,6 +34,16 @@ class StopRun(RuntimeError):
 
     def __reduce__(self) -> tuple:
         return type(self), self.args
+
+
+def no_room(error: OSError) -> StopRun | None:
+    """The error that ends the run, if nothing can be written any more."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+        return StopRun(
+            f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command'
+            ' again: it goes on where it stopped'
+        )
+    return None
 
 
 class _Pool(ProcessPoolExecutor):
@@ -82,15 +91,20 @@ class Spread:
     def _dask_executor(self) -> Iterator[Executor]:
         try:
             from distributed import Client
+
+            from data_prep.common.sending import send_code
         except ImportError as error:
             raise StopRun('--dask needs the package distributed: pip install "gfvideo[dask]"') from error
         try:
             client = Client(self.dask, timeout='30s')
         except (OSError, ValueError) as error:
             raise StopRun(f'--dask: no scheduler answers at {self.dask} ({error})') from error
-        client.run(exec, f'import sys; sys.path.insert(0, {str(ROOT)!r})')  # where the workers find data_prep
-        with client, client.get_executor(pure=False, retries=0) as executor:
-            yield executor
+        with client:
+            wrong = send_code(client)
+            if wrong:
+                raise StopRun(f'--dask: {wrong}')
+            with client.get_executor(pure=False, retries=0) as executor:
+                yield executor
 
     def width(self, executor: Executor) -> int:
         """How many tasks run at a time."""

@@ -18,8 +18,9 @@ from torch.utils.data import Dataset, get_worker_info
 
 from ..registry import DATASETS, TRANSFORMS
 from . import manifest as manifests
+from .content import content_of_split, with_relative_ids
 from .manifest import LIST_FORMS, ClipRow, ManifestError
-from .readers import VideoError
+from .readers import VideoError, is_image
 from .results import FrameNames, Results
 from .row_table import RowTable
 from .transforms import DecodeFrames, Reframe
@@ -92,7 +93,7 @@ def describe_clip(
     is_folder = path.is_dir()
     return {
         'path': str(path),
-        'kind': 'frames' if is_folder else 'video',
+        'kind': 'frames' if is_folder else 'image' if is_image(path) else 'video',
         'video_id': path.name if is_folder else path.stem,
         'total_frames': None,
         'frame_template': frame_template,
@@ -326,6 +327,8 @@ def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[RowTabl
             'label_order': manifest.label_order,
             'split': split,
             'manifest_hash': manifest.hash,
+            'content_hash': manifest.contents.get(split) or content_of_split(manifest.classes, rows),
+            'made_hash': manifest.made_hash or None,
             'present': info.present,
             'official': info.official,
             'frame_template': manifest.frame_template,
@@ -359,6 +362,8 @@ def _load_list(
             'label_order': order,
             'split': split,
             'manifest_hash': manifests.manifest_hash(name, form, names, order, {split: info}),
+            'content_hash': content_of_split(names, with_relative_ids(rows)),
+            'made_hash': None,
             'present': len(rows),
             'official': None,
             'frame_template': FRAME_TEMPLATES.get(form, '{:05d}.jpg'),

@@ -1,9 +1,9 @@
 """A prepared dataset: ``dataset.json`` (classes, splits, hashes) and one ``<split>.jsonl`` with a row per
 clip, beside it the same in columns (:mod:`gfvideo.data.row_table`); list files of other tools.
 
-The hash says *which data* a result was measured on. It covers the classes in their order and every row in its
-order, and nothing that depends on the machine (``video_root`` and the file names are outside), so two people
-with the same clips have the same hash.
+Three hashes stand in it. ``hash`` keeps ``dataset.json`` and the rows together: it covers name, version,
+classes and every row in its order, paths included. ``content_hash`` says *which data* it is and ``made_hash``
+*how it was made*: :mod:`gfvideo.data.content`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..files import file_hash, write_atomically
+from .content import content_of_all, content_of_split, made_hash
 from .row_table import KINDS, MOST, ClipRow, RowTable, table_file
 
 __all__ = [
@@ -77,6 +78,8 @@ class Manifest:
 
     ``frame_template`` and ``start_index`` name the images of clips of kind ``'frames'``. ``preparation``
     tells how it was made: arguments and versions. ``hash`` is :func:`manifest_hash` of the clips and classes.
+    ``contents`` are the content hashes of the splits and ``made`` is what encoded the clips, each with the
+    hash of it (:mod:`gfvideo.data.content`); all are empty in files of versions that did not write them.
     """
 
     folder: Path
@@ -90,6 +93,10 @@ class Manifest:
     frame_template: str = '{:05d}.jpg'
     start_index: int = 1
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    content_hash: str = ''
+    made: Mapping[str, Any] = field(default_factory=dict)
+    made_hash: str = ''
 
     @property
     def file(self) -> Path:
@@ -237,6 +244,7 @@ def write_manifest(
     frame_template: str = '{:05d}.jpg',
     start_index: int = 1,
     preparation: Mapping[str, Any] | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write a prepared dataset: a ``<split>.jsonl`` per split, then ``dataset.json``; every file appears
     complete or not at all.
@@ -250,7 +258,8 @@ def write_manifest(
         video_root: folder that the rows' paths start from, absolute or relative to ``folder``.
         official: split name -> rows that the official annotation lists, where known.
         frame_template, start_index: names of the images in clips of kind ``'frames'``.
-        preparation: how it was made, for a reader to know; JSON, not part of the hash.
+        preparation: how it was made, for a reader to know; JSON, not part of any hash.
+        made: what encoded the clips, setting -> value, JSON: the made hash is of it.
 
     Returns:
         The manifest as :func:`read_manifest` would read it.
@@ -287,6 +296,7 @@ def write_manifest(
         )
         for split, some in checked.items()
     }
+    contents = {split: content_of_split(classes, some) for split, some in checked.items()}
     manifest = Manifest(
         folder,
         name,
@@ -299,6 +309,10 @@ def write_manifest(
         frame_template,
         start_index,
         dict(preparation or {}),
+        contents,
+        content_of_all(contents),
+        dict(made or {}),
+        made_hash(made) if made else '',
     )
     folder.mkdir(parents=True, exist_ok=True)
     for split, some in checked.items():
@@ -324,6 +338,10 @@ def _dataset_json(manifest: Manifest) -> bytes:
         'start_index': manifest.start_index,
         'splits': {split: asdict(info) for split, info in manifest.splits.items()},
         'hash': manifest.hash,
+        'content_hash': manifest.content_hash,
+        'contents': dict(manifest.contents),
+        'made_hash': manifest.made_hash,
+        'made': dict(manifest.made),
         'preparation': dict(manifest.preparation),
         'classes': list(manifest.classes),
     }
@@ -378,6 +396,10 @@ def read_manifest(folder: str | Path) -> Manifest:
         content['frame_template'],
         content['start_index'],
         content.get('preparation') or {},
+        content.get('contents') or {},
+        content.get('content_hash') or '',
+        content.get('made') or {},
+        content.get('made_hash') or '',
     )
     expected = manifest_hash(manifest.name, manifest.version, manifest.classes, manifest.label_order, splits)
     if manifest.hash != expected:
@@ -385,7 +407,21 @@ def read_manifest(folder: str | Path) -> Manifest:
             f'{file}: hash is {manifest.hash}, its content has {expected}: it was edited or mixed after it'
             ' was prepared; prepare the dataset again (video_root alone may be edited)'
         )
+    _check_content(manifest)
     return manifest
+
+
+def _check_content(manifest: Manifest) -> None:
+    """Whether the hashes of content and making fit what stands beside them, where a file has any."""
+    for name, there, parts, of in (
+        ('content_hash', manifest.content_hash, manifest.contents, content_of_all),
+        ('made_hash', manifest.made_hash, manifest.made, made_hash),
+    ):
+        if not isinstance(parts, dict) or (there or parts) and of(parts) != there:
+            raise ManifestError(
+                f'{manifest.file}: {name} is {there!r}, which is not that of what stands beside it: it was'
+                ' edited after it was prepared; prepare the dataset again (the step lists is enough)'
+            )
 
 
 def _load_json(file: Path) -> Any:
@@ -619,23 +655,30 @@ def _by_number(file: Path, numbers: Mapping[str, Any]) -> list[str]:
 
 def _whole(place: str, what: str, text: str) -> int:
     if not re.fullmatch(r'-?\d+', text):
-        raise ManifestError(f'{place}: {what} is {text!r}, expected a whole number')
+        raise ManifestError(f'{place}: {what} is {_short(text)}, expected a whole number')
     return int(text)
 
 
 def _path_label(place: str, line: str, kind: str = 'video') -> ClipRow:
     # SlowFast may be set to a comma; the path may hold spaces
-    match = re.fullmatch(r'(.+?)(?:\s*,\s*|\s+)([^\s,]+)', line)
-    if match is None:
-        raise ManifestError(f'{place}: {line!r} is not "path label"')
-    return ClipRow(match[1], match[1], kind, _whole(place, 'label', match[2]))
+    label = re.split(r'[\s,]', line)[-1]
+    rest = line.removesuffix(label).rstrip()
+    path = rest.removesuffix(',').rstrip()
+    if not label or not path:
+        raise ManifestError(f'{place}: {_short(line)} is not "path label"')
+    return ClipRow(path, path, kind, _whole(place, 'label', label))
+
+
+def _short(line: str) -> str:
+    """A line, for a message: lines of megabytes are no lists."""
+    return repr(line) if len(line) <= 300 else f'{line[:300]!r}… ({len(line):,} characters)'
 
 
 def _mmaction2_video(place: str, line: str) -> ClipRow:
     if len(line.split()) != 2:
         raise ManifestError(
-            f'{place}: {line!r} is not "path label"; this form has no spaces in the path and one label, use'
-            ' the form "path_label" for paths with spaces'
+            f'{place}: {_short(line)} is not "path label"; this form has no spaces in the path and one label,'
+            ' use the form "path_label" for paths with spaces'
         )
     return _path_label(place, line)
 
@@ -643,7 +686,7 @@ def _mmaction2_video(place: str, line: str) -> ClipRow:
 def _folder_frames_label(place: str, line: str) -> ClipRow:
     parts = line.rsplit(maxsplit=2)
     if len(parts) != 3:
-        raise ManifestError(f'{place}: {line!r} is not "folder frames label"')
+        raise ManifestError(f'{place}: {_short(line)} is not "folder frames label"')
     folder, frames, label = parts
     return ClipRow(
         folder, folder, 'frames', _whole(place, 'label', label), _whole(place, 'number of frames', frames)
@@ -653,7 +696,7 @@ def _folder_frames_label(place: str, line: str) -> ClipRow:
 def _mmaction2_frames(place: str, line: str) -> ClipRow:
     if len(line.split()) != 3:
         raise ManifestError(
-            f'{place}: {line!r} is not "folder frames label"; this form has no spaces in the folder, no'
+            f'{place}: {_short(line)} is not "folder frames label"; this form has no spaces in the folder, no'
             ' offset and one label, use the form "tsm" for folders with spaces'
         )
     return _folder_frames_label(place, line)

@@ -29,7 +29,7 @@ class Results(FrameNames):
 
     Attributes:
         path: the video file, or the folder of images; '' of frames in memory.
-        kind: 'video' or 'frames', for a folder of images.
+        kind: 'video', 'frames' for a folder of images, or 'image' for one picture.
         video_id: what the clip is called.
         total_frames: frames of the video, None when unknown.
         rng: the only source of chance, so the same generator gives the same clip.

@@ -21,7 +21,7 @@ from ..files import write_atomically
 
 __all__ = ['KINDS', 'MOST', 'ClipRow', 'RowTable', 'table_file']
 
-KINDS = ('video', 'frames')
+KINDS = ('video', 'frames', 'image')
 MOST = 2**31 - 1
 """The largest number that a row may hold."""
 MAGIC = b'gfvideo rows, version 1\n'
@@ -38,7 +38,7 @@ class ClipRow:
     Attributes:
         id: its name, unique in its split.
         path: of the video file or the folder of frames, relative to the dataset's ``video_root``, with ``/``.
-        kind: ``'video'`` or ``'frames'`` (a folder of images).
+        kind: ``'video'``, ``'frames'`` (a folder of images) or ``'image'`` (a picture, of one frame).
         label: class number, from 0; None where the annotation tells none (test splits).
         frames: how many frames decode, or None if nobody counted.
         height, width: size in pixels as shown (rotation applied), or None.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..engine.checkpoint import (
+    PROVENANCE,
     WEIGHTS_HASH,
     CheckpointError,
     load_checkpoint,
@@ -24,7 +25,7 @@ from ..weights import unwrapped
 
 __all__ = ['publish_checkpoint']
 
-KEPT = ('cfg', 'converted', 'dataset_meta', 'datasets', 'stage', 'seed', 'epoch', 'iter', 'mmengine_version')
+KEPT = ('cfg', 'dataset_meta', *PROVENANCE)
 HASH_DIGITS = 8
 
 

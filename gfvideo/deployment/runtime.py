@@ -100,7 +100,7 @@ class EngineRecognizer(Recognizer):
         super().__init__(model.num_classes)
         self.model, self.steps = model, model.steps
         self.data_preprocessor = model.data_preprocessor
-        self.cfg, self.dataset_meta = model.cfg, model.dataset_meta
+        self.cfg, self.dataset_meta, self.provenance = model.cfg, model.dataset_meta, model.provenance
         self._described: dict[str, Any] = {}
         self.eval()
 

@@ -9,17 +9,18 @@ from .checkpoint import (
     load_checkpoint,
     load_weights,
 )
-from .config import ConfigError, fill_workers, load_config
+from .config import ConfigError, fill_gpu, fill_workers, load_config
 from .exiting import ExitingRecognizer, costs_of
 from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
 from .identity import check_exits, describe_model, same_clips, weights_hash
-from .launch import adapt_to_devices, init_distributed
+from .launch import adapt_to_devices, choose_device, init_distributed
 from .loops import ResumableEpochLoop
 from .next_steps import next_commands, next_steps
 from .optim import AutocastOptimWrapper, TSMOptimWrapperConstructor, scale_rates
 from .policy_loop import JointLoop, PolicyLoop
 from .schedulers import WarmupLR
+from .showing import ShowHook
 from .stages import (
     Stage,
     StageRecord,
@@ -44,6 +45,7 @@ __all__ = [
     'PolicyLoop',
     'ResumableEpochLoop',
     'SafeCheckpointHook',
+    'ShowHook',
     'Stage',
     'StageRecord',
     'TSMOptimWrapperConstructor',
@@ -53,9 +55,11 @@ __all__ = [
     'check_pretrained',
     'check_stages',
     'checkpoint_of',
+    'choose_device',
     'costs_of',
     'describe_model',
     'expand_stages',
+    'fill_gpu',
     'fill_workers',
     'init_distributed',
     'latest_checkpoint',

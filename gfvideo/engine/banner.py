@@ -133,7 +133,10 @@ def _data(runner: Any) -> Iterable[tuple[str, str]]:
         told += [f'split {meta["split"]}'] if meta.get('split') else []
         told += [f'fold {meta["fold"]}'] if meta.get('fold') else []
         told += [f'{len(loader.dataset)} clips']
-        told += [f'hash {meta["manifest_hash"][:12]}'] if meta.get('manifest_hash') else []
+        names = dict(content_hash='content', made_hash='made')
+        if not meta.get('content_hash'):
+            names = dict(manifest_hash='hash')
+        told += [f'{word} {meta[key][:12]}' for key, word in names.items() if meta.get(key)]
         yield name, ', '.join(told)
 
 

@@ -42,10 +42,13 @@ from ..weights import (
     read_weights_file,
     unwrapped,
 )
+from .config import ConfigError
+from .hub_folder import CONFIG, WEIGHTS, is_hub_folder, read_hub_meta
 from .identity import weights_hash
 from .random_state import random_state
 
 __all__ = [
+    'PROVENANCE',
     'CheckpointError',
     'SafeCheckpointHook',
     'checkpoint_of',
@@ -58,6 +61,8 @@ __all__ = [
 
 _BUFFER = 'history_buffer'
 WEIGHTS_HASH = 'weights_hash'
+PROVENANCE = ('converted', 'datasets', 'stage', 'seed', 'epoch', 'iter', 'mmengine_version')
+"""What the meta of a checkpoint tells of where its weights come from."""
 
 
 class CheckpointError(RuntimeError):
@@ -142,7 +147,9 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
     """Read a checkpoint without running anything that may hide in it (``weights_only=True``).
 
     Args:
-        source: a file or an http(s) address; a bare state dict is accepted too.
+        source: a file or an http(s) address, or a folder, see :func:`checkpoint_of`; a bare state dict is
+            accepted too. Of a ``.safetensors`` file, the ``config.json`` of
+            :func:`~gfvideo.hub.save_pretrained` beside it gives the meta.
         map_location: see :func:`torch.load`.
 
     Returns:
@@ -154,6 +161,8 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
             hash), holds more than tensors and plain values, or no weights; the message names the newest whole
             checkpoint beside it.
     """
+    if not is_address(source) and Path(source).expanduser().is_dir():
+        source = checkpoint_of(source)
     content = _read(source, map_location)
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -165,6 +174,11 @@ def load_checkpoint(source: str | Path, map_location: str | torch.device | None 
                 f'{source} has no state_dict, only {sorted(map(str, content))[:8]}; is it a checkpoint?'
             )
         content = dict(state_dict=content)
+    if str(source).endswith('.safetensors') and not is_address(source):
+        try:
+            content['meta'] = read_hub_meta(Path(source).expanduser().with_name(CONFIG)) or {}
+        except ConfigError as error:
+            raise CheckpointError(f'{source}: {error}') from error
     weights = content['state_dict']
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f'{source} has a state_dict that is no dict of tensors; is it a checkpoint?')
@@ -335,10 +349,11 @@ def keep_last_and_best(folder: str | Path, last: str | Path, best: str | Path | 
 
 def checkpoint_of(path: str | PathLike[str], which: str = 'last') -> str:
     """The checkpoint that a path stands for: a file or an address itself; of a run's folder, that of its last
-    stage that saved one.
+    stage that saved one; of a folder of :func:`~gfvideo.hub.save_pretrained`, its weights.
 
     Args:
-        path: a file, an http(s) address, the work dir of ``tools/train.py`` or the folder of one stage.
+        path: a file, an http(s) address, the work dir of ``tools/train.py``, the folder of one stage, or a
+            folder of ``save_pretrained``.
         which: 'last' or, for the one that validation found best, 'best'; where a stage kept no best one, its
             last.
 
@@ -351,12 +366,15 @@ def checkpoint_of(path: str | PathLike[str], which: str = 'last') -> str:
     folder = Path(path).expanduser()
     if is_address(path) or not folder.is_dir():
         return str(path) if is_address(path) else str(_existing(folder))
+    if is_hub_folder(folder):
+        return str(folder / WEIGHTS)
     inner = [child for child in folder.iterdir() if child.is_dir()]
     found = {one: file for one in (folder, *inner) if (file := _checkpoint_in(one, which))}
     if not found:
         raise CheckpointError(
             f'{folder} holds no checkpoint of a run (last_checkpoint or a .pth file, also in the folders of'
-            ' its stages); give the work dir of tools/train.py, or a .pth file'
+            f' its stages) and not {CONFIG} with {WEIGHTS}; give the work dir of tools/train.py, a folder of'
+            ' save_pretrained, or a .pth file'
         )
     return str(found[max(found, key=_when)])
 
@@ -451,12 +469,19 @@ class SafeCheckpointHook(CheckpointHook):
 
 def described(dataset: dict) -> str:
     """A dataset's ``metainfo`` in words: name, split, clips that are present of those that the annotation
-    lists, hash."""
+    lists, hashes of content and making (that of the manifest where no other is told)."""
     listed = f' of {dataset["official"]} listed' if dataset.get('official') is not None else ''
     return (
         f'{dataset.get("name")} ({dataset.get("version")}), split {dataset.get("split")!r}:'
-        f' {dataset.get("present")}{listed} clips, hash {dataset.get("manifest_hash")}'
+        f' {dataset.get("present")}{listed} clips, {_hashes(dataset)}'
     )
+
+
+def _hashes(dataset: dict) -> str:
+    if not dataset.get('content_hash'):
+        return f'hash {dataset.get("manifest_hash")}'
+    made = f', made {dataset["made_hash"]}' if dataset.get('made_hash') else ''
+    return f'content {dataset["content_hash"]}' + made
 
 
 def _datasets(runner: Any) -> dict[str, dict]:

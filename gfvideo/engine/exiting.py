@@ -58,8 +58,9 @@ class ExitingRecognizer(BaseModel):
 
     Beside ``logits (C,)`` a sample gets ``exit`` (the step, or the frame from 0, at which it stopped),
     ``looks`` (focus looks: of a clip one number, of a stream ``(T,)`` with -1 for frames that were not read),
-    ``ms`` (time of the model alone, the batch's divided by its clips) and, with ``replay``, ``replay_exit``,
-    ``replay_looks`` and ``replay_logits`` from a run that skips nothing.
+    ``centres (S, T, 2)`` (and ``window_sizes``) of a recognizer that focuses, nan for looks that were not
+    taken, ``ms`` (time of the model alone, the batch's divided by its clips) and, with ``replay``,
+    ``replay_exit``, ``replay_looks`` and ``replay_logits`` from a run that skips nothing.
 
     Args:
         recognizer: trained.
@@ -118,9 +119,12 @@ class ExitingRecognizer(BaseModel):
             size = micro_batch_for(frames.device) if self.micro_batch == 'auto' else self.micro_batch
             buckets = self.recognizer.prepares_for_sizes
             clips = run_clips(self.recognizer, frames, self.exits, size, buckets)
-            return dict(logits=clips.logits.float(), exit=clips.steps, looks=clips.steps)
+            found = dict(logits=clips.logits.float(), exit=clips.steps, looks=clips.steps)
+            told = dict(centres=clips.centres, window_sizes=clips.window_sizes)
+            return found | {name: value for name, value in told.items() if value is not None}
         videos = run_stream(self.recognizer, frames, self.exits)
-        return dict(logits=videos.logits.float(), exit=videos.num_frames - 1, looks=videos.looks)
+        found = dict(logits=videos.logits.float(), exit=videos.num_frames - 1, looks=videos.looks)
+        return found if videos.centres is None else found | dict(centres=videos.centres)
 
     @torch.no_grad()
     def _replayed(self, frames: Tensor) -> dict[str, Tensor]:

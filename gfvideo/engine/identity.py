@@ -62,12 +62,13 @@ def _short(value: Any) -> str:
 
 
 def same_clips(calibration: Calibration, dataset: Mapping[str, Any]) -> bool:
-    """Whether exits were fitted on clips that are (also) in ``dataset``, told by its ``metainfo``."""
+    """Whether exits were fitted on clips that are (also) in ``dataset``, told by its ``metainfo``.
+
+    The content hashes tell it; of files that have none, the hash of the manifest and the split.
+    """
     fitted = calibration.source.get('data') or {}
-    if (fitted.get('manifest_hash'), fitted.get('split')) != (
-        dataset.get('manifest_hash'),
-        dataset.get('split'),
-    ):
+    told = ('content_hash',) if fitted.get('content_hash') else ('manifest_hash', 'split')
+    if any(fitted.get(key) != dataset.get(key) for key in told):
         return False
     one, other = fitted.get('fold'), dataset.get('fold')
     if one is None or other is None:

@@ -1,4 +1,5 @@
-"""Several processes, with GPUs or without: mmengine starts them on GPUs only."""
+"""On which device a command runs, and several processes, with GPUs or without: mmengine starts them on GPUs
+only."""
 
 from __future__ import annotations
 
@@ -14,9 +15,39 @@ from mmengine.utils.dl_utils import set_multi_processing
 
 from .config import ConfigError
 
-__all__ = ['LAUNCHERS', 'adapt_to_devices', 'init_distributed']
+__all__ = ['LAUNCHERS', 'adapt_to_devices', 'choose_device', 'init_distributed']
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def choose_device(name: str | torch.device | None = None) -> torch.device:
+    """The device to run on: the one that is named; where none is, a GPU if torch finds one, else the CPU.
+
+    Args:
+        name: 'cpu', 'cuda', 'cuda:1', ... as torch names devices.
+
+    Raises:
+        ConfigError: if torch knows no such device, or it is not on this machine.
+    """
+    if name is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f'device {str(name)!r} is unknown; give cpu, cuda, cuda:1, ...') from error
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == 'cuda' and (device.index or 0) >= found:
+        gpus = ', '.join(f'cuda:{number}' for number in range(found))
+        raise ConfigError(
+            f'device {str(name)!r} is not here: torch {torch.__version__} finds'
+            f' {f"{gpus} alone" if found else "no GPU"}; give cpu, or leave it out to have one chosen'
+        )
+    if device.type not in ('cpu', 'cuda', 'meta'):
+        try:
+            torch.empty(0, device=device)
+        except (AssertionError, NotImplementedError, RuntimeError) as error:
+            raise ConfigError(f'device {str(name)!r} is not here; give cpu or cuda') from error
+    return device
 
 
 def init_distributed(launcher: str, env_cfg: dict | None = None) -> None:

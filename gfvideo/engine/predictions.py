@@ -17,14 +17,17 @@ from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips,
 from ..models.base import Recognizer
 from ..progress import progress
 from ..structures import ClipSample
-from .config import ConfigError, fill_workers
+from .config import ConfigError, fill_gpu, fill_workers
 from .exiting import costs_of
 
 __all__ = ['SplitPredictions', 'loader_config']
 
 
-def loader_config(cfg: Config, split: str, fold: str | None, batch_size: int) -> dict[str, Any]:
-    """The test dataloader of a config on another split, with test-time transforms.
+def loader_config(
+    cfg: Config, split: str, fold: str | None, batch_size: int, gpu: bool = False
+) -> dict[str, Any]:
+    """The test dataloader of a config on another split, with test-time transforms; ``gpu`` says whether its
+    clips go to one.
 
     Raises:
         ConfigError: if there is none, or it reads a list file of another split.
@@ -41,6 +44,7 @@ def loader_config(cfg: Config, split: str, fold: str | None, batch_size: int) ->
     dataset.update(split=split, **({} if fold is None else dict(fold=fold)))
     loader |= dict(dataset=dataset, batch_size=batch_size, sampler=dict(type='DefaultSampler', shuffle=False))
     fill_workers(dict(test_dataloader=loader))
+    fill_gpu(dict(test_dataloader=loader), gpu)
     return loader
 
 
@@ -64,7 +68,8 @@ class SplitPredictions:
 
     def __init__(self, model: Recognizer, split: str, fold: str | None = None, batch_size: int = 16):
         with DefaultScope.overwrite_default_scope('gfvideo'):
-            self._loader = Runner.build_dataloader(loader_config(model.cfg, split, fold, batch_size))
+            gpu = model.data_preprocessor.device.type == 'cuda'
+            self._loader = Runner.build_dataloader(loader_config(model.cfg, split, fold, batch_size, gpu))
         self.model = model
         self.meta = {key: value for key, value in self._loader.dataset.metainfo.items() if key != 'classes'}
         self.labels: Tensor | None = None

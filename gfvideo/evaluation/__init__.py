@@ -10,6 +10,7 @@ from .controls import (
     right_answers,
 )
 from .exits import AnytimeMetric, BudgetMetric, ExitAccuracy, accuracy_within, area_under_curve
+from .findable import Glances, found_share, glances_of, teach_places
 from .frames import running_answers, ways_over_frames
 from .functional import (
     accuracy_standard_error,
@@ -51,6 +52,7 @@ __all__ = [
     'ControlRow',
     'Difference',
     'ExitAccuracy',
+    'Glances',
     'HitRates',
     'Objects',
     'PatchHits',
@@ -64,6 +66,8 @@ __all__ = [
     'control_rows',
     'controls_table',
     'covered_areas',
+    'found_share',
+    'glances_of',
     'label_ranks',
     'mean_class_accuracy',
     'mean_standard_error',
@@ -79,6 +83,7 @@ __all__ = [
     'scale_boxes',
     'sources_by_pattern',
     'sources_of_table',
+    'teach_places',
     'top_k_accuracy',
     'ways_over_frames',
 ]

@@ -24,11 +24,13 @@ class ClipExit(NamedTuple):
         logits: ``(B, C)`` after the last step taken.
         steps: ``(B,)`` int64, that step, 0..S.
         centres: ``(B, S, T, 2)``, nan for looks that were not taken; None without focus steps.
+        window_sizes: ``(B, S, T, 2)`` in pixels, likewise, where the policy chose them; else None.
     """
 
     logits: Tensor
     steps: Tensor
     centres: Tensor | None
+    window_sizes: Tensor | None = None
 
 
 @torch.no_grad()
@@ -66,8 +68,22 @@ def run_clips(
             torch.cat([part.logits for part in parts]),
             torch.cat([part.steps for part in parts]),
             torch.cat([part.centres for part in parts if part.centres is not None]) if model.steps else None,
+            _all_sizes(parts),
         )
     return _run_clips(model, frames, exits, buckets)
+
+
+def _all_sizes(parts: list[ClipExit]) -> Tensor | None:
+    """The window sizes of all parts; nan in those that took no look."""
+    if all(part.window_sizes is None for part in parts):
+        return None
+    return torch.cat(
+        [
+            torch.full_like(part.centres, torch.nan) if part.window_sizes is None else part.window_sizes
+            for part in parts
+            if part.centres is not None
+        ]
+    )
 
 
 def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None, buckets: bool) -> ClipExit:
@@ -76,6 +92,7 @@ def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None, buckets: bool
     now = state.logits.mean(1)  # (b, C), b clips that are still looked at
     logits, steps = now.clone(), torch.zeros(B, dtype=torch.long, device=now.device)
     centres = torch.full((B, model.steps, T, 2), torch.nan, device=now.device) if model.steps else None
+    sizes = None
     rows: Tensor | slice = slice(None)  # which these are
     for step in range(model.steps):
         if exits is not None and exits.asks_after(step):
@@ -94,9 +111,12 @@ def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None, buckets: bool
         logits[rows], steps[rows] = now, step + 1
         if centres is not None and state.centres is not None:
             centres[rows, step] = state.centres[:count].to(centres.dtype)
+            if state.window_sizes is not None:
+                sizes = torch.full_like(centres, torch.nan) if sizes is None else sizes
+                sizes[rows, step] = state.window_sizes[:count].to(sizes.dtype)
     if exits is not None and logits.device.type != 'cpu':  # there no step has waited to see
         check_numbers(logits.sum(-1), logits.shape)
-    return ClipExit(logits, steps, centres)
+    return ClipExit(logits, steps, centres, sizes)
 
 
 def _filled_up(rows: Tensor, most: int) -> Tensor:
@@ -133,6 +153,7 @@ class StreamExit(NamedTuple):
         looks: ``(B, T)`` int64, focus looks at each frame, -1 for frames that were not read.
         frame_logits: ``(B, T, C)`` the prediction after each frame, nan for frames that were not read.
         scores: ``(B, T)`` what the exits made of the last look at each frame, nan where they were not asked.
+        centres: ``(B, S, T, 2)`` where looks were cut, nan for those that were not taken.
     """
 
     logits: Tensor
@@ -140,6 +161,7 @@ class StreamExit(NamedTuple):
     looks: Tensor
     frame_logits: Tensor
     scores: Tensor | None = None
+    centres: Tensor | None = None
 
 
 @torch.no_grad()
@@ -166,7 +188,9 @@ def run_stream(model: Any, frames: Tensor, exits: ExitRule | None) -> StreamExit
         if t == 0:
             predictions = answer.logits.new_full((B, T, answer.logits.shape[-1]), torch.nan)
             scores = answer.score.new_full((B, T), torch.nan)
+            centres = answer.centres.new_full((B, model.steps, T, 2), torch.nan)
         predictions[rows, t], looks[rows, t], scores[rows, t] = answer.logits, answer.looks, answer.score
+        centres[rows, :, t] = answer.centres
         if exits is not None and t < T - 1 and exits.asks_to_stop(t):
             stay = (~answer.done).nonzero().squeeze(1)
             if not len(stay):
@@ -175,4 +199,4 @@ def run_stream(model: Any, frames: Tensor, exits: ExitRule | None) -> StreamExit
                 rows, stream = rows[stay], stream.select(stay)
     read = (looks >= 0).sum(1)  # (B,)
     last = predictions[torch.arange(B, device=read.device), read - 1]  # (B, C)
-    return StreamExit(last, read, looks, predictions, scores)
+    return StreamExit(last, read, looks, predictions, scores, centres)

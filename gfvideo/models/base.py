@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +15,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..ops import being_captured, micro_batch_for
-from ..registry import MODELS
+from ..registry import HUB, MODELS
 from ..structures import ClipSample, LookState
 from .encoder import Encoder
 from .losses import labels_of
@@ -56,6 +58,8 @@ class Recognizer(BaseModel):
         steps: S, the number of focus steps.
         cfg: the config it was built from; empty if it was built by hand.
         dataset_meta: what its checkpoint said of the dataset, e.g. ``classes``; empty if nothing.
+        provenance: what its checkpoint said of its training: stage, epoch, seed, datasets with their hashes;
+            empty if nothing.
 
     Raises:
         ValueError: if there are no classes.
@@ -76,6 +80,7 @@ class Recognizer(BaseModel):
         self.num_classes = num_classes
         self.cfg = Config()
         self.dataset_meta: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}
 
     # ---- the contract
 
@@ -166,6 +171,17 @@ class Recognizer(BaseModel):
 
     def set_progress(self, fraction: float) -> None:
         """Which share of a stage, in [0, 1], is behind it; a policy's schedule of exploration goes by it."""
+
+    # ---- the form of model hubs, which is written by a room that imports this one
+
+    def save_pretrained(self, folder: str | PathLike[str], **options: Any) -> Path:
+        """Write the recognizer to a folder that :func:`gfvideo.from_pretrained` reads; see
+        :func:`gfvideo.hub.save_pretrained`."""
+        return HUB.get('save_pretrained')(self, folder, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the recognizer to a model hub; see :func:`gfvideo.hub.push_to_hub`."""
+        return HUB.get('push_to_hub')(self, repo_id, **options)
 
     # ---- what follows from it
 

@@ -44,7 +44,8 @@ class ResultGroup:
         run: its name.
         title: what was measured.
         split, clips: on which clips.
-        data_hash: of the prepared dataset; '' if the file does not tell.
+        data_hash: of the clips (content), or of the prepared dataset in a file that does not tell the other;
+            '' if it tells neither.
         command: that made the numbers.
         recorded: whether the file names the command; else it was put together from what the file tells, and
             options may be missing.
@@ -111,7 +112,7 @@ def _of_test(run: RunFolder, test: Mapping[str, Any], costs: Mapping[str, Sequen
         'test with early exit' if exits else 'test',
         split_of(test['dataset']),
         clips,
-        str(test['dataset'].get('manifest_hash') or ''),
+        _data_hash(test['dataset']),
         str(test.get('command') or _test_command(run, test)),
         'command' in test,
         rows,
@@ -161,7 +162,7 @@ def _of_controls(run: RunFolder, path: Path, one: Mapping[str, Any]) -> ResultGr
         f'controls, means of {len(seeds)} trainings' if seeds else 'controls',
         split_of(data),
         int(one.get('clips') or 0),
-        str(data.get('manifest_hash') or ''),
+        _data_hash(data),
         str(one.get('command') or shlex.join([*made, '--out', str(path)])),
         'command' in one,
         rows,
@@ -183,8 +184,12 @@ def _of_curves(run: RunFolder, path: Path, one: Mapping[str, Any]) -> ResultGrou
         'without exits, timed by turns',
         str(one['judge']).replace(':', ', part '),
         clips,
-        str(data.get('manifest_hash') or ''),
+        _data_hash(data),
         str(one.get('command') or shlex.join(made)),
         'command' in one,
         rows,
     )
+
+
+def _data_hash(data: Mapping[str, Any]) -> str:
+    return str(data.get('content_hash') or data.get('manifest_hash') or '')

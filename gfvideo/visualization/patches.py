@@ -55,7 +55,7 @@ def draw_looks(
     frames: np.ndarray,
     centres: Tensor | np.ndarray | None,
     patch_size: tuple[int, int] | None,
-    step_predictions: Sequence[NamedScore],
+    step_predictions: Sequence[NamedScore | None],
     *,
     title: str = '',
     label: str | None = None,
@@ -77,7 +77,8 @@ def draw_looks(
         frames: ``(T, H, W, 3)`` uint8 RGB, the frames that the patches were cut from.
         centres: ``(S, T, 2)``, (y, x) in [0, 1], tensor or array; None for a recognizer that does not focus.
         patch_size: (height, width) in pixels of ``frames``; ignored without centres, and may be None then.
-        step_predictions: class name and probability after each step: S+1, or one when there are no centres.
+        step_predictions: class name and probability after each step: S+1, or one when there are no centres;
+            None where nobody knows.
         title: written over the picture, e.g. the name of the video.
         label: name of the true class, None when it is unknown.
         glance_size: (height, width) the glance sees; None leaves its row out.
@@ -175,12 +176,14 @@ def draw_sample(
     """Draw the looks at one recognized clip; :func:`draw_looks` with what a :class:`ClipSample` holds.
 
     Of several views the first is drawn; what is said after each step is then the opinion of all views, and
-    the title says so.
+    the title says so. Of a clip that left early (``exit``) the looks that it took are drawn, of a stream the
+    frames that were read, with what was said in the end; the title says when that was.
 
     Args:
         inputs: ``(T, 3, H, W)`` or ``(V, T, 3, H, W)`` uint8 RGB, what the recognizer was given.
-        sample: its prediction: ``step_logits (S+1, C)``, ``centres (S, T, 2)`` or ``(V, S, T, 2)`` if it
-            focused, ``gt_label`` if known.
+        sample: its prediction: ``step_logits (S+1, C)``, or of early exit ``logits (C,)``, ``exit`` and, of a
+            stream, ``looks (T,)``; ``centres (S, T, 2)`` or ``(V, S, T, 2)`` if it focused, ``gt_label`` if
+            known.
         classes: C class names; None names them by number.
         patch_size: (height, width) in pixels, needed when the recognizer focused.
         glance_size: (height, width) the glance sees; None leaves its row out.
@@ -191,8 +194,12 @@ def draw_sample(
     Returns:
         The picture, ``(height, width, 3)`` uint8 RGB.
     """
-    C = sample.step_logits.shape[-1]
+    step_logits = sample.get('step_logits')
+    early = step_logits is None
+    step_logits = sample.logits[None] if step_logits is None else step_logits
+    C = step_logits.shape[-1]
     names = [f'class {number}' for number in range(C)] if classes is None else classes
+    said: list[NamedScore | None] = [*step_predictions(step_logits, names)]
     centres = sample.get('centres')
     indices = sample.get('frame_indices')
     title = str(sample.get('video_id', '')) if title is None else title
@@ -203,7 +210,12 @@ def draw_sample(
     label, windows = sample.get('gt_label'), sample.get('window_sizes')
     windows = None if windows is None else windows.cpu()
     indices = None if indices is None else indices[: len(inputs)]
-    if centres is not None and centres.isnan().any():
+    if early:
+        inputs, centres, told = _until_exit(inputs, centres, sample)
+        title += f' ({told})' if told else ''
+        indices = None if indices is None else indices[: len(inputs)]
+        said = [*(None for _ in range(0 if centres is None else len(centres))), *said]
+    elif centres is not None and centres.isnan().any():
         focused = (~centres.isnan().any(-1).all(0)).nonzero().flatten().cpu()  # frames with a look at least
         title += f' ({len(focused)} of {len(inputs)} frames, those that were focused on)'
         inputs, centres = inputs[focused.to(inputs.device)], centres[:, focused.to(centres.device)]
@@ -214,7 +226,7 @@ def draw_sample(
         inputs.permute(0, 2, 3, 1).cpu().numpy(),
         None if centres is None else centres.cpu(),
         patch_size,
-        step_predictions(sample.step_logits, names),
+        said,
         title=title,
         label=None if label is None else names[int(label)],
         glance_size=glance_size,
@@ -223,6 +235,19 @@ def draw_sample(
         window_sizes=windows,
         promises=None if promises is None else promises.cpu(),
     )
+
+
+def _until_exit(
+    inputs: Tensor, centres: Tensor | None, sample: ClipSample
+) -> tuple[Tensor, Tensor | None, str]:
+    """The frames and the looks ``(S, T, 2)`` that were taken before an exit, and in words when that was."""
+    exit_at, looks, T = int(sample.exit), sample.get('looks'), len(inputs)
+    if looks is not None and looks.ndim:  # of a stream, by frame
+        read = None if centres is None else centres[:, : exit_at + 1]
+        return inputs[: exit_at + 1], read, f'stopped after frame {exit_at + 1} of {T}'
+    S = 0 if centres is None else len(centres)
+    told = f'left after {f"look {exit_at}" if exit_at else "the glance"} of {S} looks' if S else ''
+    return inputs, None if centres is None or not exit_at else centres[:exit_at], told
 
 
 def step_predictions(step_logits: Tensor, classes: Sequence[str]) -> list[NamedScore]:
@@ -313,7 +338,7 @@ def _rows(
     frames: np.ndarray,
     windows: np.ndarray,
     patch_size: tuple[int, int],
-    predictions: Sequence[NamedScore],
+    predictions: Sequence[NamedScore | None],
     glance_size: tuple[int, int] | None,
     cell: tuple[int, int],
     promises: np.ndarray | None,

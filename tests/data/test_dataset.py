@@ -116,8 +116,10 @@ def test_metainfo(root):
     manifest_hash = dataset.metainfo.pop('manifest_hash')
     assert len(manifest_hash) == 64
     assert manifest_hash == ClipDataset(root, 'val', TEST).metainfo['manifest_hash']
+    assert len(dataset.metainfo.pop('content_hash')) == 64
     assert dataset.metainfo == {
         'name': 'tiny',
+        'made_hash': None,
         'version': 'v1',
         'classes': CLASSES,
         'label_order': 'sorted',

@@ -4,6 +4,7 @@ of in new ones."""
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 from data_prep.common.spreading import Spread
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for published_lists
 
 TINY = {'height': 32, 'width': 128}
 WEBM = {'codec': 'libvpx-vp9', 'options': {'deadline': 'realtime', 'cpu-used': '8'}}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from data_prep import folder, jester, kinetics, something_something
 from data_prep.common import command, ffmpeg, preparing
 from data_prep.common.archives import ArchiveError
-from data_prep.common.command import run, shard_of_slurm
+from data_prep.common.command import run, shard_of_job
 from data_prep.common.ffmpeg import Encoding, Ffmpeg, FfmpegError, find_ffmpeg
 from data_prep.common.listing import AnnotationError
 from data_prep.common.preparing import PreparationError
@@ -126,7 +126,7 @@ def test_flags(plan):
     [
         (('--steps', 'unzip'), "'unzip' is no step; choose of unpack, index"),
         (('--shard', '2/2'), "'2/2': give I/N with I from 0 to N - 1"),
-        (('--shard', '1'), 'give I/N'),
+        (('--shard', '0'), 'give I/N'),
         (('--workers', 0), '--workers is 0; give 1 or more'),
         (('--min-frames', 0), '--min-frames is 0'),
         (('--time-limit', 0), '--time-limit is 0.0; give more than 0'),
@@ -202,7 +202,7 @@ def test_out_or_videos_of_the_wrong_kind(plan, tmp_path, capsys):
 )
 def test_slurm(variables, expected):
     assert (
-        shard_of_slurm({f'SLURM_ARRAY_TASK_{name}': str(value) for name, value in variables.items()})
+        shard_of_job({f'SLURM_ARRAY_TASK_{name}': str(value) for name, value in variables.items()})
         == expected
     )
 
@@ -211,7 +211,7 @@ def test_slurm(variables, expected):
 def test_the_tasks_of_a_slurm_array_are_all_shards(first, step, count):
     tasks = range(first, first + step * count, step)
     found = [
-        shard_of_slurm(
+        shard_of_job(
             {
                 'SLURM_ARRAY_TASK_ID': str(task),
                 'SLURM_ARRAY_TASK_MIN': str(tasks[0]),
@@ -230,7 +230,7 @@ def test_slurm_array_with_gaps():
         PreparationError,
         match='SLURM_ARRAY_TASK_ID is 9, outside the array of 3 tasks from 0; give --shard I/N',
     ):
-        shard_of_slurm(
+        shard_of_job(
             {
                 'SLURM_ARRAY_TASK_ID': '9',
                 'SLURM_ARRAY_TASK_MIN': '0',
@@ -238,6 +238,59 @@ def test_slurm_array_with_gaps():
                 'SLURM_ARRAY_TASK_COUNT': '3',
             }
         )
+
+
+@pytest.mark.parametrize(
+    ('variables', 'count', 'expected'),
+    [
+        # the script of a batch job has a rank, and is no task of srun
+        ({'SLURM_PROCID': 0, 'SLURM_NTASKS': 8}, None, (0, 1)),
+        ({'SLURM_PROCID': 3, 'SLURM_NTASKS': 8, 'SLURM_STEP_NUM_TASKS': 4}, None, (3, 4)),
+        ({'SLURM_PROCID': 0, 'SLURM_STEP_NUM_TASKS': 1}, None, (0, 1)),
+        (
+            {
+                'SLURM_PROCID': 1,
+                'SLURM_STEP_NUM_TASKS': 2,
+                'SLURM_ARRAY_TASK_ID': 3,
+                'SLURM_ARRAY_TASK_MIN': 1,
+                'SLURM_ARRAY_TASK_MAX': 4,
+            },
+            None,
+            (5, 8),
+        ),
+        ({'PBS_ARRAY_INDEX': 0}, 8, (0, 8)),
+        ({'PBS_ARRAY_INDEX': 8}, 8, (0, 8)),
+        ({'PBS_ARRAYID': 3}, 8, (3, 8)),
+        ({'SGE_TASK_ID': 'undefined'}, None, (0, 1)),
+        (
+            {'SGE_TASK_ID': 5, 'SGE_TASK_FIRST': 1, 'SGE_TASK_LAST': 8, 'SGE_TASK_STEPSIZE': 2},
+            None,
+            (2, 4),
+        ),
+    ],
+)
+def test_jobs_of_clusters(variables, count, expected):
+    assert shard_of_job({name: str(value) for name, value in variables.items()}, count) == expected
+
+
+@given(first=st.integers(0, 1), count=st.integers(1, 12))
+def test_the_tasks_of_a_pbs_array_are_all_shards(first, count):
+    found = [shard_of_job({'PBS_ARRAY_INDEX': str(first + i)}, count) for i in range(count)]
+    assert sorted(found) == [(number, count) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ('variables', 'count', 'message'),
+    [
+        ({'PBS_ARRAY_INDEX': '2'}, None, 'PBS_ARRAY_INDEX is 2, and nothing tells how many'),
+        ({}, 8, '--shard 8 says how many shares there are, and no variable'),
+        ({'SLURM_ARRAY_TASK_ID': '0', 'SLURM_ARRAY_TASK_COUNT': '4'}, 8, 'the job has 4 x 1 tasks'),
+        ({'SLURM_PROCID': '4', 'SLURM_STEP_NUM_TASKS': '4'}, None, 'SLURM_PROCID is 4, outside the 4'),
+    ],
+)
+def test_jobs_that_do_not_tell_the_share(variables, count, message):
+    with pytest.raises(PreparationError, match=message):
+        shard_of_job(variables, count)
 
 
 def test_slurm_and_the_flag(plan, monkeypatch):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from data_prep.annotations import folder
 from data_prep.annotations.folder import FolderClip
 from data_prep.common.listing import AnnotationError, Extra, Found, Listing, extra
+from gfvideo.data.content import common_folder
 from gfvideo.data.manifest import LIST_FORMS, read_list
 
 
@@ -209,7 +210,7 @@ def test_files_by_split(tmp_path):
         ('no', 'path_label', {'split': 'val'}, 'no: there is no such file'),
         ('', 'path_label', {}, r'holds no list such as train\.txt, train\.csv, train_videofolder\.txt'),
         ('', 'path_label', {'split': 'val'}, "split is 'val', but several files are given"),
-        ('', 'x', {}, "form is 'x'; use one of csv, mmaction2_video"),
+        ('', 'x', {}, "form is 'x'; use one of csv, huggingface, mmaction2_video"),
         ('two', 'tsm', {'split': 'val', 'classes': ['a', 'a']}, 'each once'),
     ],
 )
@@ -423,11 +424,14 @@ PIECES = [
 )
 def test_any_bytes(tmp_path_factory, form, content, header, classes):
     there = tmp_path_factory.mktemp('any')
-    (there / 'train.csv').write_bytes(b'path,label\n' * header + content)
+    name, head = (
+        ('metadata.csv', b'file_name,label\n') if form == 'huggingface' else ('train.csv', b'path,label\n')
+    )
+    (there / name).write_bytes(head * header + content)
     try:
         listing = folder.read_listing(there, form, classes=classes)
     except AnnotationError as error:
-        assert re.match(rf'{re.escape(str(there))}/train\.csv:\d+: .*; ', str(error), re.DOTALL)
+        assert re.match(rf'{re.escape(str(there / name))}:\d+: .*; ', str(error), re.DOTALL)
     else:
         lines = [
             line
@@ -477,4 +481,20 @@ def test_any_list(tmp_path_factory, form, paths, data, end):
     file = tmp_path_factory.mktemp('any') / 'list'
     file.write_text(''.join(f'{path}{middle}{names[label]}{end}' for path, label in rows), newline='')
     listing = folder.read_listing(file, form, split='train', classes=names)
-    assert [(clip.id, clip.label) for clip in listing.clips] == rows
+    start = len(common_folder(paths))
+    assert [(clip.id, clip.label) for clip in listing.clips] == [
+        (path[start:], label) for path, label in rows
+    ]
+
+
+def test_absolute_paths_are_told_from_the_folder_that_holds_them(tmp_path):
+    """The same clips on another mount point have the same ids; they are matched by the whole path."""
+    found = Found({'1': ['a/1.mp4', 'b/1.mp4'], '2': ['b/2.mp4']}, {})
+    ids = []
+    for mount in ('/one/place', '/x'):
+        file = tmp_path / 'train.txt'
+        file.write_text(f'{mount}/videos/b/1.mp4 0\n{mount}/videos/b/2.mp4 1\n')
+        listing = folder.read_listing(file, 'path_label', split='train')
+        ids.append([clip.id for clip in listing.clips])
+        assert [result.path for result in folder.match(listing, found)] == ['b/1.mp4', 'b/2.mp4']
+    assert ids == [['1.mp4', '2.mp4']] * 2

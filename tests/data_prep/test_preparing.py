@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,13 +27,14 @@ from data_prep import folder, jester, something_something
 from data_prep.common import preparing
 from data_prep.common.checking import Checker
 from data_prep.common.children import Finished
-from data_prep.common.command import run
+from data_prep.common.command import DAMAGED, run
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
 from data_prep.common.listing import AnnotationError, Indexed, Listing
 from data_prep.common.preparing import PreparationError
 from data_prep.common.records import read_lines
 from data_prep.common.steps import encode, unpack
 from data_prep.common.steps.index import Annotation, index_rows, write_index
+from data_prep.common.steps.verify import VerifyJob
 from data_prep.common.workspace import Workspace
 from gfvideo.data.manifest import ClipRow, read_classes, read_list, read_manifest, read_rows, validate
 from gfvideo.data.readers import open_video
@@ -132,6 +139,7 @@ def test_videos(here, videos, tmp_path, clip, caplog):
         'dataset.json',
         'failed.jsonl',
         'lists',
+        'sha256.txt',
         'stats.html',
         'stats.json',
         'train.jsonl',
@@ -150,7 +158,8 @@ def test_videos(here, videos, tmp_path, clip, caplog):
     for words in (
         'the annotation lists 4 train + 1 val clips of 2 classes',
         'train: 4 of 4 listed clips can be used (100.0 %)',
-        manifest.hash,
+        f'content {manifest.content_hash[:12]}, made {manifest.made_hash[:12]}',
+        'GiB of sources became',
     ):
         assert words in caplog.text
 
@@ -356,6 +365,29 @@ def test_dataset_json_says_how_it_was_made(here, videos, tmp_path):
     }
 
 
+def test_the_hashes_of_content_and_making(here, videos, tmp_path):
+    """Two folders with other names, one moved: one content; another rate factor: the same, made otherwise."""
+    flags = '--steps', 'unpack,index,verify,transcode,lists', '--workers', '1'
+    shutil.copytree(videos, tmp_path / 'elsewhere/clips')
+    made = []
+    for name, source, more in (
+        ('one', videos, ()),
+        ('two', tmp_path / 'elsewhere/clips', ()),
+        ('crf', videos, ('--crf', '40')),
+        ('small', videos, ('--short-side', '16')),
+        ('kept', videos, ('--to', 'original')),
+    ):
+        folder.main(['--videos', str(source), '--out', str(tmp_path / name), *flags, *more])
+        made.append(read_manifest(tmp_path / name))
+    one, two, crf, small, kept = made
+    assert one.content_hash == two.content_hash == crf.content_hash == kept.content_hash
+    assert small.content_hash != one.content_hash  # shown in another size
+    assert one.made_hash == two.made_hash
+    assert len({manifest.made_hash for manifest in (one, crf, small, kept)}) == 4
+    assert one.made['ffmpeg'] == find_ffmpeg().version and kept.made == {'to': 'original'}
+    assert len({manifest.hash for manifest in made}) >= 3  # names of folders count in this one
+
+
 def test_lists_of_other_tools(here, videos, tmp_path, caplog):
     prepared(videos, tmp_path / 'out')
     lists, manifest = tmp_path / 'out/lists', read_manifest(tmp_path / 'out')
@@ -407,7 +439,22 @@ def test_stats(here, videos, tmp_path):
     )
     assert stats['failed'] == [{'split': 'val', 'reason': 'not_a_video', 'clips': 1}]
     assert stats['hash'] == read_manifest(tmp_path / 'out').hash
+    assert stats['content_hash'] == read_manifest(tmp_path / 'out').content_hash
+    out = tmp_path / 'out'
+    [example] = stats['failed_examples']['not_a_video']
+    assert (example['split'], example['id']) == ('val', 'val/run/page.mp4')
+    assert stats['bytes'] == {
+        split: {
+            'clips': present,
+            'sources': sum((videos / row.id).stat().st_size for row in rows),
+            'prepared': sum((out / 'videos' / row.path).stat().st_size for row in rows),
+        }
+        for split, present in (('train', 4), ('val', 1))
+        for rows in [read_rows(read_manifest(out), split)]
+    }
     page = (tmp_path / 'out/stats.html').read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 5  # a frame of every clip
+    assert 'http' not in re.sub(r'xmlns(:\w+)?="[^"]+"|<!DOCTYPE svg[^>]+>', '', page)  # asks no network
     assert (
         page.startswith('<!DOCTYPE html>')
         and '<svg' in page
@@ -500,10 +547,12 @@ def test_an_archive_with_other_suffixes_and_names(here, odd_suffixes, tmp_path, 
         archive.add(odd_suffixes / 'train', 'train')
         archive.add(odd_suffixes / 'train/a/w.mp4', 'train/a/' + 'n' * 300 + '.mp4')
     csv = tmp_path / 'clips.csv'
-    csv.write_text('path,label,split\nw.mp4,0,train\nz,0,train\n')
+    long = f'{"n" * 300}.mp4'
+    csv.write_text(f'path,label,split\nw.mp4,0,train\nz,0,train\n{long},0,train\n')
     flags = '--annotations', csv, '--form', 'csv'
     assert prepared(tmp_path / 'x.tar', tmp_path / 'out', *flags) == 0
-    assert failed(tmp_path / 'out') == {'z': 'missing', f'x/train/a/{"n" * 300}.mp4': 'unreadable'}
+    refused = {long: 'missing', f'x/train/a/{long}': 'unreadable'}
+    assert failed(tmp_path / 'out') == {'z': 'missing', **refused}
     assert (
         'the name is longer than the file system allows; rename it'
         in (tmp_path / 'out/failed.jsonl').read_text()
@@ -516,7 +565,7 @@ def test_an_archive_with_other_suffixes_and_names(here, odd_suffixes, tmp_path, 
     assert prepared(tmp_path / 'x.tar', tmp_path / 'out', *flags) == 0
     assert '1 without suffix (x/train/a/z)' in caplog.text  # though nothing is unpacked a second time
     assert prepared(tmp_path / 'x.tar', tmp_path / 'out', *flags, '--also', 'none') == 0
-    assert failed(tmp_path / 'out') == {f'x/train/a/{"n" * 300}.mp4': 'unreadable'}
+    assert failed(tmp_path / 'out') == refused
 
 
 def test_a_folder_without_videos_tells_what_it_holds(here, tmp_path, lay):
@@ -625,7 +674,7 @@ def test_the_second_run_does_nothing(here, videos, tmp_path, content, monkeypatc
 def test_changed_arguments_encode_again(here, videos, tmp_path, content, monkeypatch):
     prepared(videos, tmp_path / 'out')
     before = content(tmp_path / 'out')
-    monkeypatch.setattr(Checker, '__call__', None)  # nothing is verified again
+    monkeypatch.setattr(VerifyJob, '__call__', None)  # nothing is verified again
     prepared(videos, tmp_path / 'out', '--gop', 1)
     changed = content(tmp_path / 'out')
     assert all(changed[name] != before[name] for name in before if name.endswith('.mp4'))
@@ -690,6 +739,187 @@ def test_outputs_of_other_arguments_are_not_taken_for_ones_own(here, videos, tmp
     }
     prepared(videos, tmp_path / 'out', '--to', 'frames')
     assert content(tmp_path / 'out') == before
+
+
+# ---- nothing whole is thrown away
+
+
+def never(*args):
+    raise AssertionError(f'{args} was done before')
+
+
+def test_another_ffmpeg_and_new_times_make_nothing_anew(here, videos, tmp_path, content, monkeypatch, caplog):
+    """Merging the shards on a node with another ffmpeg, of sources that were copied."""
+    prepared(videos, tmp_path / 'out')
+    before, first = content(tmp_path / 'out/videos'), find_ffmpeg()
+    for file in videos.rglob('*.*'):
+        os.utime(file, (1, 1))
+    other = replace(first, version='n4.2-other')  # whose flags differ, too
+    monkeypatch.setattr(preparing, 'find_ffmpeg', lambda wanted: other)
+    with monkeypatch.context() as patch:
+        patch.setattr(encode, 'run_child', never)
+        patch.setattr(Checker, '__call__', never)
+        prepared(videos, tmp_path / 'out')
+    assert content(tmp_path / 'out/videos') == before
+    for words in (
+        'verify: 5 clips whose sources have new times, and the same size, head and tail, are kept',
+        f'transcode: 5 clips that ffmpeg {first.version} made, where this is n4.2-other, are kept; --redo',
+    ):
+        assert words in caplog.text
+    manifest = read_manifest(tmp_path / 'out')
+    assert manifest.made['ffmpeg'] == manifest.preparation['ffmpeg'] == first.version  # which made them
+
+
+def test_redo(here, videos, tmp_path, monkeypatch):
+    prepared(videos, tmp_path / 'out')
+    before = times(tmp_path / 'out/videos')
+    os.utime(videos / 'train/run/a.mp4', (1, 1))
+    prepared(videos, tmp_path / 'out', '--redo')
+    after = times(tmp_path / 'out/videos')
+    assert [Path(path).name for path in before if before[path] != after[path]] == ['a.mp4']
+    other = replace(find_ffmpeg(), version='other')
+    monkeypatch.setattr(preparing, 'find_ffmpeg', lambda wanted: other)
+    prepared(videos, tmp_path / 'out', '--redo', '--shard', '0/2')
+    prepared(videos, tmp_path / 'out')
+    versions = read_manifest(tmp_path / 'out').made['ffmpeg'].split(', ')
+    assert sorted(versions) == sorted({find_ffmpeg().version, 'other'})
+    prepared(videos, tmp_path / 'out', '--redo')
+    assert read_manifest(tmp_path / 'out').made['ffmpeg'] == 'other'
+    monkeypatch.setattr(encode, 'run_child', never)
+    prepared(videos, tmp_path / 'out', '--redo')  # nothing is left that differs
+
+
+@pytest.mark.parametrize('place', [0, -1])
+def test_a_source_of_the_same_size_and_another_head_or_tail(here, videos, tmp_path, place):
+    prepared(videos, tmp_path / 'out')
+    data = bytearray((videos / 'train/run/a.mp4').read_bytes())
+    data[place] ^= 255
+    (videos / 'train/run/a.mp4').write_bytes(data)
+    os.utime(videos / 'train/run/a.mp4', (1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        done = []
+
+        def verify(job, clips):
+            done.extend(clip.path for clip in clips)
+            return Counter('' for _ in clips)
+
+        patch.setattr(VerifyJob, '__call__', verify)
+        prepared(videos, tmp_path / 'out', '--steps', 'verify')
+    assert done == ['train/run/a.mp4']
+
+
+def test_records_of_earlier_versions(here, videos, tmp_path, monkeypatch):
+    """They told recipe, version and source in one key, and no digest: what the same ffmpeg made is kept."""
+    prepared(videos, tmp_path / 'out')
+    argv = Encoding().video(find_ffmpeg(), 'IN', 'OUT')[1:]
+    made_by = hashlib.sha256('\0'.join([find_ffmpeg().version, *argv]).encode()).hexdigest()[:16]
+    for step in ('verify', 'transcode'):
+        file = tmp_path / 'out/work' / step / 'all.jsonl'
+        records = list(read_lines(file))
+        for record in records:
+            for name in ('digest', 'sha256', 'recipe', 'ffmpeg'):
+                record.pop(name, None)
+            record['key'] = f'{made_by}-{record["key"]}' if step == 'transcode' else record['key']
+        file.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    monkeypatch.setattr(encode, 'run_child', never)
+    monkeypatch.setattr(Checker, '__call__', never)
+    prepared(videos, tmp_path / 'out')
+    assert read_manifest(tmp_path / 'out').made['ffmpeg'] == find_ffmpeg().version
+    assert (tmp_path / 'out/sha256.txt').read_text() == ''
+    with pytest.raises(AssertionError, match='was done before'):
+        prepared(videos, tmp_path / 'out', '--crf', 30)
+
+
+# ---- bit rot
+
+
+def zero(file: Path, count: int = 4000) -> None:
+    """In the middle, so that size and head and tail stay."""
+    data = bytearray(file.read_bytes())
+    middle = max(0, len(data) // 2 - count // 2)
+    data[middle : middle + count] = bytes(len(data[middle : middle + count]))
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize('to', ['video', 'frames', 'original'])
+def test_zeroed_bytes_are_found_and_mended(here, videos, tmp_path, content, to, caplog, clip):
+    shutil.copy(clip(60), videos / 'train/run/long.mp4')
+    out = tmp_path / 'out'
+    prepared(videos, out, '--to', to)
+    before = content(out)
+    assert folder.main(['--out', str(out), '--recheck', '--workers', '1']) == 0
+    root = {'video': out / 'videos', 'frames': out / 'frames', 'original': videos}[to]
+    hurt = root / ('train/run/long' if to != 'original' else 'train/run/long.mp4')
+    hurt = {'video': hurt.with_suffix('.mp4'), 'frames': hurt / '00031.jpg', 'original': hurt}[to]
+    whole = hurt.read_bytes()
+    zero(hurt)
+    assert folder.main(['--out', str(out), '--recheck', '--workers', '1']) == DAMAGED
+    path = 'train/run/long' + {'video': '.mp4', 'frames': '', 'original': '.mp4'}[to]
+    assert f'{path}: its bytes are not those that were written' in caplog.text
+    assert '1 of 6 clips are damaged' in caplog.text
+    if to == 'original':
+        hurt.write_bytes(whole)
+    prepared(videos, out, '--to', to)
+    assert hurt.read_bytes() == whole
+    after = content(out)
+    assert folder.main(['--out', str(out), '--recheck', '--workers', '1']) == 0
+    assert {name: data for name, data in after.items() if 'work' not in name} == {
+        name: data for name, data in before.items() if 'work' not in name
+    }
+
+
+def test_sums_are_those_of_sha256sum(here, videos, tmp_path):
+    prepared(videos, tmp_path / 'out')
+    lines = (tmp_path / 'out/sha256.txt').read_text().splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        value, path = line.split('  ')
+        data = (tmp_path / 'out/videos' / path).read_bytes()
+        assert value == hashlib.sha256(data).hexdigest()
+    prepared(videos, tmp_path / 'frames', '--to', 'frames')
+    for line in (tmp_path / 'frames/sha256.txt').read_text().splitlines():
+        value, path = line.split('  ')
+        images = sorted((tmp_path / 'frames/frames' / path).iterdir())
+        text = ''.join(f'{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n' for one in images)
+        assert value == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_moved_copy_is_rechecked_without_sources(here, videos, tmp_path, caplog):
+    prepared(videos, tmp_path / 'out')
+    shutil.copytree(tmp_path / 'out', tmp_path / 'copy', ignore=shutil.ignore_patterns('work'))
+    shutil.rmtree(videos)
+    (tmp_path / 'copy/videos/val/run/e.mp4').unlink()
+    assert folder.main(['--out', str(tmp_path / 'copy'), '--recheck', '--workers', '1']) == DAMAGED
+    assert 'val/run/e.mp4: No such file or directory' in caplog.text
+    assert 'nothing here tells their sources' in caplog.text
+    assert run(folder.main, ['--out', str(tmp_path / 'nothing'), '--recheck']) == 1
+    assert 'nothing is prepared there' in caplog.text
+
+
+def test_what_was_encoded_is_decoded(here, videos, tmp_path, monkeypatch, lay):
+    """An encoder, or a disk, that hands over whole packets with damage inside and no word."""
+    once = encode.run_child
+
+    def hurting(argv, time_limit):
+        finished = once(argv, time_limit)
+        if not any('c.mp4' in word for word in argv):
+            return finished
+        target = Path(argv[-1].removeprefix('file:'))
+        data = bytearray(target.read_bytes())
+        with av.open(str(target)) as container:
+            packet = max((one for one in container.demux(video=0) if one.size), key=lambda one: one.size)
+            last = packet.pos + packet.size
+        for place in range(last - 20, last):
+            data[place] ^= 0x5A
+        target.write_bytes(data)
+        return finished
+
+    monkeypatch.setattr(encode, 'run_child', hurting)
+    assert prepared(videos, tmp_path / 'out') == 0
+    (told,) = read_lines(tmp_path / 'out/failed.jsonl')
+    assert (told['id'], told['reason']) == ('train/sit down/c.mp4', 'decode_error')
+    assert told['detail'].startswith('what was encoded does not decode: '), told
+    assert not (tmp_path / 'out/videos/train/sit down/c.mp4').exists()
 
 
 def test_what_a_killed_run_left_is_removed(here, videos, tmp_path, content):
@@ -813,6 +1043,51 @@ def test_one_worker_or_two_give_the_same_bytes(videos, tmp_path, content, lay, c
         )
     assert content(tmp_path / '1') == content(tmp_path / '2')
     assert failed(tmp_path / '1') == {'val/run/cut.mp4': 'truncated', 'val/run/page.mp4': 'not_a_video'}
+
+
+@pytest.mark.slow
+def test_dask_by_its_command_line(here, videos, tmp_path, content, monkeypatch):
+    """Scheduler and workers in processes and folders of their own, which know the package and not its
+    checkout; a worker that joins late; paths relative to the folder of the command."""
+    pytest.importorskip('distributed')
+    prepared(videos, tmp_path / 'processes')
+    monkeypatch.undo()
+    for name in ('known', 'elsewhere'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'known/gfvideo').symlink_to(ROOT / 'gfvideo')  # as if it were installed
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path / 'known')}
+    file = tmp_path / 'scheduler.json'
+
+    def start(*words: object) -> subprocess.Popen:
+        command = [sys.executable, '-m', 'dask', *map(str, words), '--scheduler-file', str(file)]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path / 'elsewhere',
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    children = [start('scheduler', '--port', 0, '--no-dashboard', '--host', '127.0.0.1')]
+    try:
+        deadline = time.monotonic() + 300
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        children.append(start('worker', '--nthreads', 2, '--no-dashboard'))
+        address = json.loads(file.read_text())['address']
+        monkeypatch.chdir(tmp_path)
+        for crf in (20, 40):
+            assert prepared(Path('videos'), Path('dask'), '--dask', address, '--crf', crf) == 0
+            children.append(start('worker', '--nthreads', 1, '--no-dashboard'))
+        assert prepared(Path('videos'), Path('dask'), '--dask', address) == 0
+    finally:
+        for child in reversed(children):
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    made, by_processes = (content(tmp_path / name / 'videos') for name in ('dask', 'processes'))
+    assert made == by_processes
+    assert not list((tmp_path / 'elsewhere').rglob('*.jsonl'))
 
 
 @pytest.mark.slow
@@ -1043,7 +1318,7 @@ def test_jester_frames_in_split_archives(here, tmp_path, clip, lay, content, mon
         '--max-failed',
         '0.34',
     ]
-    with pytest.raises(PreparationError, match='archives are unpacked by one run'):
+    with pytest.raises(PreparationError, match='archives are unpacked before shards do more'):
         jester.main([*argv, '--shard', '0/2'])
     assert jester.main(argv) == 0
     manifest = validate(tmp_path / 'out', check_files=True)
@@ -1067,8 +1342,7 @@ def test_jester_frames_in_split_archives(here, tmp_path, clip, lay, content, mon
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda v: ['--videos', v, v], 'names 2 folders; name one that holds them all'),
-        (lambda v: ['--videos', v, v / 'x.zip'], 'names archives .* and folders'),
+        (lambda v: ['--videos', v, v], 'names .* twice'),
         (
             lambda v: ['--videos', v / 'nothing'],
             'holds neither videos nor folders of frames; correct --videos',
@@ -1101,15 +1375,28 @@ def test_archives_behind_links(here, videos, tmp_path, caplog):
     (tmp_path / 'k/linked/part_0.tar').symlink_to(tmp_path / 'part_0.tar')
     (tmp_path / 'v').mkdir()
     (tmp_path / 'v/train').symlink_to(tmp_path / 'k/linked')
+    assert prepared(tmp_path / 'v', tmp_path / 'out', '--to', 'original') == 0
+    assert [row.id for row in read_rows(read_manifest(tmp_path / 'out'), 'train')] == [
+        'train/run/a.mp4',
+        'train/run/b.webm',
+        'train/sit down/c.mp4',
+        'train/sit down/d.mkv',
+    ]
+    assert len(list((tmp_path / 'out/source').rglob('*.*'))) == 4
+
+
+def test_class_folders_of_archives_at_different_depths(here, videos, tmp_path):
+    with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
+        archive.add(videos / 'train', 'train')
+        archive.add(videos / 'val', 'more/val')
     with pytest.raises(
         AnnotationError,
         match=(
             'does not stand at <split>/<class>/<clip>.*Archives are unpacked in folders of their own '
-            'names, in .*out/source; .*prepare such a folder: --videos with it, and another --out'
+            'names, in .*out/source; .*these clips have different folders there'
         ),
     ):
-        prepared(tmp_path / 'v', tmp_path / 'out')
-    assert len(list((tmp_path / 'out/source').rglob('*.*'))) == 4
+        prepared(tmp_path / 'x.tar', tmp_path / 'out')
 
 
 def test_what_a_user_can_mend_is_one_line(here, videos, tmp_path, caplog):

@@ -285,7 +285,7 @@ def test_without_replay_no_other_run_is_made(model, frames, step_exits):
         assert clips == [1, CLIPS, CLIPS]
     finally:
         handle.remove()
-    assert set(samples[0].keys()) == {'logits', 'exit', 'looks', 'ms'}
+    assert set(samples[0].keys()) == {'logits', 'exit', 'looks', 'centres', 'ms'}
 
 
 def test_a_test_step_keeps_labels_and_names(model, step_exits):
@@ -342,3 +342,14 @@ def test_folds_of_the_same_split(fitted, tested, same):
     assert not same_clips(exits, data(tested, split='test')) and not same_clips(
         exits, data(tested, manifest_hash='abd')
     )
+
+
+def test_exits_of_the_same_content():
+    """Whatever the dataset and its split are called; exits from before there was a content hash compare what
+    they tell."""
+    data = dict(manifest_hash='abc', content_hash='c', split='val')
+    exits = Calibration('steps', 'gmacs', (), {}, dict(data=data))
+    assert same_clips(exits, data | dict(manifest_hash='other', split='validation'))
+    assert not same_clips(exits, data | dict(content_hash='d'))
+    old = Calibration('steps', 'gmacs', (), {}, dict(data=dict(manifest_hash='abc', split='val')))
+    assert same_clips(old, data) and not same_clips(old, data | dict(split='test'))

@@ -7,6 +7,7 @@ import torch
 
 from gfvideo.engine.checkpoint import check_weights
 from gfvideo.models import Geometry, Observation, ValueMapPolicy, cell_centres
+from gfvideo.models.policies.stem import GlanceStem
 from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
 from gfvideo.registry import MODELS
 
@@ -260,3 +261,17 @@ def test_both_values_are_taught_what_the_looks_were_worth(scope):
                     far = (value - target).abs()
                     losses.append(far - 0.125 if far > 0.25 else far**2 / 0.5)
     torch.testing.assert_close(found, 2 * torch.stack(losses).mean())
+
+
+def test_a_deeper_stem_sees_further_at_the_same_stride():
+    glance, maps = torch.zeros(1, 3, 64, 64), torch.zeros(1, 2, 16, 16)
+    there = glance.clone()
+    there[:, :, 32, 32] = 5
+    reach = {}
+    for depth in (2, 4):
+        stem = GlanceStem(8, depth)
+        changed = (stem(maps, there) - stem(maps, glance)).abs().amax(1)[0].amax(0) > 0  # columns of 16
+        reach[depth] = int(changed.sum())
+    assert reach[2] <= 2 < reach[4] <= 6
+    with pytest.raises(ValueError, match='depth=1 of the stem must be 2 or more'):
+        ValueMapPolicy(3, 9, stem_depth=1)

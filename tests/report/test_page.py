@@ -75,7 +75,7 @@ def test_the_data_of_the_page_is_that_of_the_runs(page, runs):
     assert (
         drawn == set(data['charts']) >= {'accuracy-gmacs', 'loss', 'confusion-0', 'confusion-1', 'classes-0'}
     )
-    hash_ = json.loads((runs.looks / 'test' / 'test_results.json').read_text())['dataset']['manifest_hash']
+    hash_ = json.loads((runs.looks / 'test' / 'test_results.json').read_text())['dataset']['content_hash']
     assert f'title="{hash_}"' in page
 
 

@@ -15,7 +15,7 @@ def groups(runs):
 def test_a_test_is_listed_with_its_glance_alone(runs, groups):
     told = json.loads((runs.looks / 'test' / 'test_results.json').read_text())
     group = groups['test']
-    assert (group.split, group.clips, group.data_hash) == ('test', 18, told['dataset']['manifest_hash'])
+    assert (group.split, group.clips, group.data_hash) == ('test', 18, told['dataset']['content_hash'])
     every, glance = group.rows
     top1 = [told['metrics'][f'top1_step{step}'] for step in range(3)]
     assert every.top1 == top1 and glance.top1 == [top1[0], None, None]

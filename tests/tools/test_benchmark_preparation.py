@@ -28,8 +28,26 @@ def test_reading_and_rows(tool, painted_video, ffmpeg, tmp_path, capsys):
     assert re.search(r'GOP 8: 8 spread frames in [\d.]+ ms', said) and 'all-intra' in said
     tool.main(['rows', '--clips', '60', '--tmp', str(tmp_path)])
     said = capsys.readouterr().out
-    assert [line.split(':')[0] for line in said.splitlines()[1:]] == ['index', 'verify, resumed', 'lists']
+    assert [line.split(':')[0] for line in said.splitlines()[1:]] == [
+        'index',
+        'verify, resumed',
+        'lists',
+        'verify, resumed, shard 0 of 8',
+        'transcode, resumed, shard 0 of 8',
+    ]
     assert not list(tmp_path.iterdir())
+
+
+def test_settings(tool, painted_video, ffmpeg, tmp_path, capsys):
+    (tmp_path / 'videos').mkdir()
+    shutil.copy(painted_video(30), tmp_path / 'videos/a.mp4')
+    flags = ['--gop', '2', '8', '--crf', '20', '40', '--clips', '1', '--rounds', '1', '--tmp', str(tmp_path)]
+    tool.main(['settings', str(tmp_path / 'videos'), *flags])
+    rows = dict(line.split(': ', 1) for line in capsys.readouterr().out.splitlines()[1:])
+    assert list(rows) == ['original', *(f'gop {gop}, crf {crf}' for gop in (2, 8) for crf in (20, 40))]
+    assert rows['original'].startswith('1.00 times the bytes') and rows['original'].endswith('this 1.00')
+    sizes = {name: float(text.split()[0]) for name, text in rows.items()}
+    assert sizes['gop 8, crf 40'] < sizes['gop 8, crf 20'] <= sizes['gop 2, crf 20']
 
 
 def test_clips_are_taken_again_when_there_are_too_few(tool, painted_video, tmp_path):

@@ -309,3 +309,28 @@ def test_what_single_frames_know(world, capsys):
     assert lines[1][16:] == lines[-1][16:] and lines[1].count('/') == 2
     with pytest.raises(SystemExit):
         over_frames.main([*paths, '--last', '0'])
+
+
+def test_a_map_of_the_config_is_taught_the_places(world, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location('findable', TOOL.with_name('findable.py'))
+    findable = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(findable)
+    out = tmp_path / 'found.json'
+    findable.main(
+        [
+            str(world / 'gf.py'),
+            str(world / 'objects.csv'),
+            '--epochs',
+            '2',
+            '--samples',
+            '2',
+            '--out',
+            str(out),
+        ]
+    )
+    rows = json.loads(out.read_text())
+    assert [row['epoch'] for row in rows] == [1, 2]
+    assert all(0 <= row['hits'] <= 1 and 0 <= row['luck'] <= 1 for row in rows)
+    assert 'epoch 2 of 2: loss' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='has no ValueMapPolicy'):
+        findable.main([str(world / 'plus.py'), str(world / 'objects.csv')])

@@ -67,6 +67,33 @@ def test_shape_and_options_are_given(tool, config, capsys):
     assert '2 frames of 64x64' in one and 'step 2' in one and 'step 2' not in other
 
 
+def test_frames_are_those_of_the_pipeline_unless_they_are_given(tool, config, capsys):
+    """``--shape H W`` and ``--shape S``, as MMAction2's tool takes them."""
+    for shape, told in (
+        ('48 64', '3 frames of 48x64'),
+        ('64', '3 frames of 64x64'),
+        ('2 48 64', '2 frames of 48x64'),
+    ):
+        tool.main([str(config), '--shape', *shape.split()])
+        assert told in capsys.readouterr().out
+    for shape, said in (('1 3 8 224 224', 'give H W or T H W'), ('0 64', 'give positive numbers')):
+        with pytest.raises(SystemExit):
+            tool.main([str(config), '--shape', *shape.split()])
+        assert said in capsys.readouterr().err
+
+
+def test_a_pipeline_without_frames(tool, config):
+    config.write_text(CONFIG.replace("dict(type='SampleFrames', frames=3), ", ''))
+    with pytest.raises(SystemExit, match='how many frames it takes; give --shape T H W'):
+        tool.main([str(config), '--shape', '64', '64'])
+
+
+def test_a_device_that_is_not_here(tool, config, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    with pytest.raises(SystemExit, match="ConfigError: device 'cuda' is not here"):
+        tool.main([str(config), '--device', 'cuda'])
+
+
 def test_a_pipeline_without_a_size(tool, config):
     config.write_text(CONFIG.replace("dict(type='CentreCrop', size=(64, 80)), ", ''))
     with pytest.raises(SystemExit, match='give --shape T H W'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -163,6 +164,7 @@ def test_train_then_test(run, tmp_path):
     status, out, error = run('test.py', CONFIG, checkpoint, '--work-dir', 'tested', '--dump', 'clips.pkl')
     assert status == 0, error[-2000:]
     results = json.loads((tmp_path / 'tested' / 'test_results.json').read_text())
+    assert re.fullmatch('[0-9a-f]{64}', results['weights'])
     assert results['stage'] == 'tune' and results['seed'] == 0 and results['clips'] == 3
     assert results['dataset'] == dict(name='squares', manifest_hash='abc123', present=3, official=10)
     assert {'top1', 'top5', 'mean_class_accuracy', 'top1_step0', 'top1_step2'} <= set(results['metrics'])

@@ -27,9 +27,9 @@ FORMS = ('.png', '.pdf', '.svg')
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     tasks = parser.add_subparsers(dest='task', required=True)
     plot = tasks.add_parser('plot_curve', help='draw values over iterations')
     times = tasks.add_parser('cal_train_time', help='mean time of an iteration, slowest and fastest epoch')
@@ -190,8 +190,8 @@ def cal_train_time(args: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

@@ -1024,11 +1024,11 @@ def run_evaluation(args: argparse.Namespace) -> None:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     with_defaults = argparse.ArgumentDefaultsHelpFormatter
-    commands = parser.add_subparsers(dest='command', required=True)
+    commands = parser.add_subparsers(dest='command', required=True, metavar='WHAT')
     tsm = commands.add_parser(
         'tsm', help='static TSM forward pass: time and peak memory', formatter_class=with_defaults
     )
@@ -1154,13 +1154,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     evaluation.set_defaults(run=run_evaluation)
     for early in (exits, streams):
         early.add_argument('config', help='config file')
-        early.add_argument('checkpoint', help='checkpoint of it')
+        early.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
         early.add_argument('--split', required=True, help='split of the prepared dataset')
         early.add_argument('--fold', metavar='K/N', help='a part of it')
         early.add_argument('--limit', type=int, default=64, help='clips to take')
         early.add_argument('--rounds', type=int, default=5, help='pairs of runs over all clips')
         early.add_argument('--threads', type=int, default=1, help='threads of torch')
-        early.add_argument('--device', default='cpu', help='where to run')
+        early.add_argument(
+            '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+        )
     streams.add_argument('exits', help='file of tools/calibrate.py --stream')
     args = parser.parse_args(arguments)
     names = ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop', 'batch', 'glance_size', 'clips')

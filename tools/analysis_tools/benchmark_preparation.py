@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -44,12 +45,13 @@ from machine_load import Load, own_work, warning
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import run_child
 from data_prep.common.ffmpeg import Encoding, find_ffmpeg
-from data_prep.common.records import write_lines
+from data_prep.common.records import read_lines, write_lines
 from data_prep.common.scanning import scan
 from data_prep.common.spreading import Spread, run_all
-from data_prep.common.steps.encode import EncodeJob
+from data_prep.common.steps.encode import EncodeJob, encode_job
 from data_prep.common.steps.jobs import Clip
 from data_prep.common.steps.verify import VerifyJob
+from data_prep.common.workspace import Workspace
 from gfvideo.data.readers import open_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,6 +249,42 @@ def run_reading(args: argparse.Namespace) -> None:
             )
 
 
+# ---- settings
+
+
+def run_settings(args: argparse.Namespace) -> None:
+    """Bytes and the time to read 8 spread frames of originals and of each setting, clip by clip in turn."""
+    sources = [str((args.folder / clip.path).absolute()) for clip in clips_in(args.folder, args.clips)]
+    ffmpeg = find_ffmpeg(args.ffmpeg)
+    with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+        files = {'original': sources}
+        for gop, crf in ((gop, crf) for gop in args.gop for crf in args.crf):
+            name = f'gop {gop}, crf {crf}'
+            files[name] = []
+            for number, source in enumerate(sources):
+                target = f'{folder}/{gop}-{crf}-{number}.mp4'
+                encoding = Encoding(args.short_side, gop, crf)
+                finished = run_child(encoding.video(ffmpeg, source, target), 600.0)
+                if finished.status or finished.stderr:
+                    raise SystemExit(f'{source} is not transcoded: {finished.stderr}')
+                files[name].append(target)
+        times: dict[str, list[float]] = {name: [] for name in files}
+        for turn in range(args.rounds):
+            for number in range(len(sources)):
+                names = list(files)
+                for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                    times[name].append(seconds(partial(read_eight, files[name][number], args.reader))[1])
+        sizes = {name: sum(map(os.path.getsize, some)) for name, some in files.items()}
+    original = statistics.median(times['original'])
+    print(f'{len(sources)} clips, ffmpeg {ffmpeg.version}, short side {args.short_side}')
+    for name, some in times.items():
+        middle = statistics.median(some)
+        print(
+            f'{name}: {sizes[name] / sizes["original"]:.2f} times the bytes, 8 frames in'
+            f' {1e3 * middle:.1f} ms of CPU, original / this {original / middle:.2f}'
+        )
+
+
 # ---- rows
 
 
@@ -278,6 +316,19 @@ def run_rows(args: argparse.Namespace) -> None:
         write_lines(root / 'out' / 'work' / 'verify' / 'all.jsonl', _records(job, args.clips))
         _measure('verify, resumed', [*common, 'verify'])
         _measure('lists', [*common, 'lists'])
+        _write_encoded(root, args)
+        shard = [
+            *common[: common.index('--to')],
+            '--to',
+            'video',
+            '--workers',
+            '1',
+            '--shard',
+            '0/8',
+            '--steps',
+        ]
+        _measure('verify, resumed, shard 0 of 8', [*shard, 'verify'])
+        _measure('transcode, resumed, shard 0 of 8', [*shard, 'transcode'])
 
 
 def _names(count: int) -> Iterator[tuple[str, int]]:
@@ -317,30 +368,59 @@ def _records(job: VerifyJob, count: int) -> Iterator[dict]:
         }
 
 
+def _write_encoded(root: Path, args: argparse.Namespace) -> None:
+    """Outputs without content, and records that they are what came out."""
+    space = Workspace(root / 'out')
+    job = encode_job(space, root / 'videos', 'video', find_ffmpeg(args.ffmpeg), Encoding(), 600.0)
+    verdict = asdict(Verdict(250, 256, 340, 25.0, 0, 'h264'))
+
+    def records() -> Iterator[dict]:
+        for record in read_lines(root / 'out' / 'work' / 'verify' / 'all.jsonl'):
+            target = root / 'out' / 'videos' / record['path']
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+            made = {'digest': '', 'recipe': job.recipe, 'ffmpeg': job.ffmpeg.version, 'bytes': 0}
+            yield {'path': record['path'], 'key': record['key'], **made, **verdict}
+
+    write_lines(root / 'out' / 'work' / 'transcode' / 'all.jsonl', records())
+
+
+# a forked process counts its parent's memory as its own; what the kernel tells of its own pages does not
+MEASURED = (
+    'import atexit, runpy, sys; from pathlib import Path; status = Path("/proc/self/status");'
+    ' atexit.register(lambda: print(status.read_text() if status.exists() else "", file=sys.stderr));'
+    ' sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")'
+)
+
+
 def _measure(what: str, argv: Sequence[str]) -> None:
     start = time.perf_counter()
-    child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen([argv[0], '-c', MEASURED, *argv[1:]], stderr=subprocess.PIPE, text=True)
     said_last = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f'{what} failed: {said_last[-500:]}')
     cpu = usage.ru_utime + usage.ru_stime
+    own = re.search(r'VmHWM:\s*(\d+) kB', said_last)
+    peak = int(own[1]) if own else usage.ru_maxrss
     print(
         f'{what}: {cpu:.1f} s of CPU ({time.perf_counter() - start:.1f} s by the clock), peak memory'
-        f' {usage.ru_maxrss / 1024:.0f} MB'
+        f' {peak / 1024:.0f} MB',
+        flush=True,
     )
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
     for name, run, inputs in (
         ('transcode', run_transcode, 'folder'),
         ('verify', run_verify, 'folder'),
         ('reading', run_reading, 'video'),
+        ('settings', run_settings, 'folder'),
         ('rows', run_rows, None),
     ):
         command = commands.add_parser(name, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -354,11 +434,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
                 '--clips', type=int, default=200, help='how many; again from the first if there are fewer'
             )
             command.add_argument('--rounds', type=int, default=3)
-        if name in ('transcode', 'reading'):
+        if name != 'verify':
             command.add_argument('--ffmpeg', help='the program to use')
+        if name == 'settings':
+            command.add_argument('--gop', type=int, nargs='+', default=[8])
+            command.add_argument('--crf', type=int, nargs='+', default=[20, 26, 32])
+            command.add_argument('--clips', type=int, default=20)
+            command.add_argument('--rounds', type=int, default=3)
+        if name in ('settings', 'reading'):
+            command.add_argument('--reader', default='auto')
+        if name in ('transcode', 'reading', 'settings'):
             command.add_argument('--short-side', type=int, default=256)
         if name == 'reading':
-            command.add_argument('--reader', default='auto')
             command.add_argument('--rounds', type=int, default=31)
         if name == 'rows':
             command.add_argument('--clips', type=int, default=100_000)

@@ -45,11 +45,11 @@ def pair(text: str) -> tuple[str, str]:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config of the recognizer')
-    parser.add_argument('checkpoint', help='checkpoint of it')
+    parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument(
         '--fit', required=True, metavar='SPLIT[:K/N]', help='clips that thresholds are fitted on'
     )
@@ -94,7 +94,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='of the exits of CONFIG: max_prob, entropy, margin, value, inverted_value (default: max_prob)',
     )
     parser.add_argument('--batch-size', type=int, default=16, help='clips predicted at a time (default: 16)')
-    parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument('--title', default='', help='written over the pictures')
     parser.add_argument('--out', type=Path, default=Path('curves'), metavar='DIR', help='default: ./curves')
     args = parser.parse_args(arguments)
@@ -340,8 +342,8 @@ def table(results: dict[str, list[Point]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     try:
         results, every = {}, methods(args)
         for _ in range(ROUNDS):  # by turns, so that other work on the machine slows all alike

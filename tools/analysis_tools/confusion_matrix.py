@@ -28,9 +28,9 @@ FORMS = ('.png', '.pdf', '.svg')
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file; its test dataset names the classes')
     parser.add_argument(
         'source',
@@ -41,6 +41,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--show-path', type=Path, metavar='FILE', help=f'draw it to this file: {", ".join(FORMS)}'
     )
     parser.add_argument('--include-values', action='store_true', help='write the shares (%%) into the cells')
+    parser.add_argument(
+        '--device',
+        metavar='NAME',
+        help='of that test: cpu, cuda, cuda:1, ... (default: a GPU if there is one)',
+    )
     parser.add_argument(
         '--most', type=int, default=10, metavar='N', help='confusions to print (default: %(default)s)'
     )
@@ -74,6 +79,7 @@ def dump_of(args: argparse.Namespace, folder: str) -> str:
         options.append(word)
     command = [sys.executable, str(ROOT / 'tools/test.py'), args.config, args.source]
     command += ['--work-dir', folder, '--dump', dump]
+    command += ['--device', args.device] if args.device else []
     done = subprocess.run([*command, *(['--cfg-options', *options] if options else [])])
     if done.returncode:
         sys.exit(done.returncode)  # the test told why
@@ -196,8 +202,8 @@ def report(args: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

@@ -58,11 +58,13 @@ class Options(DictAction):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config of the recognizer')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint of it; none with --train')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint of it, or the work dir of its run; none with --train'
+    )
     parser.add_argument('--split', default='val', metavar='NAME', help='clips to measure on (default: val)')
     parser.add_argument('--fold', metavar='K/N', help='only the K-th of N parts of the split, K from 0')
     parser.add_argument(
@@ -118,7 +120,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--draws', type=int, default=3, help='draws of random patches (default: 3)')
     parser.add_argument('--seed', type=int, default=0, help='of these draws (default: 0)')
     parser.add_argument('--batch-size', type=int, default=16, help='clips looked at a time (default: 16)')
-    parser.add_argument('--device', help='where to run (default: a GPU if there is one)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the rows to this .json file too')
     parser.add_argument(
         '--cfg-options',
@@ -261,13 +265,12 @@ def controls(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: if an argument does not fit the recognizer, the clips or the tables.
     """
-    import torch
-
     from gfvideo.apis import init_recognizer
+    from gfvideo.engine import checkpoint_of
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.evaluation import ControlMeter, control_rows, read_objects
 
-    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    args.checkpoint = checkpoint_of(args.checkpoint)
     model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options)
     tuned = {
         centres: init_recognizer(args.config, checkpoint, args.device, args.cfg_options)
@@ -364,8 +367,8 @@ def report(results: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
     from gfvideo.engine.checkpoint import plain
     from gfvideo.engine.trainings import TrainingError

@@ -24,16 +24,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--shape',
-        nargs=3,
+        nargs='+',
         type=int,
-        metavar=('T', 'H', 'W'),
-        help='frames of a view, and their height and width in pixels (default: what the test pipeline makes)',
+        metavar='N',
+        help=(
+            'height and width of the frames in pixels, H W, or one number for both; before them, if wanted,'
+            ' the frames of a view, T H W (default: what the test pipeline makes)'
+        ),
     )
     parser.add_argument(
         '--latency',
@@ -48,7 +51,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default='eager',
         help='what computes the looks that are timed (default: %(default)s; see docs/performance.md)',
     )
-    parser.add_argument('--device', default='cpu', help='where to run (default: cpu)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -58,17 +63,28 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='settings of the config to change, e.g. model.patch_size=96',
     )
     args = parser.parse_args(arguments)
-    if args.shape is not None and min(args.shape) < 1:
-        parser.error(f'--shape {" ".join(map(str, args.shape))}: give positive numbers')
+    if args.shape is not None:
+        given = f'--shape {" ".join(map(str, args.shape))}'
+        if min(args.shape) < 1:
+            parser.error(f'{given}: give positive numbers')
+        if len(args.shape) > 3:
+            parser.error(f'{given}: give H W or T H W; colours are three, and one clip is counted')
     return args
 
 
-def shape_of_views(cfg: Config) -> tuple[int, int, int]:
-    """(T, H, W) of what the test pipeline makes of a video.
+def shape_of_views(cfg: Config, given: Sequence[int] = ()) -> tuple[int, int, int]:
+    """(T, H, W) of a view: what is given, and the rest as the test pipeline makes it of a video.
+
+    Args:
+        cfg: whose test pipeline is read.
+        given: nothing, one number for H and W, (H, W) or (T, H, W).
 
     Raises:
-        ValueError: if it leaves the frames at a size that depends on the video.
+        ValueError: if the pipeline does not say how many frames it takes, or leaves them at a size that
+            depends on the video.
     """
+    if len(given) == 3:
+        return tuple(given)
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     pipeline = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict)]
     counts = [
@@ -77,9 +93,11 @@ def shape_of_views(cfg: Config) -> tuple[int, int, int]:
         if step['type'] == 'SampleFrames'
     ]
     sizes = [step['size'] for step in pipeline if 'size' in step]
-    if not counts or not sizes:
-        raise ValueError('the test pipeline does not say how large its frames are; give --shape T H W')
-    height, width = (sizes[-1], sizes[-1]) if isinstance(sizes[-1], int) else sizes[-1]
+    if not counts or not (sizes or given):
+        missing = 'how large its frames are' if counts else 'how many frames it takes'
+        raise ValueError(f'the test pipeline does not say {missing}; give --shape T H W')
+    size = given or sizes[-1]
+    height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
     return counts[-1], height, width
 
 
@@ -133,8 +151,8 @@ def report(cost: dict[str, Any], shape: Sequence[int], parameters: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     import torch
 
     from gfvideo.apis import init_recognizer
@@ -144,16 +162,17 @@ def main(arguments: list[str] | None = None) -> None:
         model = init_recognizer(
             args.config, device=args.device, cfg_options=args.cfg_options, runtime=args.runtime
         )
-        shape = tuple(args.shape or shape_of_views(model.cfg))
+        shape = shape_of_views(model.cfg, args.shape or ())
         cost = recognizer_cost(model, (shape[0], 3, *shape[1:]))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
     print(report(cost, shape, sum(parameter.numel() for parameter in model.parameters())))
     if args.latency:
-        frames = torch.randn(1, shape[0], 3, *shape[1:], device=args.device)
+        device = next(model.parameters()).device
+        frames = torch.randn(1, shape[0], 3, *shape[1:], device=device)
         times = latency(model, frames, repeats=args.latency)
         print(
-            f'\nms/clip at batch 1, median of {args.latency} runs on {args.device} by {args.runtime} with'
+            f'\nms/clip at batch 1, median of {args.latency} runs on {device} by {args.runtime} with'
             f' {torch.get_num_threads()} threads: '
             + ', '.join(f'{ms:.1f} after step {step}' for step, ms in enumerate(times))
         )

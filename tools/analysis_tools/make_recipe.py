@@ -159,9 +159,9 @@ def checked(args: argparse.Namespace) -> tuple[str, str]:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('method', choices=list(FOLDERS), help='what looks at the frames')
     parser.add_argument(
         '--backbone',

@@ -20,18 +20,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config of the recognizer')
-    parser.add_argument('checkpoint', help='checkpoint of it')
+    parser.add_argument('checkpoint', help='checkpoint of it, or the work dir of its run')
     parser.add_argument('--split', default='val', metavar='NAME', help='clips to look at (default: val)')
     parser.add_argument('--fold', metavar='K/N', help='only the K-th of N parts of the split, K from 0')
     parser.add_argument(
         '--last', type=int, nargs='+', default=[1, 2, 4], metavar='K', help='(default: 1 2 4)'
     )
     parser.add_argument('--batch-size', type=int, default=16, help='clips looked at a time (default: 16)')
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: %(default)s)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override config values'
     )
@@ -45,11 +47,10 @@ def report(args: argparse.Namespace) -> list[str]:
     import torch
 
     from gfvideo.apis import init_recognizer
-    from gfvideo.engine import checkpoint_of
     from gfvideo.engine.predictions import SplitPredictions
     from gfvideo.evaluation import running_answers, ways_over_frames
 
-    model = init_recognizer(args.config, checkpoint_of(args.checkpoint), args.device, args.cfg_options)
+    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options)
     clips = SplitPredictions(model, args.split, args.fold, args.batch_size)
     found: list[list[torch.Tensor]] = []
     with torch.no_grad():
@@ -73,8 +74,8 @@ def report(args: argparse.Namespace) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.data.manifest import ManifestError
     from gfvideo.engine import CheckpointError, ConfigError
 

@@ -66,6 +66,13 @@ DATASETS = {  # by the file in configs/_base_/datasets
     'kinetics700_2020': Dataset('k700-2020', 'Kinetics-700-2020', 700),
     'mini_kinetics_arnet': Dataset('minik-arnet', 'Mini-Kinetics (AR-Net)', 200),
     'mini_kinetics_s3d': Dataset('minik-s3d', 'Mini-Kinetics (S3D)', 200),
+    'ucf101': Dataset('ucf101', 'UCF101', 101),
+    'hmdb51': Dataset('hmdb51', 'HMDB51', 51),
+    'diving48': Dataset('diving48', 'Diving48', 48),
+    'wlasl': Dataset('wlasl', 'WLASL', 2000),
+    'epic_kitchens_verb': Dataset('epic-verb', 'EPIC-KITCHENS-100, verbs', 97),
+    'imagenet': Dataset('imagenet', 'ImageNet', 1000),
+    'epic_kitchens_noun': Dataset('epic-noun', 'EPIC-KITCHENS-100, nouns', 300),
 }
 
 COLLECTIONS = {  # by the folder below configs
@@ -444,9 +451,9 @@ def out_of_date(files: Sequence[Path]) -> list[Path]:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument(
         'configs',
         nargs='*',

@@ -24,16 +24,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    from gfvideo.usage import HelpFormatter
+
     parser = argparse.ArgumentParser(
         usage='%(prog)s [CONFIG] CHECKPOINT OUT_DIR [options]',
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'paths',
         nargs='+',
         metavar='PATH',
-        help='a config if the one in the checkpoint is not wanted; the checkpoint; the folder for the graphs',
+        help=(
+            'a config if the one in the checkpoint is not wanted; the checkpoint, or the work dir of its run;'
+            ' the folder for the graphs'
+        ),
     )
     parser.add_argument(
         '--frames', type=int, metavar='T', help='frames of a clip (default: as the test pipeline makes them)'
@@ -111,16 +116,16 @@ def report(record: ExportRecord) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.apis import init_recognizer
     from gfvideo.deployment import ExportError, export_recognizer
-    from gfvideo.engine import CheckpointError, ConfigError, checkpoint_of
+    from gfvideo.engine import CheckpointError, ConfigError
 
     try:
         model = init_recognizer(
             args.config,
-            checkpoint_of(args.checkpoint),
+            args.checkpoint,
             cfg_options=args.cfg_options,
             custom_imports=args.custom_imports,
         )

@@ -25,9 +25,9 @@ TOP = 5
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('folder', help='folder of an export')
     parser.add_argument('video', help='video file, or a folder of images')
     parser.add_argument('--exits', metavar='FILE', help='exit early, as this file of tools/calibrate.py says')
@@ -59,8 +59,8 @@ def report(model: OnnxRecognizer, sample: ClipSample) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     import torch
 
     from gfvideo.apis import inference_recognizer

@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('checkpoint', type=Path, help='checkpoint of a run')
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser.add_argument('checkpoint', help='checkpoint of a run, or its work dir')
     parser.add_argument('target', type=Path, help='folder, or a name that ends in .pth')
     parser.add_argument(
         '--ema',
@@ -38,17 +38,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.deployment import publish_checkpoint
-    from gfvideo.engine import CheckpointError
+    from gfvideo.engine import CheckpointError, checkpoint_of
 
     try:
-        path = publish_checkpoint(args.checkpoint, args.target, args.ema)
+        source = Path(checkpoint_of(args.checkpoint))
+        path = publish_checkpoint(source, args.target, args.ema)
     except (CheckpointError, FileNotFoundError, FileExistsError) as error:
         sys.exit(f'{type(error).__name__}: {error}')
-    before, after = (file.stat().st_size / 1e6 for file in (args.checkpoint, path))
-    print(f'{args.checkpoint}  {before:.2f} MB\n{path}  {after:.2f} MB')
+    before, after = (file.stat().st_size / 1e6 for file in (source, path))
+    print(f'{source}  {before:.2f} MB\n{path}  {after:.2f} MB')
 
 
 if __name__ == '__main__':

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('export', metavar='EXPORT', help='folder of tools/deployment/export_onnx.py')
     parser.add_argument('folder', metavar='OUT_DIR', help='folder for the new graphs')
     parser.add_argument('--split', required=True, metavar='NAME', help='split of the prepared dataset')
@@ -63,8 +63,8 @@ def clips_of(dataset: Any, model: Any, indices: list[int]) -> Iterator[tuple[Ten
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.deployment import OnnxRecognizer, QuantizationError, quantize_export
     from gfvideo.engine import ConfigError
     from gfvideo.engine.predictions import loader_config

@@ -25,9 +25,9 @@ TALLEST = 256  # pixels; frames that are taller are drawn smaller
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--output-dir', '--out', required=True, type=Path, metavar='DIR', help='folder for the pictures'
@@ -155,8 +155,8 @@ def browse(args: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
 
     with tell_faults():

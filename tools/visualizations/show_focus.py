@@ -31,18 +31,20 @@ CONFIG_ENDINGS, CHECKPOINT_ENDINGS = {'.py', '.json', '.yaml', '.yml'}, {'.pth',
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    from gfvideo.usage import HelpFormatter
+
     parser = argparse.ArgumentParser(
         usage='%(prog)s [CONFIG] CHECKPOINT [VIDEO ...] --out DIR [options]',
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'paths',
         nargs='+',
         metavar='PATH',
         help=(
-            'checkpoint; before it a config, if the one it carries is not wanted; after it videos (files,'
-            ' image folders)'
+            'checkpoint, or the work dir of a run; before it a config, if the one it carries is not wanted;'
+            ' after it videos (files, image folders)'
         ),
     )
     parser.add_argument(
@@ -74,7 +76,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='draw, over each look, what the policy expected of a look at each place (a ValueMapPolicy)',
     )
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: %(default)s)')
+    parser.add_argument(
+        '--device', metavar='NAME', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of random patches (default: %(default)s)')
     parser.add_argument(
         '--custom-imports',
@@ -221,13 +225,11 @@ def show(args: argparse.Namespace) -> None:
     import torch
 
     from gfvideo.apis import init_recognizer, predict_clip
-    from gfvideo.engine import checkpoint_of
     from gfvideo.evaluation import read_objects
     from gfvideo.visualization import draw_sample, save_picture, sheet
 
     torch.manual_seed(args.seed)
-    checkpoint = checkpoint_of(args.checkpoint)
-    model = init_recognizer(args.config, checkpoint, args.device, args.cfg_options, args.custom_imports)
+    model = init_recognizer(args.config, args.checkpoint, args.device, args.cfg_options, args.custom_imports)
     objects = None if args.objects is None else read_objects(args.objects)
     label = label_number(model, args.label)
     clips = (

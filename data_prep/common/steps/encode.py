@@ -12,20 +12,31 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from data_prep.common.checking import Verdict
 from data_prep.common.children import TRIES, run_child
 from data_prep.common.ffmpeg import Encoding, Ffmpeg
 from data_prep.common.image_names import printf_of
-from data_prep.common.records import Record, iter_records, source_key
-from data_prep.common.spreading import Spread, StopRun
-from data_prep.common.steps.jobs import AGAIN, Clip, add_record, clips_of, no_room, run_job, verdict_of
-from data_prep.common.steps.verify import verdicts
+from data_prep.common.records import Record, RecordTable, iter_records, source_digest, source_key, whole_hash
+from data_prep.common.spreading import Spread, StopRun, no_room
+from data_prep.common.steps.jobs import (
+    AGAIN,
+    NEW_TIMES,
+    Clip,
+    Kept,
+    add_record,
+    clips_of,
+    run_job,
+    verdict_of,
+)
+from data_prep.common.steps.unpack import tops_of
+from data_prep.common.steps.verify import checker, verified
 from data_prep.common.workspace import PreparationError, Workspace
 
-__all__ = ['FOLDERS', 'EncodeJob', 'encode_clips', 'encode_job', 'encoded_verdicts', 'output_of']
+__all__ = ['FOLDERS', 'RECORDS', 'EncodeJob', 'encode_clips', 'encode_job', 'encoded', 'output_of']
 
 logger = logging.getLogger('data_prep')
 
@@ -37,9 +48,16 @@ NO_ROOM = ('No space left on device', 'Disk quota exceeded', 'File too large')
 
 
 def encode_job(
-    space: Workspace, root: Path, to: str, ffmpeg: Ffmpeg, encoding: Encoding, time_limit: float
+    space: Workspace,
+    root: Path,
+    to: str,
+    ffmpeg: Ffmpeg,
+    encoding: Encoding,
+    time_limit: float,
+    consume: bool = False,
 ) -> EncodeJob:
     """The job of a prepared folder; arguments as its attributes."""
+    links = root.iterdir() if root == space.source and root.is_dir() else ()
     return EncodeJob(
         to,
         root.absolute(),
@@ -49,48 +67,54 @@ def encode_job(
         ffmpeg,
         encoding,
         time_limit,
+        root == space.source,
+        consume and root == space.source,
+        tuple(path.name for path in links if path.is_symlink()),
     )
 
 
-def encode_clips(space: Workspace, job: EncodeJob, min_frames: int, spread: Spread) -> None:
+def encode_clips(
+    space: Workspace, job: EncodeJob, min_frames: int, spread: Spread, redo: bool = False
+) -> None:
     """Encode the usable clips of this run's share that are not encoded in this way.
+
+    Args:
+        redo: whether clips are made anew that another version of ffmpeg made, or whose source has a new time.
 
     Raises:
         PreparationError: a clip has not been verified.
     """
     ffmpeg = job.ffmpeg
     logger.info('encoding with the ffmpeg %s: %s, version %s', ffmpeg.origin, ffmpeg.path, ffmpeg.version)
-    found = verdicts(space)
+    found, done, kept = verified(space), encoded(space, job), Kept(job.step)
 
     def clips() -> Iterator[Clip]:
         for clip in clips_of(space):
-            verdict = found.get(clip.path)
-            if verdict is None:
+            record = found.get(clip.path)
+            if record is None:
                 raise PreparationError(f'{clip.path} has not been verified; run the step verify first')
+            verdict = verdict_of(record)
             if verdict.reason is None and verdict.frames >= min_frames:
                 yield Clip(clip.path, clip.kind, clip.target, verdict)
 
-    kept = ('key', 'reason', 'bytes', 'frames')  # what is_done asks for
-    done = {
-        record['path']: {name: record[name] for name in kept}
-        for record in iter_records(space.records(job.step))
-        if record['reason'] not in AGAIN
-    }
-
     def is_done(clip: Clip) -> bool:
-        return clip.path in done and job.is_done(clip, done[clip.path])
+        record = done.get(clip.path)
+        if record is None or record['reason'] in AGAIN or not job.is_whole(clip, record):
+            return False
+        differences = job.differences(clip, job.told_now(record))
+        if differences is None or redo and differences:
+            return False
+        for difference in differences:
+            kept.note(difference)
+        job.remove_source(clip)
+        return True
 
-    run_job(job, job.step, space, clips, is_done, chunk=1, spread=spread)
+    run_job(job, job.step, space, clips, is_done, chunk=1, spread=spread, say_kept=kept.say)
 
 
-def encoded_verdicts(space: Workspace, job: EncodeJob) -> dict[str, Verdict]:
-    """What came out of each source, by its path; outputs of other arguments do not count."""
-    made_by = job.made_by
-    return {
-        record['path']: verdict_of(record)
-        for record in iter_records(space.records(job.step))
-        if record['reason'] is not None or record['key'].startswith(made_by)
-    }
+def encoded(space: Workspace, job: EncodeJob) -> RecordTable:
+    """The records of this run's share of the encoded clips, however they were encoded."""
+    return RecordTable(space.records(job.step), space.has)
 
 
 @dataclass(frozen=True)
@@ -106,6 +130,9 @@ class EncodeJob:
         temporary: folder for files in the making, on the same file system.
         records: folder of this step's records.
         time_limit: seconds a clip.
+        unpacked: whether sources come out of archives, so that one that is gone was encoded and removed.
+        consume: whether they are removed once they are encoded.
+        links: folders in ``root`` that are somebody's own and keep their files.
     """
 
     to: str
@@ -116,19 +143,29 @@ class EncodeJob:
     ffmpeg: Ffmpeg
     encoding: Encoding
     time_limit: float
+    unpacked: bool = False
+    consume: bool = False
+    links: tuple[str, ...] = ()
 
     @property
     def step(self) -> str:
         """Of the records."""
         return RECORDS[self.to]
 
-    def key(self, clip: Clip) -> str:
-        """Changes with the source, the arguments and the version of ffmpeg."""
-        return f'{self.made_by}-{source_key(str(self.root / clip.path), clip.kind)}'
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """What decides how a clip comes out, but for the version of ffmpeg."""
+        return {'to': self.to, **self.encoding.settings(self.to)}
 
     @property
-    def made_by(self) -> str:
-        """The part of a key that arguments and version decide."""
+    def recipe(self) -> str:
+        """Changes with the arguments, and not with the version of ffmpeg."""
+        newest = replace(self, ffmpeg=Ffmpeg('', '99.0'))
+        return hashlib.sha256('\0'.join(newest._argv('IN', 'OUT')).encode()).hexdigest()[:16]
+
+    @property
+    def _made_by(self) -> str:
+        """What the keys of records began with before these told recipe and version by themselves."""
         argv = self._argv('IN', 'OUT')[1:]
         return hashlib.sha256('\0'.join([self.ffmpeg.version, *argv]).encode()).hexdigest()[:16]
 
@@ -136,59 +173,119 @@ class EncodeJob:
         write = self.encoding.video if self.to == 'video' else self.encoding.frames
         return write(self.ffmpeg, source, target)
 
-    def is_done(self, clip: Clip, record: Record) -> bool:
-        """Whether the record speaks of this source encoded in this way, and the output stands there as it was
-        written."""
+    def told_now(self, record: Record) -> Record:
+        """A record of an earlier version as it would be written now; recipe and ffmpeg are '' if nobody can
+        tell."""
+        if 'recipe' in record:
+            return record
+        made_by, _, key = record['key'].partition('-')
+        same = made_by == self._made_by
+        told = {'recipe': self.recipe if same else '', 'ffmpeg': self.ffmpeg.version if same else ''}
+        return {**record, **told, 'key': key, 'digest': '', 'sha256': ''}
+
+    def has_made(self, record: Record) -> bool:
+        """Whether a clip whose source is gone is there as it would be made now."""
+        if record['step'] != self.step or record.get('recipe') != self.recipe:
+            return False
+        return self.is_whole(Clip(record['path'], record['kind'], record['target']), record)
+
+    def is_whole(self, clip: Clip, record: Record) -> bool:
+        """Whether the output stands there with the size that it was written with, if there should be one."""
+        if record['reason'] is not None:
+            return True
         target = self.outputs / output_of(clip.target, self.to)
         try:
             if self.to == 'frames':
-                whole = record['reason'] is not None or _sizes(target) == (record['frames'], record['bytes'])
-            else:
-                whole = record['reason'] is not None or target.stat().st_size == record['bytes']
-            return whole and record['key'] == self.key(clip)
+                return _sizes(target) == (record['frames'], record['bytes'])
+            return target.stat().st_size == record['bytes']
         except OSError:
             return False
+
+    def differences(self, clip: Clip, record: Record) -> list[str] | None:
+        """How what was recorded differs from what would be made now, though it may be kept; None if it is to
+        be made anew: of other arguments or another source, or what another ffmpeg failed at."""
+        if record['recipe'] != self.recipe:
+            return None
+        differences = []
+        if record['ffmpeg'] != self.ffmpeg.version:
+            if record['reason'] is not None:
+                return None
+            differences.append(f'that ffmpeg {record["ffmpeg"]} made, where this is {self.ffmpeg.version},')
+        source = str(self.root / clip.path)
+        try:
+            if record['key'] != source_key(source, clip.kind):
+                if record['digest'] != source_digest(source, clip.kind):
+                    return None
+                differences.append(NEW_TIMES)
+        except FileNotFoundError:
+            return differences if self.unpacked and record['reason'] is None else None
+        except OSError:
+            return None
+        return differences
+
+    def remove_source(self, clip: Clip) -> None:
+        """Remove what was unpacked of a clip, now that it is encoded."""
+        if not self.consume or clip.path.partition('/')[0] in self.links:
+            return
+        with suppress(OSError):  # what stays is in nobody's way
+            _remove(self.root / clip.path)
 
     def __call__(self, clips: Sequence[Clip]) -> Counter:
         return Counter(self._encode(clip) for clip in clips)
 
     def _encode(self, clip: Clip) -> str:
+        source = str(self.root / clip.path)
         try:
-            key = self.key(clip)
+            seen = {'key': source_key(source, clip.kind), 'digest': source_digest(source, clip.kind)}
         except OSError as error:
-            return self.note(clip, '', Verdict.bad('missing', error.strerror), 0)
+            return self.note(clip, Verdict.bad('missing', error.strerror))
         target = self.outputs / output_of(clip.target, self.to)
         name = hashlib.sha1(clip.path.encode()).hexdigest()[:12]
         temporary = self.temporary / output_of(f'{os.getpid()}-{name}', self.to)
         try:
             verdict, size = self._write(clip, temporary)
             if verdict.reason is None:
+                seen |= {'sha256': whole_hash(temporary, self.to)}
                 _put(temporary, target)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                return self.note(
-                    clip, key, Verdict.bad('unreadable', 'its name is too long to get the suffix .mp4'), 0
-                )
+                verdict = Verdict.bad('unreadable', 'its name is too long to get the suffix .mp4')
+                return self.note(clip, verdict, **seen)
             raise no_room(error) or StopRun(
                 f'{error.filename}: {error.strerror}; see to it that --out can be written, and run the same '
                 'command again'
             ) from error
         finally:
             _remove(temporary)
-        return self.note(clip, key, verdict, size)
+        reason = self.note(clip, verdict, size, **seen)
+        if not reason:
+            self.remove_source(clip)
+        return reason
 
-    def note(self, clip: Clip, key: str, verdict: Verdict, size: int) -> str:
-        add_record(self.records, {'path': clip.path, 'key': key, 'bytes': size, **asdict(verdict)})
+    def try_out(self, clip: Clip, temporary: Path) -> int:
+        """Encode a clip to a path that is not kept; gives the bytes of what came out, 0 if it failed."""
+        try:
+            return self._write(clip, temporary)[1]
+        finally:
+            _remove(temporary)
+
+    def note(
+        self,
+        clip: Clip,
+        verdict: Verdict,
+        size: int = 0,
+        key: str = '',
+        digest: str = '',
+        sha256: str = '',
+    ) -> str:
+        made = {'key': key, 'digest': digest, 'recipe': self.recipe, 'ffmpeg': self.ffmpeg.version}
+        came = {'kind': clip.kind, 'target': clip.target, 'bytes': size, 'sha256': sha256, **asdict(verdict)}
+        add_record(self.records, {'path': clip.path, **made, **came})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
-        return Counter(
-            [
-                self.note(
-                    clip, '', Verdict.bad('killed', f'the worker that encoded it was killed {TRIES} times'), 0
-                )
-            ]
-        )
+        verdict = Verdict.bad('killed', f'the worker that encoded it was killed {TRIES} times')
+        return Counter([self.note(clip, verdict)])
 
     def _write(self, clip: Clip, temporary: Path) -> tuple[Verdict, int]:
         self.temporary.mkdir(parents=True, exist_ok=True)
@@ -218,14 +315,46 @@ class EncodeJob:
         return self._inspect(clip, temporary)
 
     def _inspect(self, clip: Clip, temporary: Path) -> tuple[Verdict, int]:
-        """Whether every frame of the source is in the output, and its size."""
+        """Whether every frame of the source is in the output and decodes, and its size."""
         verdict, size = _frames_written(temporary) if self.to == 'frames' else _video_written(temporary)
-        if verdict.reason is None and verdict.frames != clip.verdict.frames:
-            return (
-                Verdict.bad('decode_error', f'{verdict.frames} of {clip.verdict.frames} frames were encoded'),
-                0,
-            )
+        if verdict.reason is not None:
+            return verdict, 0
+        if verdict.frames != clip.verdict.frames:
+            found = f'{verdict.frames} of {clip.verdict.frames} frames were encoded'
+            return Verdict.bad('decode_error', found), 0
+        decoded = checker()(str(temporary.absolute()), self.to, self.time_limit)
+        if decoded.reason in AGAIN:
+            return decoded, 0
+        if (decoded.reason, decoded.frames) != (None, verdict.frames):
+            found = decoded.detail or f'{decoded.frames} of {verdict.frames} frames'
+            return Verdict.bad('decode_error', f'what was encoded does not decode: {found}'), 0
         return verdict, size
+
+
+def consumed(space: Workspace) -> Iterator[Record]:
+    """The last records of clips out of archives that were encoded, whose sources are gone."""
+    tops = tops_of(space) if space.source.is_dir() else ()
+    for step in RECORDS.values():
+        table = RecordTable(space.records(step))
+        seen = set()
+        for path in (record['path'] for record in iter_records(space.records(step))):
+            if path in seen or not any(path.startswith(f'{top}/') for top in tops):
+                continue
+            seen.add(path)
+            record = table.get(path)
+            if record and record['reason'] in (None, 'damaged') and not (space.source / path).exists():
+                yield {**record, 'step': step}
+
+
+def volumes_to_unpack_again(space: Workspace, job: EncodeJob | None) -> set[str]:
+    """Names of the archives of which clips are gone and not there as ``job`` would encode them (None: as they
+    are)."""
+    return {
+        top
+        for record in consumed(space)
+        for top in tops_of(space)
+        if record['path'].startswith(f'{top}/') and not (job is not None and job.has_made(record))
+    }
 
 
 def output_of(target: str, to: str) -> str:
@@ -234,7 +363,7 @@ def output_of(target: str, to: str) -> str:
 
 
 def _video_written(file: Path) -> tuple[Verdict, int]:
-    """What the packets say; nothing is decoded, for it comes from our own encoder, which reported no error.
+    """What the packets say; that they decode is another question.
 
     The table of contents counts frames that the edit list hides; the index does not, and no reader would show
     them.

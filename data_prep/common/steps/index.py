@@ -7,13 +7,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from data_prep.common.listing import Found, Indexed, Listing, MisplacedError, counted, extra
 from data_prep.common.records import Record, read_lines, write_lines
 from data_prep.common.scanning import scan, tell_left_out
-from data_prep.common.steps.unpack import with_those_of_archives
+from data_prep.common.steps.unpack import tops_of, with_those_of_archives
 from data_prep.common.workspace import PreparationError, Workspace
 
 __all__ = ['Annotation', 'index_rows', 'read_summary', 'write_index']
@@ -29,12 +29,14 @@ class Annotation:
         name, version: of the dataset.
         read: gives the annotation; of plain folders, what was found is one.
         match: gives every clip of the annotation its file.
+        listed: whether ``read`` lists the clips by itself, whatever was found.
     """
 
     name: str
     version: str
     read: Callable[[Found], Listing]
     match: Callable[[Listing, Found], Iterator[Indexed]]
+    listed: bool = False
 
 
 def write_index(
@@ -43,34 +45,42 @@ def write_index(
     annotation: Annotation,
     also: Collection[str] = (),
     say_left_out: bool = True,
+    images: bool = False,
+    gone: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write the index of the clips below ``root``.
 
     Args:
         also: suffixes of files that are videos, too.
         say_left_out: whether to say which files are left out for their suffix.
+        images: whether each picture is a clip of one frame.
+        gone: path and kind of clips that were encoded, and removed from ``root`` thereafter.
 
     Raises:
         PreparationError, AnnotationError: the folder holds no clips, or the annotation is malformed.
     """
-    there = scan(root, also)
+    there = scan(root, also, images)
+    there.add(gone)
     left_out, refused = there.left_out, []
     if root == space.source:
         left_out, refused = with_those_of_archives(space, left_out)
     left_out = dict(sorted(left_out.items()))
     if not len(there):
         others = f' ({tell_left_out(left_out)[1]})' if left_out else ''
-        raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos{others}')
+        what = 'no picture' if images else 'neither videos nor folders of frames'
+        raise PreparationError(f'{root} holds {what}; correct --videos{others}')
     if left_out and say_left_out:
         logger.log(*tell_left_out(left_out))
-    listing = _listing(annotation, there.found, space, root)
+    found = replace(there.found, tops=tops_of(space)) if root == space.source else there.found
+    listing = _listing(annotation, found, space, root)
     logger.info(
-        '%s: the annotation lists %s clips of %d classes; %s holds %d videos and folders of frames',
+        '%s: the annotation lists %s clips of %d classes; %s holds %d %s',
         annotation.name,
         counted(listing.official),
         len(listing.classes),
         root,
         len(there),
+        'pictures' if images else 'videos and folders of frames',
     )
     if listing.groups:
         logger.info('clips were kept together in groups: %s', counted(listing.groups))
@@ -108,8 +118,8 @@ def _listing(annotation: Annotation, found: Found, space: Workspace, root: Path)
         if root != space.source:
             raise
         raise MisplacedError(
-            f'{error}. Archives are unpacked in folders of their own names, in {root}; to take the folders in'
-            ' them for classes, prepare such a folder: --videos with it, and another --out'
+            f'{error}. Archives are unpacked in folders of their own names, in {root}; what all clips of one'
+            ' have above their class folders does not count, but these clips have different folders there'
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections import Counter
@@ -15,16 +14,26 @@ from typing import Protocol
 
 from data_prep.common.checking import Verdict
 from data_prep.common.records import Record, Recorder, merge_records
-from data_prep.common.spreading import Spread, StopRun, run_all
+from data_prep.common.spreading import Spread, no_room, run_all
 from data_prep.common.steps.index import index_rows
 from data_prep.common.workspace import Workspace
 from gfvideo.progress import Progress
 
-__all__ = ['AGAIN', 'Clip', 'Job', 'add_record', 'clips_of', 'no_room', 'run_job', 'verdict_of']
+__all__ = [
+    'AGAIN',
+    'NEW_TIMES',
+    'Clip',
+    'Job',
+    'Kept',
+    'add_record',
+    'clips_of',
+    'run_job',
+    'verdict_of',
+]
 
 logger = logging.getLogger('data_prep')
 
-AGAIN = ('timeout', 'killed', 'unreadable', 'missing')
+AGAIN = ('timeout', 'killed', 'unreadable', 'missing', 'damaged')
 """Reasons that may pass: these clips are tried again by the next run even if the file did not change."""
 
 
@@ -66,6 +75,7 @@ def run_job(
     *,
     chunk: int,
     spread: Spread,
+    say_kept: Callable[[], None] = lambda: None,
 ) -> None:
     """Do the clips that are not done, and merge the records unless other shards may be writing some.
 
@@ -73,8 +83,10 @@ def run_job(
         step: names the records.
         clips: called several times, rather than that the clips are kept.
         chunk: how many clips a worker gets at a time.
+        say_kept: called when it is known which are done.
     """
     done = bytearray(map(is_done, clips()))
+    say_kept()
     todo = len(done) - sum(done)
     chunk = max(1, min(8 * chunk if spread.dask else chunk, todo // (4 * spread.workers)))
     if done:
@@ -100,15 +112,22 @@ def add_record(folder: Path, record: Record) -> None:
         raise no_room(error) or error from error
 
 
+class Kept:
+    """Counts what is kept though it is not quite as it would be made now, and says so."""
+
+    def __init__(self, step: str):
+        self._step, self._counts = step, Counter()
+
+    def note(self, difference: str) -> None:
+        self._counts[difference] += 1
+
+    def say(self) -> None:
+        for difference, count in sorted(self._counts.items()):
+            logger.warning('%s: %d clips %s are kept; --redo makes them anew', self._step, count, difference)
+
+
+NEW_TIMES = 'whose sources have new times, and the same size, head and tail,'
+
+
 def verdict_of(record: Record) -> Verdict:
     return Verdict(*(record[name] for name in Verdict.__dataclass_fields__))
-
-
-def no_room(error: OSError) -> StopRun | None:
-    """The error that ends the run, if nothing can be written any more."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
-        return StopRun(
-            f'{error.filename or "the folder --out"}: {error.strerror}; make room and run the same command'
-            ' again: it goes on where it stopped'
-        )
-    return None

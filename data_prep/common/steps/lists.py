@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.common.checking import Verdict
 from data_prep.common.list_forms import json_line, write_list_forms
-from data_prep.common.records import Record
+from data_prep.common.records import Record, RecordTable, iter_records, size_in
 from data_prep.common.reporting import report_failures
 from data_prep.common.scanning import tell_left_out
-from data_prep.common.steps.encode import FOLDERS, EncodeJob, encoded_verdicts, output_of
+from data_prep.common.steps.encode import FOLDERS, EncodeJob, encoded, output_of
 from data_prep.common.steps.index import Annotation, index_rows, read_summary
-from data_prep.common.steps.verify import verdicts
+from data_prep.common.steps.jobs import verdict_of
+from data_prep.common.steps.recheck import write_sums
+from data_prep.common.steps.verify import verified
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import ClipRow, Manifest, write_manifest
 from gfvideo.files import write_atomically
@@ -33,6 +34,7 @@ def write_lists(
     job: EncodeJob | None,
     min_frames: int,
     arguments: Mapping[str, object],
+    made: Mapping[str, object] | None = None,
 ) -> float:
     """Write the manifest, ``failed.jsonl`` and other tools' lists.
 
@@ -41,6 +43,7 @@ def write_lists(
         job: what encodes the clips; None: they stay as they are.
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
+        made: how the clips were made, if not by ``job``.
 
     Returns:
         The share of the listed clips that cannot be used.
@@ -52,10 +55,16 @@ def write_lists(
     outcome = Outcome.of(space, job, min_frames)
     rows: dict[str, list[ClipRow]] = {split: [] for split in summary['official']}
     failed: list[Record] = []
+    sums, versions, sizes = {}, set(), Counter()
     for row in index_rows(space):
-        reason, detail = outcome.fault(row)
+        reason, detail, record = outcome.of_row(row)
         if reason is None:
-            rows[row['split']].append(outcome.clip_row(row))
+            clip = outcome.clip_row(row, record)
+            rows[row['split']].append(clip)
+            sums[clip.path] = record.get('sha256', '')
+            versions.add(record.get('ffmpeg', ''))
+            if not row['again']:
+                sizes += Counter(source=size_in(record['key']), encoded=record.get('bytes', 0))
         else:
             told = {name: row[name] for name in ('split', 'id', 'path')}
             failed.append({**told, 'reason': reason, 'detail': detail})
@@ -63,6 +72,8 @@ def write_lists(
     failed += _not_unpacked(summary)
     write_atomically(space.out / 'failed.jsonl', (json_line(_in_utf8(record)) for record in failed))
     rows = _with_clips(rows, failed, root)
+    write_sums(space.out, sums)
+    ffmpeg = ', '.join(sorted(versions)) if job else None
     manifest = write_manifest(
         space.out,
         name=annotation.name,
@@ -74,9 +85,14 @@ def write_lists(
         official={split: summary['official'][split] for split in rows},
         frame_template=outcome.image_names[0],
         start_index=outcome.image_names[1],
-        preparation={'ffmpeg': job and job.ffmpeg.version, **arguments},
+        preparation={'ffmpeg': (made or {}).get('ffmpeg', ffmpeg), **arguments},
+        made=made or ({'to': 'original'} if job is None else {**job.settings, 'ffmpeg': ffmpeg}),
     )
     write_list_forms(space.out / 'lists', manifest, rows)
+    if job is not None:
+        before, after = (sizes[name] / 2**30 for name in ('source', 'encoded'))
+        told = before, after, after / before if before else 0
+        logger.info('%.2f GiB of sources became %.2f GiB of clips (%.2f times)', *told)
     _report(manifest, failed, summary)
     return share
 
@@ -86,68 +102,76 @@ class Outcome:
     """What became of the sources.
 
     Attributes:
-        verdicts: by path; None: the source can be used, and is not encoded.
+        sources, outputs: records of what was verified and encoded; None: nothing is.
         image_names: form and first number of the images of folders.
         job, min_frames: see :func:`write_lists`.
     """
 
-    verdicts: Mapping[str, Verdict | None]
+    sources: RecordTable
+    outputs: RecordTable | None
     image_names: tuple[str, int]
     job: EncodeJob | None
     min_frames: int
 
     @classmethod
     def of(cls, space: Workspace, job: EncodeJob | None, min_frames: int) -> Outcome:
-        found: dict[str, Verdict | None] = verdicts(space)
-        if job is not None:
-            written = encoded_verdicts(space, job)
-            found = {
-                path: verdict if verdict.reason or verdict.frames < min_frames else written.get(path)
-                for path, verdict in found.items()
-            }
-        names = _image_names(
-            verdict for verdict in found.values() if verdict is not None and verdict.frames >= min_frames
-        )
-        return cls(found, names, job, min_frames)
+        outputs = None if job is None else encoded(space, job)
+        names = OUR_IMAGES if job is not None else _image_names(space, min_frames)
+        return cls(verified(space), outputs, names, job, min_frames)
 
-    def fault(self, row: Record) -> tuple[str | None, str]:
-        """Why a listed clip cannot be used, and more about it; None if it can."""
+    def of_row(self, row: Record) -> tuple[str | None, str, Record | None]:
+        """Why a listed clip cannot be used, None if it can; more about it; the record that tells it."""
         if row['path'] is None:
-            return row['reason'], row['detail']
-        verdict = self.verdicts.get(row['path'])
-        if verdict is None:
-            step, how = 'verify', ''
-            if row['path'] in self.verdicts:
-                step, how = self.job.step, ' with these arguments'
+            return row['reason'], row['detail'], None
+        record = self._record(row)
+        verdict = verdict_of(record)
+        if verdict.reason is not None:
+            return verdict.reason, verdict.detail, record
+        if verdict.frames < self.min_frames:
+            return 'too_short', f'{verdict.frames} frames', record
+        names = verdict.template, verdict.start
+        if verdict.template and names != self.image_names:
+            one, others = (form.format(first) for form, first in (names, self.image_names))
+            return 'missing_frames', f'its images are named {one!r}, others {others!r}', record
+        return None, '', record
+
+    def _record(self, row: Record) -> Record:
+        """Of the encoded clip, or of a source that is not encoded."""
+        record, step, how = self.sources.get(row['path']), 'verify', ''
+        if record is not None and self.outputs is not None and self._is_usable(record):
+            record, step, how = self.outputs.get(row['path']), self.job.step, ' with these arguments'
+            record = record and self.job.told_now(record)
+            if record and record['reason'] is None and record['recipe'] != self.job.recipe:
+                record = None
+        if record is None:
             raise PreparationError(
                 f'{row["path"]} has no record of the step {step}{how}; run that step first (all shards of it)'
             )
-        if verdict.reason is not None:
-            return verdict.reason, verdict.detail
-        if verdict.frames < self.min_frames:
-            return 'too_short', f'{verdict.frames} frames'
-        names = verdict.template, verdict.start
-        if verdict.template and names != self.image_names:
-            others = self.image_names[0].format(self.image_names[1])
-            return (
-                'missing_frames',
-                f'its images are named {names[0].format(names[1])!r}, others {others!r}',
-            )
-        return None, ''
+        return record
 
-    def clip_row(self, row: Record) -> ClipRow:
+    def _is_usable(self, record: Record) -> bool:
+        return record['reason'] is None and record['frames'] >= self.min_frames
+
+    def clip_row(self, row: Record, record: Record) -> ClipRow:
         """The manifest's row of a clip that can be used."""
-        verdict = self.verdicts[row['path']]
         path, kind = row['path'], row['kind']
         if self.job is not None:
             path, kind = output_of(row['target'], self.job.to), self.job.to
-        return ClipRow(row['id'], path, kind, row['label'], verdict.frames, verdict.height, verdict.width)
+        size = record['frames'], record['height'], record['width']
+        return ClipRow(row['id'], path, kind, row['label'], *size)
 
 
-def _image_names(verdicts: Iterable[Verdict]) -> tuple[str, int]:
+OUR_IMAGES = '{:05d}.jpg', 1
+
+
+def _image_names(space: Workspace, min_frames: int) -> tuple[str, int]:
     """Form and first number of the images of most folders."""
-    counts = Counter((verdict.template, verdict.start) for verdict in verdicts if verdict.template)
-    return counts.most_common(1)[0][0] if counts else ('{:05d}.jpg', 1)
+    counts = Counter(
+        (record['template'], record['start'])
+        for record in iter_records(space.records('verify'))
+        if record['template'] and record['frames'] >= min_frames
+    )
+    return counts.most_common(1)[0][0] if counts else OUR_IMAGES
 
 
 def _not_unpacked(summary: Record) -> list[Record]:
@@ -222,4 +246,6 @@ def _report(manifest: Manifest, failed: Sequence[Record], summary: Record) -> No
     )
     if summary['left_out']:
         logger.log(*tell_left_out(summary['left_out']))
-    logger.info('wrote %s, hash %s', manifest.file, manifest.hash)
+    logger.info(
+        'wrote %s, content %s, made %s', manifest.file, manifest.content_hash[:12], manifest.made_hash[:12]
+    )

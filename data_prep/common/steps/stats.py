@@ -1,35 +1,29 @@
-"""The step stats: a page about a prepared dataset, clips a class, lengths, sizes, rates, and what failed ->
-stats.html and stats.json."""
+"""The step stats: a page about a prepared dataset, its frames, clips a class, lengths, sizes, rates, disk,
+and what failed -> stats.html and stats.json."""
 
 from __future__ import annotations
 
-import html
-import io
 import json
 import logging
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from data_prep.common.records import Record, iter_records, read_lines
+from data_prep.common.steps.index import index_rows
+from data_prep.common.steps.stats_page import stats_page
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import Manifest, read_manifest, read_rows
 from gfvideo.files import write_atomically
 
-__all__ = ['collect', 'write_stats']
+__all__ = ['collect', 'disk_used', 'write_stats']
 
 logger = logging.getLogger('data_prep')
-
-STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;
- padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:.6rem 0}
-td,th{padding:.2rem .8rem .2rem 0;text-align:right;border-bottom:1px
- solid #ddd}
-td:first-child,th:first-child{text-align:left}
-code{color:#666}
-figure{margin:1rem 0}svg{max-width:100%;height:auto}"""
-SHOWN_CLASSES = 10
+EXAMPLES = 5
+"""Of each reason why clips failed."""
 
 
 def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Record]) -> dict:
@@ -38,7 +32,7 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
     Returns:
         for every split: clips present and listed, clips a class, frames (least, quartiles, most); of all:
             counts of sizes, rates, codecs,
-        failures by split and reason.
+        failures by split and reason, and the first few of each reason.
     """
     splits, sizes = {}, Counter()
     for split, info in manifest.splits.items():
@@ -59,11 +53,18 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
         if record['reason'] is None:
             rates[f'{record["rate"]:g}'] += 1
             codecs[record['codec'] or 'images'] += 1
-    reasons = Counter((record['split'], record['reason']) for record in failed)
+    reasons, examples = Counter(), {}
+    for record in failed:
+        reasons[record['split'], record['reason']] += 1
+        some = examples.setdefault(record['reason'], [])
+        if len(some) < EXAMPLES:
+            some.append({name: record[name] for name in ('split', 'id', 'detail')})
     return {
         'name': manifest.name,
         'version': manifest.version,
         'hash': manifest.hash,
+        'content_hash': manifest.content_hash,
+        'made_hash': manifest.made_hash,
         'splits': splits,
         'sizes': _most_common(sizes),
         'source_rates': _most_common(rates),
@@ -72,6 +73,7 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
             {'split': split, 'reason': reason, 'clips': count}
             for (split, reason), count in sorted(reasons.items())
         ],
+        'failed_examples': dict(sorted(examples.items())),
     }
 
 
@@ -79,8 +81,42 @@ def _most_common(counts: Counter) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def write_stats(space: Workspace) -> None:
+def disk_used(space: Workspace, manifest: Manifest, root: Path) -> dict[str, dict[str, int]]:
+    """Bytes of the clips in the manifest.
+
+    Args:
+        root: folder of the sources.
+
+    Returns:
+        split -> ``clips``, ``sources`` (the files that they were made of) and ``prepared``; sources that are
+        not there any more count 0.
+    """
+    sources = {(row['split'], row['id']): row['path'] for row in index_rows(space)}
+    used = {}
+    for split in manifest.splits:
+        before = after = 0
+        for row in read_rows(manifest, split):
+            after += _bytes_of(manifest.videos / row.path)
+            before += _bytes_of(root / sources[split, row.id]) if (split, row.id) in sources else 0
+        used[split] = {'clips': manifest.splits[split].present, 'sources': before, 'prepared': after}
+    return used
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                return sum(entry.stat().st_size for entry in entries if entry.is_file())
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def write_stats(space: Workspace, root: Path) -> None:
     """Write ``stats.json`` and ``stats.html`` beside the manifest.
+
+    Args:
+        root: folder of the sources.
 
     Raises:
         PreparationError: there is no manifest yet.
@@ -92,108 +128,8 @@ def write_stats(space: Workspace) -> None:
     numbers = collect(
         manifest, read_lines(failed) if failed.is_file() else (), iter_records(space.records('verify'))
     )
+    numbers['bytes'] = disk_used(space, manifest, root)
     text = json.dumps(numbers, indent=1, ensure_ascii=False)
     write_atomically(space.out / 'stats.json', f'{text}\n'.encode())
-    write_atomically(space.out / 'stats.html', _page(manifest, numbers).encode())
+    write_atomically(space.out / 'stats.html', stats_page(manifest, numbers).encode())
     logger.info('wrote %s', space.out / 'stats.html')
-
-
-def _page(manifest: Manifest, numbers: dict) -> str:
-    splits = numbers['splits']
-    overview = [('split', 'clips', 'listed', 'share', 'frames: least', '25 %', 'median', '75 %', 'most')]
-    overview += [
-        (split, info['present'], info['official'], _share(info), *info['frames'])
-        for split, info in splits.items()
-    ]
-    parts = [
-        (
-            f'<h1>{html.escape(manifest.name)}</h1><p>version {html.escape(manifest.version)},'
-            f' {len(manifest.classes)} classes in the order of “{html.escape(manifest.label_order)}”, hash'
-            f' <code>{manifest.hash}</code></p>'
-        ),
-        _table(overview),
-        f'<figure>{_charts(manifest, numbers)}</figure>',
-        '<h2>Failed</h2>',
-    ]
-    failed = [('split', 'reason', 'clips')] + [
-        (row['split'], row['reason'], row['clips']) for row in numbers['failed']
-    ]
-    parts.append(_table(failed) if len(failed) > 1 else '<p>Every listed clip can be used.</p>')
-    parts += [
-        f'<h2>{title}</h2>{_table([(head, "clips"), *_first(numbers[key])])}'
-        for title, key, head in (
-            ('Sizes', 'sizes', 'width x height'),
-            ('Frames per second of the sources', 'source_rates', 'rate'),
-            ('Codecs of the sources', 'source_codecs', 'codec'),
-        )
-    ]
-    parts.append(_classes(manifest, splits))
-    return (
-        '<!DOCTYPE html><html lang="en"><meta'
-        f' charset="utf-8"><title>{html.escape(manifest.name)}</title><style>{STYLE}</style>'
-        f'{"".join(parts)}</html>\n'
-    )
-
-
-def _share(info: dict) -> str:
-    return f'{100 * info["present"] / info["official"]:.1f} %' if info['official'] else ''
-
-
-def _first(counts: dict[str, int], most: int = 12) -> list[tuple[str, int]]:
-    rows = list(counts.items())
-    return (
-        rows
-        if len(rows) <= most
-        else [*rows[:most], (f'{len(rows) - most} others', sum(count for _, count in rows[most:]))]
-    )
-
-
-def _table(rows: Sequence[Sequence[object]]) -> str:
-    def line(row: Sequence[object], cell: str) -> str:
-        return '<tr>' + ''.join(f'<{cell}>{html.escape(_text(value))}</{cell}>' for value in row) + '</tr>'
-
-    return f'<table>{line(rows[0], "th")}{"".join(line(row, "td") for row in rows[1:])}</table>'
-
-
-def _text(value: object) -> str:
-    return '' if value is None else f'{value:,}' if isinstance(value, int) else str(value)
-
-
-def _classes(manifest: Manifest, splits: dict) -> str:
-    """The largest and the smallest classes of the first split."""
-    split, info = next(iter(splits.items()))
-    order = sorted(
-        range(len(manifest.classes)), key=lambda number: (-info['clips_per_class'][number], number)
-    )
-    few = order if len(order) <= 2 * SHOWN_CLASSES else [*order[:SHOWN_CLASSES], *order[-SHOWN_CLASSES:]]
-    rows = [('class', 'number', *splits)]
-    rows += [
-        (manifest.classes[number], number, *(each['clips_per_class'][number] for each in splits.values()))
-        for number in few
-    ]
-    title = 'Classes' if len(few) == len(order) else f'Largest and smallest classes of {split}'
-    return f'<h2>{html.escape(title)}</h2>{_table(rows)}'
-
-
-def _charts(manifest: Manifest, numbers: dict) -> str:
-    """Clips a class, sorted, and the lengths of all clips, as SVG that is the same in every run."""
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-
-    with matplotlib.rc_context(
-        {'svg.hashsalt': manifest.hash, 'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False}
-    ):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(9.5, 2.8), layout='constrained')
-        for split, info in numbers['splits'].items():
-            left.plot(sorted(info['clips_per_class'], reverse=True), label=split, drawstyle='steps-post')
-            frames = [row.frames or 0 for row in read_rows(manifest, split)]
-            right.hist(frames, bins=40, histtype='step', label=split)
-        left.set(xlabel='classes, largest first', ylabel='clips', ylim=(0, None))
-        right.set(xlabel='frames of a clip', ylabel='clips')
-        left.legend(frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format='svg', metadata={'Date': None, 'Creator': None})
-        pyplot.close(figure)
-    return text.getvalue()[text.getvalue().index('<svg') :]

@@ -12,45 +12,67 @@ from threading import get_ident
 
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import TRIES
-from data_prep.common.records import iter_records, source_key
+from data_prep.common.records import RecordTable, source_digest, source_key, whole_hash
 from data_prep.common.spreading import Spread
-from data_prep.common.steps.jobs import AGAIN, Clip, add_record, clips_of, run_job, verdict_of
+from data_prep.common.steps.jobs import (
+    AGAIN,
+    NEW_TIMES,
+    Clip,
+    Kept,
+    add_record,
+    clips_of,
+    run_job,
+)
 from data_prep.common.workspace import Workspace
 
-__all__ = ['VerifyJob', 'verdicts', 'verify_clips']
+__all__ = ['VerifyJob', 'checker', 'verified', 'verify_clips']
 
 STEP = 'verify'
 
 
-def verify_clips(space: Workspace, root: Path, time_limit: float, spread: Spread) -> None:
+def verify_clips(space: Workspace, root: Path, time_limit: float, spread: Spread, redo: bool = False) -> None:
     """Verify the clips of this run's share that are not verified or have changed since.
 
     Args:
         root: folder of the videos.
         time_limit: seconds a clip.
+        redo: whether a new time alone means that a source has changed.
     """
     job = VerifyJob(root.absolute(), space.own_records(STEP), time_limit)
-    done: dict[int, int] = {}  # hashes, a third of the memory of the texts
-    for record in iter_records(space.records(STEP)):
-        done[hash(record['path'])] = hash(record['key']) if record['reason'] not in AGAIN else 0
+    done, kept = verified(space), Kept(STEP)
 
     def is_done(clip: Clip) -> bool:
+        record = done.get(clip.path)
+        if record is None or record['reason'] in AGAIN:
+            return False
         try:
-            return done.get(hash(clip.path), 0) == hash(job.key(clip))
+            if record['key'] == job.key(clip):
+                return True
+            same = not redo and record.get('digest') == source_digest(str(job.root / clip.path), clip.kind)
+        except FileNotFoundError:  # of an archive: encoded and removed
+            return root == space.source and record['reason'] is None
         except OSError:
             return False
+        if same:
+            kept.note(NEW_TIMES)
+        return same
 
-    run_job(job, STEP, space, partial(clips_of, space), is_done, chunk=16, spread=spread)
+    clips = partial(clips_of, space)
+    run_job(job, STEP, space, clips, is_done, chunk=16, spread=spread, say_kept=kept.say)
 
 
-def verdicts(space: Workspace) -> dict[str, Verdict]:
-    """What was found of each source, by its path."""
-    return {record['path']: verdict_of(record) for record in iter_records(space.records(STEP))}
+def verified(space: Workspace) -> RecordTable:
+    """The records of this run's share of the sources."""
+    return RecordTable(space.records(STEP), space.has)
+
+
+def checker() -> Checker:
+    """One for each thread: a cluster's workers may have several."""
+    return _checker(get_ident())
 
 
 @cache
 def _checker(thread: int) -> Checker:
-    """One for each thread: a cluster's workers may have several."""
     checker = Checker()
     atexit.register(checker.close)
     return checker
@@ -77,27 +99,22 @@ class VerifyJob:
         return Counter(self._verify(clip) for clip in clips)
 
     def _verify(self, clip: Clip) -> str:
+        source = str(self.root / clip.path)
         try:
-            key = self.key(clip)
-            verdict = _checker(get_ident())(str(self.root / clip.path), clip.kind, self.time_limit)
+            seen = {'key': self.key(clip), 'digest': source_digest(source, clip.kind)}
+            verdict = checker()(source, clip.kind, self.time_limit)
+            seen |= {'sha256': whole_hash(source, clip.kind)}
         except OSError as error:
-            key, verdict = (
-                '',
-                Verdict.bad(
-                    'missing' if isinstance(error, FileNotFoundError) else 'unreadable', error.strerror
-                ),
-            )
-        return self.note(clip, key, verdict)
+            reason = 'missing' if isinstance(error, FileNotFoundError) else 'unreadable'
+            return self.note(clip, Verdict.bad(reason, error.strerror))
+        return self.note(clip, verdict, **seen)
 
-    def note(self, clip: Clip, key: str, verdict: Verdict) -> str:
-        add_record(self.records, {'path': clip.path, 'key': key, **asdict(verdict)})
+    def note(self, clip: Clip, verdict: Verdict, key: str = '', digest: str = '', sha256: str = '') -> str:
+        seen = {'key': key, 'digest': digest, 'sha256': sha256}
+        add_record(self.records, {'path': clip.path, **seen, **asdict(verdict)})
         return verdict.reason or ''
 
     def dead(self, clip: Clip) -> Counter:
         return Counter(
-            [
-                self.note(
-                    clip, '', Verdict.bad('killed', f'the worker that decoded it was killed {TRIES} times')
-                )
-            ]
+            [self.note(clip, Verdict.bad('killed', f'the worker that decoded it was killed {TRIES} times'))]
         )

@@ -38,6 +38,7 @@ from .array import ArrayReader
 from .base import IndexedReader, Make, Reader
 from .decord import DecordReader
 from .folder import FolderReader
+from .image import ImageReader, is_image, read_image
 from .memory import BytesReader, Decoder, DecoderReader, HeldVideo, channels_last, open_held
 from .opening import READERS, open_video
 from .pyav import PyAVReader
@@ -52,6 +53,7 @@ __all__ = [
     'DecordReader',
     'FolderReader',
     'HeldVideo',
+    'ImageReader',
     'IndexedReader',
     'Make',
     'PyAVReader',
@@ -59,6 +61,8 @@ __all__ = [
     'TorchCodecReader',
     'VideoError',
     'channels_last',
+    'is_image',
     'open_held',
     'open_video',
+    'read_image',
 ]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from .base import Reader
 from .decord import DecordReader
 from .folder import FolderReader
+from .image import ImageReader, is_image
 from .pyav import PyAVReader
 from .torchcodec import TorchCodecReader
 
@@ -30,7 +31,7 @@ def open_video(
     template: str = '{:05d}.jpg',
     start: int = 1,
 ) -> Reader:
-    """Open a video file, or a folder of images, for reading frames by index.
+    """Open a video file, a folder of images, or a picture (a video of one frame), for reading by index.
 
     Args:
         path: the file or the folder.
@@ -52,6 +53,8 @@ def open_video(
     path = os.fspath(path)
     if os.path.isdir(path):
         return FolderReader(path, template, start)
+    if is_image(path):
+        return ImageReader(path)
     reader = AUTO if reader == 'auto' else reader
     if reader not in READERS:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from .carried import carried_config, check_carried, import_own, parse_config
 from .check import check_stage
+from .gpu import fill_gpu
 from .known import KNOWN_KEYS, ConfigError, explain_unknown
 from .reading import check_keys, load_config
 from .workers import cores_of_process, fill_workers
@@ -15,6 +16,7 @@ __all__ = [
     'check_stage',
     'cores_of_process',
     'explain_unknown',
+    'fill_gpu',
     'fill_workers',
     'import_own',
     'load_config',

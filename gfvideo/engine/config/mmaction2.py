@@ -41,7 +41,7 @@ _TYPES = {
     'RawframeDataset': _LIST.format('mmaction2_frames'),
     # metrics and hooks
     'AccMetric': "dict(type='ClipAccuracy')",
-    'VisualizationHook': 'no hook: leave it out; tools/visualizations/show_focus.py draws what a model sees',
+    'VisualizationHook': 'no hook: leave it out; tools/test.py --show-dir DIR draws what a model sees',
     # models
     'Recognizer2D': _MODEL.format("'bidirectional' (TSM) or None (TSN)"),
     'ResNetTSM': f'encoder={_TSM}',

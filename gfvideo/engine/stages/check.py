@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from ...weights import UnreachableFile, fetch, is_address
 from ..config.check import check_stage
+from ..config.gpu import fill_gpu
 from ..config.known import ConfigError
 from ..config.workers import fill_workers
 from .essentials import OWN_HOOKS, with_essentials
@@ -38,6 +39,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
             )
         cfg = with_essentials(stage.cfg)
         fill_workers(cfg)
+        fill_gpu(cfg)
         check_stage(stage.name, cfg, datasets, hooks=OWN_HOOKS)
 
 

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 
 from ...files import write_atomically
 from ..checkpoint import CheckpointError, keep_last_and_best, latest_checkpoint, load_checkpoint
+from ..config.gpu import fill_gpu
 from ..config.known import ConfigError
 from ..config.workers import fill_workers
 from ..telling import StageRunner
@@ -59,8 +60,9 @@ def run_stages(stages: Sequence[Stage], only: str | None = None, resume: str | N
         last = max(first, last)
     for number in range(first, last + 1):
         cfg = with_essentials(stages[number].cfg)
-        if told := fill_workers(cfg):
-            _log(told)
+        for told in (fill_workers(cfg), fill_gpu(cfg)):
+            if told:
+                _log(told)
         settings = settings_of(cfg)
         if checkpoint is None:
             cfg.resume, cfg.load_from = False, _start_of(stages, number)

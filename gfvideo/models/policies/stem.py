@@ -10,19 +10,26 @@ __all__ = ['GlanceStem']
 
 
 class GlanceStem(nn.Module):
-    """The glance's map beside its pixels, which two convolutions at strides 2 and 4 bring to the map's size.
+    """The glance's map beside its pixels, which convolutions at strides 2 and 4 bring to the map's size.
 
     A map that was trained for classes says little of where they are told apart; the pixels do.
 
     Args:
         hidden: channels of the pixels' features.
+        depth: how many convolutions of 3x3, 2 or more; those after the second one stay at stride 4.
+
+    Raises:
+        ValueError: if ``depth`` is less than 2.
     """
 
-    def __init__(self, hidden: int):
+    def __init__(self, hidden: int, depth: int = 2):
         super().__init__()
-        self.pixels = nn.Sequential(
-            nn.Conv2d(3, hidden // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(hidden // 2, hidden, 3, 2, 1), nn.ReLU()
-        )
+        if depth < 2:
+            raise ValueError(f'depth={depth} of the stem must be 2 or more')
+        layers = [nn.Conv2d(3, hidden // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(hidden // 2, hidden, 3, 2, 1)]
+        for _ in range(depth - 2):
+            layers += [nn.ReLU(), nn.Conv2d(hidden, hidden, 3, 1, 1)]
+        self.pixels = nn.Sequential(*layers, nn.ReLU())
 
     def forward(self, maps: Tensor, glance: Tensor) -> Tensor:
         """Maps ``(N, D, h, w)`` and frames as glanced at ``(N, 3, G, G)`` to ``(N, D + hidden, h, w)``."""

@@ -83,9 +83,11 @@ class ValueMapPolicy(ValuePolicy):
         write_back: whether patches are written back.
         temporal: whether the map is shifted in time.
         chosen_by: 'sum', or one of the two values: 'gain', 'alone'.
+        stem_depth: convolutions of the stem, 2 or more: fine detail is found by a deeper one.
 
     Raises:
-        ValueError: if the discount is outside [0, 1], the temperature not above 0, or ``chosen_by`` unknown.
+        ValueError: if the discount is outside [0, 1], the temperature not above 0, or ``chosen_by`` unknown,
+            or the stem has less than two convolutions.
     """
 
     reads_glance = True
@@ -102,6 +104,7 @@ class ValueMapPolicy(ValuePolicy):
         write_back: bool = True,
         temporal: bool = True,
         chosen_by: Literal['sum', 'gain', 'alone'] = 'sum',
+        stem_depth: int = 2,
     ):
         super().__init__(scope)
         self.chosen_by = one_of(chosen_by, 'chosen_by', ('sum', 'gain', 'alone'))
@@ -111,7 +114,7 @@ class ValueMapPolicy(ValuePolicy):
             raise ValueError(f'temperature={temperature} must be above 0')
         self.discount, self.temperature = discount, temperature
         self.shift = shift if temporal and scope == 'frame' else None
-        self.stem = GlanceStem(hidden)
+        self.stem = GlanceStem(hidden, stem_depth)
         self.mix = nn.Sequential(nn.Conv2d(glance_channels + hidden, hidden, 3, padding=1), nn.ReLU())
         self.write = nn.Conv2d(focus_channels, hidden, 1) if write_back else None
         if self.write is not None:  # at first the map is that of the glance

@@ -1,0 +1,11 @@
+"""EPIC-KITCHENS-100, nouns: as Kinetics-400."""
+
+_base_ = './kinetics400.py'
+_root = '{{$GFVIDEO_EPIC_NOUN:data/epic_kitchens_noun}}'
+_dataset = dict(
+    root=_root,
+    prepare='python data_prep/epic_kitchens.py --label noun --videos DIR --annotations DIR --out ' + _root,
+)
+train_dataloader = dict(dataset=_dataset)
+val_dataloader = dict(dataset=_dataset)
+test_dataloader = dict(dataset=_dataset)

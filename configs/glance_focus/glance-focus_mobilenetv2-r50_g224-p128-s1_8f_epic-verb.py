@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/glance_focus_mobilenetv2_r50.py',
+    '../_base_/datasets/epic_kitchens_verb.py',
+    '../_base_/schedules/three_stages_sgd.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(num_classes=97)
