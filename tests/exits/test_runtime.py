@@ -247,11 +247,12 @@ def test_batches_in_buckets_answer_the_same(thresholds, clips):
 
 
 def test_few_sizes_of_batch_are_met_in_buckets():
-    surest = STEP_LOGITS[:, 0].softmax(-1).amax(-1).sort().values.tolist()
+    surest = confidence(STEP_LOGITS[:, 0]).sort().values
     plain, filled = Sizes(), Sizes()
-    for threshold in surest:  # 0 to 8 clips stay
-        run_clips(plain, FRAMES_IN, StepExits((threshold, 2.0)))
-        run_clips(filled, FRAMES_IN, StepExits((threshold, 2.0)), buckets=True)
+    for threshold in ((surest[1:] + surest[:-1]) / 2).tolist():  # 1 to 8 clips stay
+        exits = StepExits((threshold, math.inf))
+        run_clips(plain, FRAMES_IN, exits)
+        run_clips(filled, FRAMES_IN, exits, buckets=True)
     assert set(plain.seen) == set(range(1, CLIPS + 1))
     assert set(filled.seen) == {1, 2, 4, 8, CLIPS}
 

@@ -175,6 +175,8 @@ def test_all_rows_are_kept_and_gone_on_with(benchmark, counted, threads, tmp_pat
     shown = capsys.readouterr().out
     rows = json.loads(out.read_text())['rows']
     assert len(counted) == len(rows) and 'eager: exits at half cost to none, batch 3' in rows
+    for library in ('decord', 'torchcodec'):
+        assert f'reading to {library} and cv2' in shown  # measured, or left out by name
     assert all(name in shown for name in rows)
     with pytest.raises(SystemExit, match=r'rows of other settings.*--out'):
         benchmark.main([*command, '--rounds', '2'])
