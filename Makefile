@@ -20,7 +20,7 @@ RUN := "$(VENV)/bin/python"
 STAMP := $(VENV)/.gfvideo-$(subst $(comma),-,$(EXTRAS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install check demo test lint clean clean-venv
+.PHONY: help install check demo test lint docs clean clean-venv
 
 help: ## print this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,8 +41,12 @@ demo: $(STAMP) ## make toy videos, train Glance-and-Focus and its controls on th
 test: $(STAMP) ## run the tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(RUN) -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
-lint: $(STAMP) ## check the style and the types
-	$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+lint: $(STAMP) ## check the style, the spelling and the types
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m codespell_lib && $(RUN) -m mypy
+
+docs: $(STAMP) ## build the site into build/site (make docs EXTRAS=docs); warnings are errors
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/site
+	@echo "the site: build/site/index.html"
 
 clean: ## remove caches and builds; work_dirs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -251,7 +251,7 @@ class StreamedFrame(NamedTuple):
         inputs: ``(3, h, w)`` uint8 RGB, what the test pipeline made of it for the recognizer.
     """
 
-    index: int  # type: ignore[assignment]  # nobody searches in these
+    index: int  # type: ignore[assignment]  # not used as a sequence to search in
     logits: torch.Tensor
     frame_logits: torch.Tensor
     looks: int

@@ -201,11 +201,10 @@ def recognizer_cost(model: Recognizer, frame_shape: tuple[int, int, int, int]) -
         frame_shape: (T, 3, H, W) of the clip that goes in.
 
     Returns:
-        * ``parts``: multiply-adds of one run of each part (in the last step that ran it, where they differ),
-          0 of those that never ran.
-        * ``steps``: cumulative multiply-adds after each step 0..S; a static recognizer has one.
-        * ``by_step``: for each step the multiply-adds of every part and of the ``rest``; their sums make
-          ``steps``.
+        ``parts``, multiply-adds of one run of each part (in the last step that ran it, where they differ), 0
+        of those that never ran; ``steps``, cumulative multiply-adds after each step 0..S, of which a static
+        recognizer has one; ``by_step``, for each step the multiply-adds of every part and of the ``rest``,
+        whose sums make ``steps``.
 
     Raises:
         ValueError: if the recognizer has no weights in torch, as an export.

@@ -1,4 +1,4 @@
-"""What a network looks at in one's own video, as a film, a still or a page.
+"""What a network looks at in your own video, as a film, a still or a page.
 
     python tools/look.py VIDEO --checkpoint work_dirs/RUN --out film.mp4
     python tools/look.py VIDEO --checkpoint RUN --exits exits.json --out page.html   # and where it stops
@@ -53,6 +53,7 @@ class LookError(RuntimeError):
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Arguments of ``gfvideo look``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add(
@@ -518,6 +519,7 @@ def check_record(path: Path, now: Mapping[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """``gfvideo look``: see ``--help``."""
     from .data.streaming import CameraError
     from .engine import tell_faults
 

@@ -31,7 +31,7 @@ class Progress:
     Attributes:
         what: named in front.
         total, done: how many there are, and are done.
-        failed: how many of those done failed; None where nobody counts that.
+        failed: how many of those done failed; None if that is not counted.
     """
 
     def __init__(

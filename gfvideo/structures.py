@@ -18,10 +18,11 @@ class ClipSample(BaseDataElement):
 
     Meta information: ``video_id``, ``path``, ``total_frames``, ``frame_indices``, ``frame_size`` (H, W).
 
-    Data: ``gt_label`` (long, scalar); ``step_logits`` (S+1, C) clip logits after every step, of several views
-    the log of their mean softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V
-    views (V, S, T, 2), nan where a frame was not looked at; ``window_sizes`` (S, T, 2) in pixels, of a
-    recognizer that chooses the size of what it cuts.
+    Data: ``gt_label`` (long, scalar), or ``gt_labels`` (long, (K,)), of a clip that may have several
+    classes; ``step_logits`` (S+1, C) clip logits after every step, of several views the log of their mean
+    softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V views (V, S, T, 2),
+    nan where a frame was not looked at; ``window_sizes`` (S, T, 2) in pixels, of a recognizer that
+    chooses the size of what it cuts.
     """
 
 
@@ -64,7 +65,7 @@ class LookState:
         ahead: what the policy chose for the next look, where it values looks and was asked at once; else
             None.
         promise: ``(B, A)`` the gain of that look that the policy expects, in units of the probability of the
-            true class, A = T, or 1 where one centre serves the clip; None where nobody says.
+            true class, A = T, or 1 where one centre serves the clip; None if not given.
         patch_size: (height, width) in pixels of the looks from here on, where it is not the recognizer's own.
         frame_indices: ``(B, K)`` int64, which of the T frames this look was at, where it chose; None for all.
     """

@@ -74,7 +74,7 @@ def chosen_exits(model: Recognizer, exits: Exits | None) -> ExitRule | None:
 def field_of_view(pipeline: Pipeline, frame_size: tuple[int, int]) -> Window | None:
     """Which part of a frame a pipeline hands to the recognizer, of several crops the first.
 
-    Nobody is asked: a picture whose colours say where every pixel stands goes through the pipeline.
+    It is found out by trying: a picture whose colours say where every pixel stands goes through the pipeline.
 
     Args:
         pipeline: of :func:`gfvideo.apis.build_pipeline`.
@@ -133,7 +133,7 @@ class LookedClip:
         inputs: ``(T, 3, h, w)`` uint8 RGB, what the recognizer was given.
         states: after each step that was taken.
         sample: its prediction, as of :func:`gfvideo.apis.inference_recognizer`.
-        field: where ``inputs`` lie in ``pictures``; None where nobody knows.
+        field: where ``inputs`` lie in ``pictures``; None if unknown.
     """
 
     pictures: np.ndarray
@@ -251,7 +251,7 @@ def moments_of_clip(model: Recognizer, looked: LookedClip, exits: bool = False) 
     moments = []
     for state in looked.states:
         s = state.step
-        probabilities = state.logits.mean(1)[0].float().softmax(-1).cpu().numpy()
+        probabilities = model.probabilities(state.logits.mean(1)[0]).cpu().numpy()
         for t in range(T):
             looks = looked.states[: s + 1]
             windows = windows_of(looks, S, t, seen.shape[1:3], patch_size)
@@ -351,7 +351,7 @@ def watch_stream(
             windows + [None] * (S - len(windows)),
             taken=taken,
             skipped=skipped,
-            probabilities=frame.logits.float().softmax(-1).cpu().numpy(),
+            probabilities=model.probabilities(frame.logits).cpu().numpy(),
             costs=Spent(so_far, steps[-1] * count, None if whole is None else whole * count),
             status=_frame_status(place, planned, frame.looks, S),
         )
@@ -471,7 +471,7 @@ class _Sliding:
         self.so_far += self.steps[step]
         self.taken += [step] * new
         self.skipped += [True] * new
-        probabilities = states[-1].logits.mean(1)[0].float().softmax(-1).cpu().numpy()
+        probabilities = model.probabilities(states[-1].logits.mean(1)[0]).cpu().numpy()
         whole = None if self.whole is None else self.whole / self.T * len(self.taken)
         for place in range(len(held) - new, len(held)):
             index, picture, one = held[place]

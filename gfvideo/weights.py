@@ -2,7 +2,7 @@
 wrappers put in front of their names; compared with the module that is to take them.
 
 The one place that opens such files and that says what does not fit. What is in them (a checkpoint of a run,
-an image model, a file of another code base) is the matter of who asked, and so is what to do about a fault.
+an image model, a file of another code base), and what to do about a fault, is decided by the caller.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A film of what a network looks at in one's own video; see gfvideo/look.py and docs/look.md.
+"""A film of what a network looks at in your own video; see gfvideo/look.py and docs/look.md.
 
 python tools/look.py VIDEO --checkpoint work_dirs/RUN --out film.mp4
 """

@@ -1,4 +1,4 @@
-"""Kinetics-400, 600, 700, 700-2020, the two sets called Mini-Kinetics, and sets of one's own in Kinetics
+"""Kinetics-400, 600, 700, 700-2020, the two sets called Mini-Kinetics, and sets of your own in Kinetics
 form.
 
 A CSV with a header per split (``train.txt``, ``val.txt`` of Kinetics-600 count before its incomplete
@@ -225,7 +225,7 @@ def read_listing(annotations: Path, version: str, *, kinetics: Path | None = Non
 
     Args:
         annotations: the folder of the files; or one CSV that holds all splits.
-        version: one of ``VERSIONS``; ``'custom'`` for a set of one's own, whose ids may be any names and
+        version: one of ``VERSIONS``; ``'custom'`` for a set of your own, whose ids may be any names and
             whose splits may be absent.
         kinetics: for ``'mini-s3d'``: the annotation of Kinetics-400, if it is not in the folder
             ``annotations`` too.

@@ -130,7 +130,7 @@ def with_published(
     annotations: Path, listing: Listing, published: Mapping[str, int], classes: int, counts: str
 ) -> Listing:
     """Compare the listing with the published counts: ``'warn'``, ``'assert'`` (raise) or ``'ignore'`` (a set
-    of one's own in this form)."""
+    of your own in this form)."""
     if counts not in COUNTS:
         raise ValueError(f'counts is {counts!r}; use one of {", ".join(COUNTS)}')
     if counts == 'ignore':

@@ -37,6 +37,7 @@ __all__ = [
     'ArchiveError',
     'Unpacked',
     'Volume',
+    'amount',
     'begins_as_archive',
     'find_volumes',
     'first_members',
@@ -355,7 +356,7 @@ def unpack(
         shutil.rmtree(folder, ignore_errors=True)
         raise ArchiveError(
             f'{volume.name}: damaged after {count} members ({error}); download it again: what was unpacked is'
-            ' removed, for nobody knows which of it is right'
+            ' removed, since it is not known which of it is right'
         ) from error
     except UNREADABLE as error:
         raise ArchiveError(
@@ -420,14 +421,15 @@ def _demand(volume: Volume, what: str, size: int, disk: Path) -> None:
     free = shutil.disk_usage(disk).free
     if size + SPARE > free:
         raise ArchiveError(
-            f'{volume.name}: {what} would take {_amount(size)}, and {_amount(free)} are free in {disk}, of'
-            f' which {_amount(SPARE)} are kept; make room there and run the same command again (what is'
+            f'{volume.name}: {what} would take {amount(size)}, and {amount(free)} are free in {disk}, of'
+            f' which {amount(SPARE)} are kept; make room there and run the same command again (what is'
             ' unpacked stays), or name an --out on a larger disk. If the archive should not be as large as'
             ' that, do not trust it'
         )
 
 
-def _amount(size: int) -> str:
+def amount(size: int) -> str:
+    """Bytes, for a message."""
     return f'{size / 2**30:,.1f} GiB' if size >= 2**30 else f'{size / 2**20:,.1f} MiB'
 
 
@@ -482,7 +484,7 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, *args: object) -> tarfile.TarInfo:
         info = super().frombuf(*args)
         if not (info.isreg() or info.isdir()) and info.size > LONGEST_HEADER:
-            raise tarfile.ReadError(f'a header of {_amount(info.size)}, which no archive of clips has')
+            raise tarfile.ReadError(f'a header of {amount(info.size)}, which no archive of clips has')
         return info
 
     @classmethod

@@ -1,6 +1,6 @@
 """What was done to each clip, kept so that a killed run loses at most the clips in flight.
 
-Every process that works appends to a file of its own, one JSON object a line, in one write; nobody rewrites
+Every process that works appends to a file of its own, one JSON object a line, in one write; none rewrites
 another's lines. When a step is done its files are merged into one, in the order of the clips, so that the
 same inputs leave the same bytes.
 """

@@ -141,7 +141,7 @@ def camera_frames(camera: int, timeout: float | None = TIMEOUT) -> Generator[np.
         raise CameraError(f'camera {camera} cannot be opened; is it plugged in, free, and its number right?')
     asked: Asked = queue.SimpleQueue()
     given: Given = queue.SimpleQueue()
-    # nothing ends a read that hangs: it hangs in a thread that holds nobody up, and that thread releases the
+    # nothing ends a read that hangs: it hangs in a thread that blocks nothing, and that thread releases the
     # camera
     thread = threading.Thread(
         target=_serve, args=(capture, asked, given), name=f'camera {camera}', daemon=True
@@ -277,7 +277,7 @@ class FrameSource:
 
     @property
     def planned(self) -> int | None:
-        """How many frames will be given; None where nobody knows."""
+        """How many frames will be given; None if unknown."""
         return None if self._reader is None else len(self._indices)
 
     @property

@@ -467,7 +467,7 @@ def weight_bands(side: int, new_side: int, rows: int = 12) -> list[tuple[int, Te
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The exporter tells of libraries that nobody asked for."""
+    """The exporter reports libraries that are not needed."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

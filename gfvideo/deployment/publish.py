@@ -57,7 +57,7 @@ def publish_checkpoint(
     loaded = load_checkpoint(source)
     if not str(loaded['meta'].get('cfg') or '').strip():
         raise CheckpointError(
-            f'{source} carries no config, so nobody could build the recognizer from it alone; publish a'
+            f'{source} carries no config, so the recognizer cannot be built from it alone; publish a'
             ' checkpoint that tools/train.py wrote'
         )
     meta = {key: loaded['meta'][key] for key in KEPT if loaded['meta'].get(key) is not None}

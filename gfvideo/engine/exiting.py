@@ -64,7 +64,7 @@ class ExitingRecognizer(BaseModel):
 
     Args:
         recognizer: trained.
-        exits: of a calibration of it, or a rule of one's own.
+        exits: of a calibration of it, or a rule of your own.
         replay: also run without exits, untimed, and replay them; only for exits with thresholds.
         micro_batch: see :func:`~gfvideo.exits.run_clips`; 'auto' chooses by device.
     """

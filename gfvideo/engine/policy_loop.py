@@ -29,7 +29,7 @@ class PolicyLoop(ResumableEpochLoop):
 
     Args:
         runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals: see
-        :class:`mmengine.runner.EpochBasedTrainLoop`.
+            :class:`mmengine.runner.EpochBasedTrainLoop`.
         update_epochs: passes over each rollout.
         minibatches: parts, of whole clips, a pass is cut in; a part per clip at most.
         target_kl: no further pass over a rollout once the mean approximate KL of a pass is above this (over

@@ -14,7 +14,7 @@ from ..progress import Progress
 
 __all__ = ['TerminalHandler', 'keep_for_the_file', 'to_terminal']
 
-# beginnings of what is for whoever repeats a run, or asks why it failed
+# beginnings of lines for those who repeat a run, or ask why it failed
 _FILE_ONLY = re.compile(
     r'\n-+\nSystem environment|Config:\n|Hooks will be executed|Using env variable|Exp name: '
     r'|Distributed training is not used|Checkpoints will be saved to|Saving checkpoint at'
@@ -25,7 +25,7 @@ _EARLY = ('mmengine', 'gfvideo')  # loggers of what is told before a run has its
 
 
 def _warned(word: str) -> str:
-    """In yellow, where colours are drawn and nobody asked for none."""
+    """In yellow, on a terminal with colours, unless NO_COLOR is set."""
     plain = 'NO_COLOR' in os.environ or not sys.stdout.isatty()
     return word if plain else f'\033[33m{word}\033[0m'
 

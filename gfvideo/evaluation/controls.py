@@ -49,7 +49,7 @@ class Answers:
         right: ``(N, S+1)`` whether the clip was recognized after each step; of several draws the share of
             those that did. One column where there is one answer.
         gmacs: cumulative GMACs of a clip after each column.
-        hits: where the patches fell; None where nobody knows.
+        hits: where the patches fell; None if the places are unknown.
         step: number of the first column's step, 0 for the glance; None for a network of its own kind.
     """
 

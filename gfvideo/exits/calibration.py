@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A sweep of settings, of which none is both dearer and no more accurate than another, cheapest first.
+    """A sweep of settings on the Pareto frontier of cost and accuracy, cheapest first.
 
     Attributes:
         kind: 'steps', for clips, or 'stream'.

@@ -67,8 +67,8 @@ def write_exits(path: str | Path, calibration: Calibration) -> None:
 def read_exits(path: str | Path) -> Calibration:
     """Read what :func:`write_exits` wrote.
 
-    A file whose content is not that of its hash was edited, and its accuracies and costs are nobody's
-    measurement: it is refused. A file of earlier versions has no hash and is read with a warning.
+    A file whose content is not that of its hash was edited, and its accuracies and costs are not
+    what was measured: it is refused. A file of earlier versions has no hash and is read with a warning.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -273,7 +273,7 @@ def _check_setting(place: str, setting: Any, kind: str, costs: Mapping[str, list
 def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
     lists = ('thresholds',) if kind == 'steps' else ('enough', 'stop')
     names = (*lists, 'criterion', 'temperature')
-    if isinstance(rule, dict) and 'rule' in rule:  # a class of one's own, with fields of its own
+    if isinstance(rule, dict) and 'rule' in rule:  # a class of your own, with fields of its own
         own = rule['rule']
         _require(isinstance(own, str), f'{place}.rule', own, 'the name of a class of exits')
         _fields(place, {name: rule[name] for name in names if name in rule}, names)
@@ -286,7 +286,7 @@ def _check_rule(place: str, rule: Any, kind: str, steps: int) -> None:
                 value is None or _is_number(value),
                 f'{place}.{name}[{number}]',
                 value,
-                'a number, or null where nobody leaves',
+                'a number, or null for an exit that is never taken',
             )
     _require(
         len(rule[lists[0]]) == steps,

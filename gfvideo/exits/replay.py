@@ -2,7 +2,7 @@
 
 An exit table has a row a sample and a column an exit, in the order in which a runtime comes by them: the S +
 1 steps of a clip, or the looks (frame, step) of a stream. A sample leaves at the first exit where its
-confidence reaches the threshold; the last lets all out.
+confidence reaches the threshold; at the last, all that remain leave.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def exit_positions(confidence: Tensor, thresholds: Tensor) -> Tensor:
 
     Args:
         confidence: ``(N, K)``.
-        thresholds: ``(K-1,)``; a sample leaves at exit k if its confidence is at least ``thresholds[k]``; inf
-            lets nobody out.
+        thresholds: ``(K-1,)``; a sample leaves at exit k if its confidence is at least ``thresholds[k]``,
+            with inf never.
 
     Returns:
         ``(N,)`` int64 in [0, K).
@@ -113,7 +113,7 @@ def exit_positions(confidence: Tensor, thresholds: Tensor) -> Tensor:
     Raises:
         ValueError: if there is not one threshold for every exit but the last, or one is not a number.
     """
-    confidence = confidence.double()  # rounded thresholds could let others out
+    confidence = confidence.double()  # rounded thresholds could make others leave
     thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=confidence.device)
     if thresholds.shape != (confidence.shape[1] - 1,):
         raise ValueError(
@@ -122,7 +122,7 @@ def exit_positions(confidence: Tensor, thresholds: Tensor) -> Tensor:
         )
     if thresholds.isnan().any():
         raise ValueError(
-            f'thresholds {thresholds.tolist()} hold a nan; write inf for an exit that lets nobody out'
+            f'thresholds {thresholds.tolist()} hold a nan; write inf for an exit that is never taken'
         )
     leaves = confidence.new_ones(confidence.shape, dtype=torch.bool)
     leaves[:, :-1] = (confidence[:, :-1] >= thresholds) & (confidence[:, :-1] > -torch.inf)

@@ -1,6 +1,6 @@
 """What an exit asks after a look: rules, and the two of this package, which hold a score against thresholds.
 
-A rule of one's own is one class: derive from :class:`ExitRule` and give ``decide``; or, if it scores how sure
+A rule of your own is one class: derive from :class:`ExitRule` and give ``decide``; or, if it scores how sure
 a prediction is and holds that against thresholds, derive from :class:`StepExits` or :class:`StreamExits` and
 give ``score``: then calibrations search its thresholds and files of exits keep it. The runtime, streams,
 replay and tests take either.
@@ -52,16 +52,16 @@ class ExitRule(ABC):
 
     @property
     def asks(self) -> bool:
-        """Whether it could ever let anything out; if not, it is never asked."""
+        """Whether it could ever exit; if not, it is never asked."""
         return True
 
     def asks_after(self, step: int) -> bool:
-        """Whether it could say that it was enough after ``step`` < S; if not, nobody waits for its answer
-        there, and of a clip it is not asked."""
+        """Whether it could say that it was enough after ``step`` < S; if not, its answer there is
+        not waited for, and of a clip it is not asked."""
         return self.asks
 
     def asks_to_stop(self, frame: int) -> bool:
-        """Whether it could stop a video after ``frame``; if not, nobody waits for its answer there."""
+        """Whether it could stop a video after ``frame``; if not, its answer there is not waited for."""
         return self.asks
 
     @abstractmethod
@@ -116,7 +116,9 @@ class Thresholds(ExitRule):
         for name, values in thresholds.items():
             object.__setattr__(self, name, tuple(map(float, values)))
             if any(math.isnan(value) for value in values):
-                raise ValueError(f'{name}={list(values)} holds a nan; write inf where nobody is to leave')
+                raise ValueError(
+                    f'{name}={list(values)} holds a nan; write inf for an exit that is never taken'
+                )
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ class StepExits(Thresholds):
     """Step-level exits of clips: a clip is done as soon as its prediction is sure enough.
 
     Args:
-        thresholds: S of them, after step 0..S-1; a clip leaves at a score of at least this, inf lets nobody
-            out.
+        thresholds: S of them, after step 0..S-1; a clip leaves at a score of at least this; inf:
+            none does.
         criterion, temperature: see :func:`~gfvideo.exits.confidence`.
     """
 
@@ -225,7 +227,7 @@ BUILT_IN = (StepExits, StreamExits)
 
 
 def rule_class(name: str) -> type[StepExits | StreamExits]:
-    """The class of that name, of this package or of one's own that has been imported.
+    """The class of that name, of this package or one of your own that has been imported.
 
     Raises:
         ValueError: if there is none.
@@ -239,7 +241,7 @@ def rule_class(name: str) -> type[StepExits | StreamExits]:
 
 
 def to_plain(exits: StepExits | StreamExits) -> dict[str, Any]:
-    """As JSON can hold it: null for a threshold that lets nobody out; a class of one's own says its name as
+    """As JSON can hold it: null for a threshold that is never reached; a class of your own says its name as
     ``rule``."""
     named = {} if type(exits) in BUILT_IN else dict(rule=type(exits).__name__)
     return named | {name: _without_inf(value) for name, value in asdict(exits).items()}

@@ -37,7 +37,7 @@ def geometric_fractions(ratio: float, exits: int) -> Tensor:
 
 
 def geometric_thresholds(confidence: Tensor, fractions: Sequence[float] | Tensor) -> Tensor:
-    """Thresholds that let about the asked shares out; of equal confidences all leave or none, so never more
+    """Thresholds at which about the asked shares leave; of equal confidences all leave or none, so never more
     than asked.
 
     Args:
@@ -45,7 +45,7 @@ def geometric_thresholds(confidence: Tensor, fractions: Sequence[float] | Tensor
         fractions: ``(K,)`` shares of the N samples, summing to 1; the last is what remains.
 
     Returns:
-        ``(K-1,)``, inf where nobody leaves.
+        ``(K-1,)``, inf for exits that are never taken.
 
     Raises:
         ValueError: if the fractions are no shares of the exits.
@@ -80,7 +80,7 @@ def _between(high: Tensor, low: Tensor) -> Tensor:
 
 
 class Frontier(NamedTuple):
-    """Settings of which none is both dearer and no more accurate than another, cheapest first.
+    """Settings on the Pareto frontier of cost and accuracy, cheapest first.
 
     Attributes:
         thresholds: ``(P, K-1)``.
@@ -183,7 +183,7 @@ class _Climber:
         scores = ordered.values.T  # (K, N)
         after = torch.cat([scores[:, 1:], scores.new_full((len(scores), 1), -torch.inf)], dim=1)
         self.may_end = (scores > after) & (scores > -torch.inf)  # between equal ones no threshold fits
-        # the threshold that lets the first m + 1 out; below the last sample that comes by, everyone
+        # the threshold at which the first m + 1 leave; below the last sample that comes by, everyone
         self.threshold = torch.where(
             after == -torch.inf, torch.zeros_like(after), _between(scores, after.clamp_min(0))
         )
@@ -244,7 +244,7 @@ class _Climber:
             for k in reversed(range(K - 1)):
                 right = self._in_order((self.correct[:, k] - right_later) * reached[k], k)
                 cost = self._in_order((self.costs[:, k] - cost_later) * reached[k], k)
-                waiting = gone[k] + (cost_later * reached[k]).sum(1)  # (L,) cost if nobody left here
+                waiting = gone[k] + (cost_later * reached[k]).sum(1)  # (L,) cost if none left here
                 fits = (waiting[:, None] + cost <= room[:, None]) & self.may_end[k]
                 best, place = (right + cheaper).masked_fill_(~fits, -torch.inf).max(1)
                 moved = torch.where((waiting <= room) & (best < 0), torch.inf, self.threshold[k][place])

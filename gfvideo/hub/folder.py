@@ -73,6 +73,7 @@ def save_pretrained(
         )
     if exits is None and (folder / EXITS).is_file():
         exits = folder / EXITS
+    calibration: Calibration | None
     if isinstance(exits, str | PathLike):
         calibration, source = read_exits(Path(exits)), fspath(exits)
     else:

@@ -41,7 +41,7 @@ def one_of(value: str, name: str, choices: Mapping[str, str] | Sequence[str]) ->
 def build_part(settings: Mapping[str, Any], **known: Any) -> Any:
     """Build a part of a recognizer from its config, with what the recognizer knows and the part asks for.
 
-    A part asks by the names of its constructor's arguments, so a class of one's own takes as much of
+    A part asks by the names of its constructor's arguments, so a class of your own takes as much of
     ``known`` as it needs; what the config says itself goes first.
 
     Args:

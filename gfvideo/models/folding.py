@@ -146,7 +146,7 @@ class Folding:
         return backbone if made is None else made.runs
 
     def _make(self, backbone: Backbone, read: Read) -> _Made | None:
-        if is_in_torch_dispatch_mode():  # somebody counts what runs
+        if is_in_torch_dispatch_mode():  # operations are being counted
             return None
         if not _have_memory(backbone) or (weights := _Weights(backbone)).hooks() != self._own_hooks:
             return None
@@ -173,7 +173,7 @@ def _make(backbone: Backbone, weights: _Weights, read: Read, pairs: Pairs | None
                 _fold(folded, convolution, norm)
             if expected is not None and not _agree(expected, read(folded)):
                 raise RuntimeError('the folded copy answers otherwise')
-        except Exception as error:  # whatever a network of one's own does not bear
+        except Exception as error:  # whatever a network of your own does not support
             _log.warning('%s runs without folding: %s', type(backbone).__name__, error)
             return nothing
         return _Made(weights, folded if pairs else backbone, pairs)
@@ -260,7 +260,7 @@ class _Watch(TorchDispatchMode):
 
     def _has_read(self, name: str, module: nn.Module, args: tuple, out: Tensor) -> None:
         self._in_norm = False
-        if args and _storage(out) == _storage(args[0]):  # overwritten: nobody reads it any more
+        if args and _storage(out) == _storage(args[0]):  # overwritten: not read any more
             self._alive.pop(_storage(out), None)
 
     def end(self, answers: Sequence[Tensor]) -> Pairs:

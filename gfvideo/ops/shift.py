@@ -137,9 +137,8 @@ def bidirectional_shift(x: Tensor, fold_div: int = 8) -> Tensor:
         fold_div: the share of channels that moves each way is 1/fold_div.
 
     Returns:
-        ``(B, T, C, H, W)``: ``out[:, t, :fold] = x[:, t+1, :fold]``,
-            ``out[:, t, fold:2*fold] = x[:, t-1, fold:2*fold]``,
-        the rest as it was, zeros past both ends.
+        ``(B, T, C, H, W)``: ``out[:, t, :fold] = x[:, t+1, :fold]``, ``out[:, t, fold:2*fold] =
+        x[:, t-1, fold:2*fold]``, the rest as it was, zeros past both ends.
 
     Raises:
         ValueError: if ``fold_div`` moves no channel, or more than there are; or if T is 1.

@@ -25,7 +25,7 @@ class CostCurve:
         split: of the clips it was judged on.
         accuracies: fractions.
         costs: 'gmacs' and, where it was measured, 'ms' -> the mean cost of a clip at each accuracy.
-        clips: how many there were, 0 if nobody says.
+        clips: how many there were, 0 if not given.
         static: a network that reads whole frames and has nothing to choose.
         fitted_here: its thresholds were fitted on the clips it is judged on, which flatters it.
         control: the run's network with patches that its policy did not choose.

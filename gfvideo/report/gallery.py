@@ -36,7 +36,7 @@ class Trained:
         model: of :func:`~gfvideo.apis.init_recognizer`.
 
     Attributes:
-        classes: names of its classes, by number where nobody says.
+        classes: names of its classes, by number if not given.
         patch_size, glance_size: (height, width) in pixels, None where it has none.
     """
 

@@ -52,7 +52,7 @@ class RatioRow:
     Attributes:
         static, method: names.
         sentence: what the one costs beside the other.
-        gmacs, ms: shares in percent, '' where nobody measured.
+        gmacs, ms: shares in percent, '' if not measured.
     """
 
     static: str

@@ -25,7 +25,7 @@ class ResultRow:
         top1: after each step of the table, None where this method has no answer there.
         errors: standard errors of ``top1``.
         ahead: how far the learned policy is ahead of it after the last step, and the error of that.
-        gmacs, ms: mean cost of a clip; None where nobody measured it.
+        gmacs, ms: mean cost of a clip; None if not measured.
     """
 
     name: str

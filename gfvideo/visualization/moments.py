@@ -49,7 +49,7 @@ class Moment:
     Attributes:
         picture: ``(H, W, 3)`` uint8 RGB, the whole frame of the video.
         seen: ``(h, w, 3)`` uint8 RGB, what the recognizer is given of it.
-        field: where ``seen`` lies in ``picture``; None where nobody knows, then only ``seen`` is drawn.
+        field: where ``seen`` lies in ``picture``; None if unknown, then only ``seen`` is drawn.
         index: number of the frame in the video, from 0.
         place: which of ``taken`` it is.
         windows: S of them, where each look was cut in ``seen``; None of one that is not taken, or not yet.

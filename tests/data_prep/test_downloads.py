@@ -3,7 +3,9 @@ several folders, labels in a zip."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -20,6 +22,7 @@ from data_prep.annotations.kinetics import read_listing
 from data_prep.common import preparing
 from data_prep.common.archives import ArchiveError, find_volumes
 from data_prep.common.command import run
+from data_prep.common.ffmpeg import Encoding, find_ffmpeg
 from data_prep.common.listing import AnnotationError, Found, read_class_list
 from data_prep.common.records import read_lines
 from data_prep.common.steps import encode
@@ -381,7 +384,7 @@ def test_what_is_unpacked_is_listed_and_goes_when_it_is_encoded(here, ssv2, tmp_
     names = {path.name for path in (tmp_path / 'kept/source').rglob('*.*')}
     assert names == {'1.webm', '2.webm', '3.webm', '4.webm'}
     assert ssv2('out') == 0
-    assert 'GiB of sources became' in caplog.text and 'left out' not in caplog.text
+    assert 'MiB of sources became' in caplog.text and 'left out' not in caplog.text
     assert not list((tmp_path / 'out/source').rglob('*.webm'))
     kept, out = (read_manifest(tmp_path / name) for name in ('kept', 'out'))
     assert (kept.content_hash, kept.hash.__class__) == (out.content_hash, str)
@@ -401,7 +404,25 @@ def test_what_is_unpacked_is_listed_and_goes_when_it_is_encoded(here, ssv2, tmp_
     assert read_manifest(tmp_path / 'out').content_hash == out.content_hash
 
 
-def test_damage_is_mended_from_the_archive(here, ssv2, tmp_path):
+def test_sources_of_records_from_earlier_versions_stay(here, ssv2, tmp_path, monkeypatch):
+    """They tell no recipe, so the source alone says that nothing has changed."""
+    assert ssv2('out', '--keep-source') == 0
+    argv = Encoding().video(find_ffmpeg(), 'IN', 'OUT')[1:]
+    made_by = hashlib.sha256('\0'.join([find_ffmpeg().version, *argv]).encode()).hexdigest()[:16]
+    file = tmp_path / 'out/work/transcode/all.jsonl'
+    records = list(read_lines(file))
+    for record in records:
+        for name in ('digest', 'sha256', 'recipe', 'ffmpeg', 'kind', 'target'):
+            del record[name]
+        record['key'] = f'{made_by}-{record["key"]}'
+    file.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    monkeypatch.setattr(encode, 'run_child', None)
+    for _ in range(2):
+        assert ssv2('out') == 0
+        assert len(list((tmp_path / 'out/source').rglob('*.webm'))) == 4
+
+
+def test_damage_is_mended_from_the_archive(here, ssv2, tmp_path, caplog):
     assert ssv2('out') == 0
     hurt = sorted((tmp_path / 'out/videos').rglob('*.mp4'))[0]
     whole = hurt.read_bytes()
@@ -412,6 +433,17 @@ def test_damage_is_mended_from_the_archive(here, ssv2, tmp_path):
     hurt.unlink()
     assert ssv2('out') == 0
     assert hurt.read_bytes() == whole
+    assert 'new times' not in caplog.text
+
+
+def test_a_limit_leaves_what_is_done(here, ssv2, tmp_path, monkeypatch):
+    assert ssv2('out') == 0
+    before = {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()}
+    monkeypatch.setattr(encode, 'run_child', None)
+    assert ssv2('out', '--limit', '1') == 0
+    assert ids(tmp_path / 'out').keys() == {'1'}
+    assert ssv2('out') == 0
+    assert {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()} == before
 
 
 def test_limit(here, ssv2, tmp_path):

@@ -159,7 +159,7 @@ def test_videos(here, videos, tmp_path, clip, caplog):
         'the annotation lists 4 train + 1 val clips of 2 classes',
         'train: 4 of 4 listed clips can be used (100.0 %)',
         f'content {manifest.content_hash[:12]}, made {manifest.made_hash[:12]}',
-        'GiB of sources became',
+        'MiB of sources became',
     ):
         assert words in caplog.text
 

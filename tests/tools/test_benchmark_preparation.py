@@ -38,6 +38,15 @@ def test_reading_and_rows(tool, painted_video, ffmpeg, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_shards(tool, painted_video, tmp_path, capsys):
+    (tmp_path / 'clips').mkdir()
+    for name in 'ab':
+        shutil.copy(painted_video(9), tmp_path / 'clips' / f'{name}.mp4')
+    tool.main(['shards', str(tmp_path / 'clips'), '--clips', '3', '--rounds', '2', '--tmp', str(tmp_path)])
+    said = capsys.readouterr().out
+    assert re.match(r'3 clips, 8 spread frames each, reader auto: [\d.]+ ms a clip from the shard', said)
+
+
 def test_settings(tool, painted_video, ffmpeg, tmp_path, capsys):
     (tmp_path / 'videos').mkdir()
     shutil.copy(painted_video(30), tmp_path / 'videos/a.mp4')

@@ -993,7 +993,7 @@ def looking_mobilenet(glance_size: int, patch_size: int, steps: int) -> nn.Modul
 
 
 def unfolded(model: nn.Module) -> nn.Module:
-    """A copy that normalises: a backbone with a hook of somebody else on it runs as it is."""
+    """A copy that normalises: a backbone with a foreign hook on it runs as it is."""
     from gfvideo.models import Encoder
 
     model = copy.deepcopy(model)

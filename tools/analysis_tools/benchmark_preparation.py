@@ -6,6 +6,8 @@
     python tools/analysis_tools/benchmark_preparation.py verify FOLDER  # against plain sequential decoding
     # 8 frames of a clip, before and after transcoding
     python tools/analysis_tools/benchmark_preparation.py reading VIDEO
+    # 8 frames of clips in a tar file, in random order, against the same from files of their own
+    python tools/analysis_tools/benchmark_preparation.py shards FOLDER
     # time and peak memory of index, a resumed run and lists
     python tools/analysis_tools/benchmark_preparation.py rows --clips 100000
 
@@ -23,6 +25,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -53,6 +56,7 @@ from data_prep.common.steps.jobs import Clip
 from data_prep.common.steps.verify import VerifyJob
 from data_prep.common.workspace import Workspace
 from gfvideo.data.readers import open_video
+from gfvideo.data.shards import Member
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -285,6 +289,35 @@ def run_settings(args: argparse.Namespace) -> None:
         )
 
 
+# ---- shards
+
+
+def run_shards(args: argparse.Namespace) -> None:
+    paths = [str(args.folder.absolute() / clip.path) for clip in clips_in(args.folder, args.clips)]
+    with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+        shard, members = f'{folder}/clips-000000.tar', []
+        with tarfile.open(shard, 'w') as tar:
+            for number, path in enumerate(paths):
+                name = f'{number}{Path(path).suffix}'
+                tar.add(path, name)
+                size = os.path.getsize(path)
+                begins = tar.offset - -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                members.append(Member(shard, begins, size, name).path)
+        order = np.random.default_rng(0).permutation(len(paths))
+
+        def read_all(places: Sequence[str]) -> None:
+            for number in order:
+                read_eight(places[number], args.reader)
+
+        read_all(paths[:1] * len(paths))  # what is done once, when the first video is read
+        result = paired(partial(read_all, members), partial(read_all, paths), args.rounds)
+    each = len(paths)
+    print(
+        f'{each} clips, 8 spread frames each, reader {args.reader}: {result.ours_ms / each:.2f} ms a clip'
+        f' from the shard, {result.plain_ms / each:.2f} ms from files; files / shard: {result}'
+    )
+
+
 # ---- rows
 
 
@@ -421,6 +454,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         ('verify', run_verify, 'folder'),
         ('reading', run_reading, 'video'),
         ('settings', run_settings, 'folder'),
+        ('shards', run_shards, 'folder'),
         ('rows', run_rows, None),
     ):
         command = commands.add_parser(name, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -441,12 +475,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
             command.add_argument('--crf', type=int, nargs='+', default=[20, 26, 32])
             command.add_argument('--clips', type=int, default=20)
             command.add_argument('--rounds', type=int, default=3)
-        if name in ('settings', 'reading'):
+        if name in ('settings', 'reading', 'shards'):
             command.add_argument('--reader', default='auto')
         if name in ('transcode', 'reading', 'settings'):
             command.add_argument('--short-side', type=int, default=256)
         if name == 'reading':
             command.add_argument('--rounds', type=int, default=31)
+        if name == 'shards':
+            command.add_argument('--clips', type=int, default=100)
+            command.add_argument('--rounds', type=int, default=7)
         if name == 'rows':
             command.add_argument('--clips', type=int, default=100_000)
     args = parser.parse_args(arguments)

@@ -2,7 +2,7 @@
 
 Each backbone of this package renames the layouts it knows to its own names (``rename_pretrained``). Its
 variants are built without memory (torch's meta device), and the one whose names and shapes are those of the
-weights is it. So a depth or width of which nobody has seen a file is recognised like the others.
+weights is it. So a depth or width that was never published is recognised like the others.
 """
 
 from __future__ import annotations

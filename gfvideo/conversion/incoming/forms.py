@@ -128,7 +128,7 @@ def _from_timm(content: Mapping[str, Any], options: Options) -> tuple:
 
 
 Convert = Callable[[Mapping[str, Any], Options], tuple[dict[str, Any], dict[str, Tensor], list[str]]]
-"""What was read of a file, and options -> config of a model, its weights, remarks for whoever converts."""
+"""What was read of a file, and options -> config of a model, its weights, remarks for the user."""
 
 FORMS: dict[str, Convert] = {
     'tsm': _from_tsm,
@@ -152,7 +152,7 @@ def register_form(
 
     Args:
         name: for ``--from``; new.
-        marks: whether a file with weights of these names is of the form, for files whose form nobody says;
+        marks: whether a file with weights of these names is of the form, for files whose form is not given;
             asked before the forms of this package.
 
     Raises:

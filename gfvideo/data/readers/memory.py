@@ -78,7 +78,7 @@ _ONE = ' frame; give (H, W, 3) uint8 RGB or (3, H, W)'
 
 
 class DecoderReader(IndexedReader):
-    """Frames of a decoder that somebody else opened, and closes.
+    """Frames of a decoder that the caller opened, and closes.
 
     Raises:
         TypeError: if it gives no frames by their numbers.
@@ -142,6 +142,9 @@ class BytesReader:
     @property
     def decoded(self) -> int:
         return self._reader.decoded
+
+    def times(self) -> np.ndarray:
+        return self._reader.times()
 
     def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
         return self._reader.get_frames(indices, make)

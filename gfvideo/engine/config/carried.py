@@ -84,12 +84,12 @@ def carried_config(text: object, source: str, kind: str = 'config') -> Config:
         raise ConfigError(f'the {kind} in {source} cannot be used: {error}; give its config file') from error
     _check_shape(cfg.to_dict(), f'the {kind} in {source}')
     check_carried(cfg.to_dict(), f'the {kind} in {source}')
-    cfg.pop('custom_imports', None)  # what the run imported; nobody is to follow it
+    cfg.pop('custom_imports', None)  # what the run imported; it must not be imported here
     return cfg
 
 
 def _check_shape(values: Mapping, source: str) -> None:
-    """Refuse values where whoever reads a config takes dicts for granted."""
+    """Refuse values of other types where dicts are expected."""
     try:
         stages = stages_by_name(values.get('stages'), source)
         check_order(values, source)

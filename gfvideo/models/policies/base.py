@@ -8,7 +8,7 @@
 * :class:`ValuePolicy` says what a look at a place is worth: it learns from the looks that training takes
   anyway, random ones first.
 
-A policy of one's own derives from one of these, is registered in ``MODELS``, and is named in the config as
+A policy of your own derives from one of these, is registered in ``MODELS``, and is named in the config as
 ``policy=dict(type='MyPolicy', ...)``. Its constructor is given what it names of ``glance_channels``,
 ``focus_channels``, ``glance_map``, ``focus_map``, ``steps``, ``num_classes`` and ``shift`` (that of the
 glance encoder).
