@@ -140,6 +140,11 @@ class CompiledRecognizer(EngineRecognizer):
         self._glance = torch.compile(model.glance, dynamic=False, **options)
         self._focus = torch.compile(model.focus, dynamic=False, **options)
 
+    @property
+    def prepares_for_sizes(self) -> bool:
+        """It compiles anew for each."""
+        return True
+
     @torch.no_grad()
     def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
         return self._glance(frames, cache)

@@ -170,6 +170,12 @@ class Recognizer(BaseModel):
         """Whether its looks are drawn at random at test, so that no run repeats another."""
         return False
 
+    @property
+    def prepares_for_sizes(self) -> bool:
+        """Whether each new number of clips in a batch costs time first, so that few sizes are to be asked
+        for."""
+        return False
+
     def by_torch(self) -> Recognizer:
         """The recognizer whose modules torch runs, for counting; itself, but for one that another engine
         computes."""

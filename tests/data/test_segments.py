@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gfvideo.data.dataset import ClipDataset, build_pipeline, describe_clip
-from gfvideo.data.manifest import write_manifest
+from gfvideo.data.manifest import ManifestError, write_manifest
 from gfvideo.data.readers import READERS, VideoError, open_video
 from gfvideo.data.row_table import ClipRow
 
@@ -132,3 +132,25 @@ def test_folder_of_images_has_no_times(tmp_path):
     results = describe_clip(tmp_path) | dict(start=0.5, end=None)
     with pytest.raises(VideoError, match='nothing says when its frames are shown'):
         build_pipeline(PIPELINE)(results)
+
+
+def test_list_of_several_classes(tmp_path):
+    """The form of AR-Net: folder, number of frames, one label or more."""
+    import cv2
+
+    for number in range(1, 7):
+        (tmp_path / 'v_a').mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'v_a' / f'image_{number:05d}.jpg'), np.full((8, 8, 3), number, np.uint8))
+    (tmp_path / 'list.txt').write_text('v_a,6,2,0,2\n')
+    listed = dict(form='arnet', list_file=tmp_path / 'list.txt', classes=['one', 'two', 'three'])
+    dataset = ClipDataset(tmp_path, 'train', PIPELINE, **listed)
+    sample = dataset[0]['data_samples']
+    assert sample.gt_labels.tolist() == [0, 2] and sample.frame_indices == [0, 2, 3, 5]
+    for line, message in (
+        ('v_a,6', 'is not "folder,frames,label"'),
+        ('v_a,6,x', "a number is 'x'"),
+        ('v_a,6,3', r'labels of clip .v_a. are \(3,\)'),
+    ):
+        (tmp_path / 'list.txt').write_text(f'{line}\n')
+        with pytest.raises(ManifestError, match=message):
+            ClipDataset(tmp_path, 'train', PIPELINE, **listed)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.logging import MMLogger
 
-from gfvideo.evaluation import MeanAveragePrecision, average_precisions
+from gfvideo.evaluation import ClipAccuracy, MeanAveragePrecision, average_precisions
 from gfvideo.structures import ClipSample
 
 
@@ -131,3 +131,8 @@ def test_wrong_labels():
         measured(MeanAveragePrecision(), [sample(0, [[1.0, 2.0]], gt_labels=[1, 3])])
     with pytest.raises(ValueError, match='has no labels'):
         measured(MeanAveragePrecision(), [sample(0, [[1.0, 2.0]])])
+
+
+def test_accuracy_is_not_for_clips_with_several_classes():
+    with pytest.raises(ValueError, match="test with dict.type='MeanAveragePrecision'"):
+        ClipAccuracy().process(None, [sample(0, [[1.0, 2.0]], gt_labels=[1])])

@@ -22,7 +22,6 @@ import argparse
 import csv
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -41,7 +40,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that is not installed works too
+
+from machine_load import Load, own_work, warning
 
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import run_child
@@ -57,10 +59,6 @@ from gfvideo.data.readers import open_video
 from gfvideo.data.shards import Member
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-BUSY = 0.1
-"""Share of the processors that other work may take before the machine is called busy."""
 
 
 class Ratios(NamedTuple):
@@ -81,12 +79,7 @@ class Ratios(NamedTuple):
 
     @property
     def warning(self) -> str:
-        if self.others is None or self.others <= BUSY:
-            return ''
-        return (
-            f'; THE MACHINE WAS BUSY, other work took {self.others:.0%} of its processors: trust no time by'
-            ' the clock, and repeat this when it is idle'
-        )
+        return warning(self.others)
 
 
 def _quartiles(ratios: Sequence[float]) -> str:
@@ -101,32 +94,10 @@ def seconds(function: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, own_work() - cpu
 
 
-def own_work() -> float:
-    """Seconds that the processors spent on this process and the ones it started and waited for."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
-def all_work(file: Path = Path('/proc/stat')) -> float | None:
-    """Seconds that all processors spent on anything; None where the system does not tell."""
-    try:
-        user, nice, system, _, _, irq, softirq, steal = file.read_text().split()[1:9]
-    except (OSError, ValueError):
-        return None
-    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf('SC_CLK_TCK')
-
-
-def share_of_others(wall: float, own: float, everything: float | None) -> float | None:
-    """Share of the processors' time that other work took, of ``wall`` seconds in which the processors spent
-    ``own`` on this and ``everything`` on all."""
-    if everything is None:
-        return None
-    return max(0.0, everything - own) / (wall * (os.cpu_count() or 1))
-
-
 def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> Ratios:
     """Run both in turn; each is first in every second round."""
     times: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    began, own_before, all_before = time.perf_counter(), own_work(), all_work()
+    load = Load()
     for i in range(rounds):
         if i % 2:
             by_hand = seconds(plain)
@@ -134,12 +105,9 @@ def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int)
         else:
             own = seconds(ours)
             times.append((own, seconds(plain)))
-    all_after = all_work()
-    everything = None if all_before is None or all_after is None else all_after - all_before
-    others = share_of_others(time.perf_counter() - began, own_work() - own_before, everything)
     wall, cpu = ([by_hand[k] / own[k] for own, by_hand in times] for k in (0, 1))
     medians = (1e3 * statistics.median(pair[k][1] for pair in times) for k in (0, 1))
-    return Ratios(*medians, cpu, wall, others)
+    return Ratios(*medians, cpu, wall, load.others())
 
 
 def clips_in(folder: Path, most: int) -> list[Clip]:
