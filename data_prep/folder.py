@@ -40,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument(
         '--form',
         choices=folder.FORMS,
-        metavar='FORM',
         help=(
             'of the lists: path label (path_label, mmaction2_video), folder frames label '
             '(mmaction2_frames, tsm), csv, or metadata of Hugging Face (huggingface)'

@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--version',
         choices=kinetics.VERSIONS,
         required=True,
-        metavar='SET',
-        help=f'which: {", ".join(kinetics.VERSIONS)}; custom: a set of your own',
+        help='which set; custom: a set of your own',
     )
     flags.add_argument(
         '--kinetics', type=Path, metavar='DIR', help='annotations of Kinetics-400, for mini-s3d'

@@ -28,6 +28,8 @@ DATASETS = {
     'ucf101': Command('data_prep/ucf101.py', 'UCF101, one of its three splits'),
     'hmdb51': Command('data_prep/hmdb51.py', 'HMDB51, one of its three splits'),
     'diving48': Command('data_prep/diving48.py', 'Diving48, version 2'),
+    'activitynet': Command('data_prep/activitynet.py', 'ActivityNet-1.3: whole videos, or annotated parts'),
+    'fcvid': Command('data_prep/fcvid.py', 'FCVID'),
     'wlasl': Command('data_prep/wlasl.py', 'WLASL, or its first signs'),
     'epic-kitchens': Command('data_prep/epic_kitchens.py', 'EPIC-KITCHENS-100, by verb or noun'),
     'images': Command('data_prep/images.py', 'ImageNet, or pictures of your own in class folders'),

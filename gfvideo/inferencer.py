@@ -120,7 +120,7 @@ class GlanceFocusInferencer(BaseInferencer):
         return dict(predictions=predictions, visualization=visualization)
 
     def _plain(self, name: str, looked: LookedClip) -> dict[str, Any]:
-        scores = looked.sample.logits.float().softmax(-1)
+        scores = self.model.probabilities(looked.sample.logits)
         label = int(scores.argmax())
         return dict(
             video=name,

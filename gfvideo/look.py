@@ -472,7 +472,7 @@ def look_at_folder(args: argparse.Namespace, model: Recognizer, exits: ExitRule 
                 failed[video] = f'{error}'
             progress.add(failed=video in failed)
     for video, reason in failed.items():
-        say(f'{video} is left out: {reason}', sys.stderr)
+        say(f'{video} is left out: {reason.removeprefix(f"{video}: ")}', sys.stderr)
     return len(failed)
 
 

@@ -18,10 +18,11 @@ class ClipSample(BaseDataElement):
 
     Meta information: ``video_id``, ``path``, ``total_frames``, ``frame_indices``, ``frame_size`` (H, W).
 
-    Data: ``gt_label`` (long, scalar); ``step_logits`` (S+1, C) clip logits after every step, of several views
-    the log of their mean softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V
-    views (V, S, T, 2), nan where a frame was not looked at; ``window_sizes`` (S, T, 2) in pixels, of a
-    recognizer that chooses the size of what it cuts.
+    Data: ``gt_label`` (long, scalar), or ``gt_labels`` (long, (K,)), of a clip that may have several
+    classes; ``step_logits`` (S+1, C) clip logits after every step, of several views the log of their mean
+    softmax; ``logits`` (C,) those after the last step; ``centres`` (S, T, 2), with V views (V, S, T, 2),
+    nan where a frame was not looked at; ``window_sizes`` (S, T, 2) in pixels, of a recognizer that
+    chooses the size of what it cuts.
     """
 
 

@@ -6,18 +6,32 @@ import argparse
 import re
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ['HelpFormatter']
 
 _COMMANDS = ('python', 'gfvideo', 'make', 'wget', 'pip')
+_MOST = 40  # letters of choices that stand for their argument
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Fills paragraphs to the width of the terminal, and keeps examples and lists, which are indented.
 
     Of lines that are too long, a command goes on behind a backslash, its comment stands above it, and an
-    entry of a list goes on below its words.
+    entry of a list goes on below its words. Choices that are too long to stand for an argument are told in
+    its help.
     """
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Any:
+        if not _many_choices(action):
+            return super()._metavar_formatter(action, default_metavar)
+        return lambda count: (action.dest.upper(),) * count
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if not _many_choices(action):
+            return super()._get_help_string(action)
+        listed = ', '.join(map(str, action.choices or ())).replace('%', '%%')
+        return f'{action.help}; one of {listed}' if action.help else f'one of {listed}'
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return _wrapped(' '.join(text.split()), width)
@@ -25,6 +39,15 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = re.split(r'\n\s*\n', text.strip('\n'))
         return '\n\n'.join('\n'.join(_paragraph(one.splitlines(), width)) for one in paragraphs)
+
+
+def _many_choices(action: argparse.Action) -> bool:
+    return (
+        action.metavar is None
+        and bool(action.choices)
+        and not isinstance(action, argparse._SubParsersAction)
+        and len(','.join(map(str, action.choices or ()))) > _MOST
+    )
 
 
 def _wrapped(text: str, width: int, first: str = '', rest: str | None = None) -> list[str]:

@@ -251,7 +251,7 @@ def moments_of_clip(model: Recognizer, looked: LookedClip, exits: bool = False) 
     moments = []
     for state in looked.states:
         s = state.step
-        probabilities = state.logits.mean(1)[0].float().softmax(-1).cpu().numpy()
+        probabilities = model.probabilities(state.logits.mean(1)[0]).cpu().numpy()
         for t in range(T):
             looks = looked.states[: s + 1]
             windows = windows_of(looks, S, t, seen.shape[1:3], patch_size)
@@ -351,7 +351,7 @@ def watch_stream(
             windows + [None] * (S - len(windows)),
             taken=taken,
             skipped=skipped,
-            probabilities=frame.logits.float().softmax(-1).cpu().numpy(),
+            probabilities=model.probabilities(frame.logits).cpu().numpy(),
             costs=Spent(so_far, steps[-1] * count, None if whole is None else whole * count),
             status=_frame_status(place, planned, frame.looks, S),
         )
@@ -471,7 +471,7 @@ class _Sliding:
         self.so_far += self.steps[step]
         self.taken += [step] * new
         self.skipped += [True] * new
-        probabilities = states[-1].logits.mean(1)[0].float().softmax(-1).cpu().numpy()
+        probabilities = model.probabilities(states[-1].logits.mean(1)[0]).cpu().numpy()
         whole = None if self.whole is None else self.whole / self.T * len(self.taken)
         for place in range(len(held) - new, len(held)):
             index, picture, one = held[place]

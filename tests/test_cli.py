@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from mmengine.fileio import load
 
 from gfvideo import __version__, cli, home
 
@@ -69,7 +70,7 @@ def test_a_command_is_run_with_its_arguments(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
-    """The wheel, unpacked: ``run(*arguments) -> CompletedProcess``, in an empty folder."""
+    """The wheel, unpacked in ``run.site``: ``run(*arguments) -> CompletedProcess``, in an empty folder."""
     folder = tmp_path_factory.mktemp('wheel')
     command = [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '-q']
     source = tmp_path_factory.mktemp('source')  # a build leaves things behind
@@ -95,6 +96,7 @@ def installed(tmp_path_factory):
             timeout=1500,
         )
 
+    run.site = folder / 'site'
     return run
 
 
@@ -114,6 +116,24 @@ def test_a_wheel_brings_its_own_configs(installed):
     assert done.stdout == 'tsm_tiny_toy\n', done.stderr
     done = installed('config', 'tsm_tiny_toy')
     assert done.returncode == 0 and 'ClipRecognizer' in done.stdout, done.stderr
+
+
+def test_mim_finds_the_models_of_a_wheel(installed):
+    """``mim search`` reads ``<package>/.mim/model-index.yml`` and the metafiles it names; ``mim test`` looks
+    for a config by its name below the package."""
+    carried = installed.site / 'gfvideo' / '.mim'
+    assert (carried / 'tools' / 'train.py').is_file() and (carried / 'tools' / 'test.py').is_file()
+    metafiles = [carried / name for name in load(carried / 'model-index.yml')['Import']]
+    assert len(metafiles) >= 4
+    models = [model for metafile in metafiles for model in load(metafile)['Models']]
+    collections = [one for metafile in metafiles for one in load(metafile)['Collections']]
+    assert len({model['Name'] for model in models}) == len(models) > 20
+    for model in models:
+        assert (carried / model['Config']).is_file(), model['Name']
+        assert len(list((installed.site / 'gfvideo').rglob(Path(model['Config']).name))) == 1
+        assert model['In Collection'] in {one['Name'] for one in collections}
+    for one in collections:
+        assert (carried / one['README']).is_file(), one['Name']
 
 
 def test_toy_videos_by_a_wheel(installed):

@@ -56,6 +56,7 @@ OPTIONAL = {
     'onnx',
     'onnxruntime',
     'onnxscript',
+    'fsspec',
     'imageio_ffmpeg',
     'safetensors',
     'huggingface_hub',

@@ -78,6 +78,18 @@ def test_flags_are_told_without_breaking_words(monkeypatch):
     assert not any(line.endswith('-') for line in page.splitlines())
 
 
+def test_long_choices_are_told_in_the_help(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '60')
+    parser = argparse.ArgumentParser(prog='tool', formatter_class=HelpFormatter)
+    names = [f'version_{number}' for number in range(9)]
+    parser.add_argument('--version', choices=names, help='which')
+    parser.add_argument('--unit', choices=['ms', 'gmacs'])
+    page = parser.format_help()
+    assert '[--version VERSION]' in page and '--unit {ms,gmacs}' in page
+    assert f'which; one of {", ".join(names)}' in ' '.join(page.split())
+    assert max(map(len, page.splitlines())) <= 60
+
+
 @given(st.lists(st.text('ab-./#\\ ', min_size=1, max_size=30), max_size=12), st.integers(20, 100))
 def test_no_text_loses_a_word(lines, width):
     """Whatever a docstring holds: each of its words is there in its order, but for marks of comments and

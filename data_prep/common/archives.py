@@ -180,6 +180,8 @@ class _Chain(io.RawIOBase):
 
 def begins_as_archive(file: Path) -> bool:
     """Whether a file is an archive, or the first part of one, by its first bytes."""
+    if not file.is_file():  # a pipe, say
+        return False
     with file.open('rb') as opened:
         start = opened.read(512)
     return start.startswith((*DECOMPRESSORS, b'PK\x03\x04', b'PK\x05\x06')) or start[257:262] == b'ustar'

@@ -110,10 +110,10 @@ def parser(
     )
     flags.add_argument(
         '--to',
-        choices=('video', 'frames', 'original'),
+        choices=('video', 'frames', 'shards', 'original'),
         default=to,
-        help='transcode to small videos with dense key frames, write JPEG frames, or keep the files'
-        + (f' (default: {to})' if to else ''),
+        help='transcode to small videos with dense key frames, write JPEG frames, pack small videos in tar'
+        ' files (shards), or keep the files' + (f' (default: {to})' if to else ''),
     )
     flags.add_argument(
         '--keep-source',
@@ -172,6 +172,13 @@ def parser(
     )
     encoding.add_argument(
         '--quality', type=int, default=2, help='of JPEG, 2 (best) to 31 (default: %(default)s)'
+    )
+    encoding.add_argument(
+        '--shard-bytes',
+        type=float,
+        default=1024.0,
+        metavar='MIB',
+        help='videos in a tar file of --to shards (default: %(default)g)',
     )
     encoding.add_argument(
         '--ffmpeg',
@@ -426,8 +433,10 @@ def prepare_with(
             args.name or args.out.resolve().name, version, read, match, args.annotations is not None
         ),
         source=Source(tuple(args.videos), args.also, int(args.max_member * 2**30), args.keep_source, images),
-        space=Workspace(args.out.absolute(), shard),
-        form=Form('original') if cutting else Form(args.to, encoding, args.ffmpeg),
+        space=Workspace(args.out.absolute(), shard, args.limit is not None),
+        form=Form('original')
+        if cutting
+        else Form(args.to, encoding, args.ffmpeg, int(args.shard_bytes * 2**20)),
         cutting=cutting,
         steps=args.steps,
         spread=Spread(args.workers, args.dask),
@@ -495,7 +504,7 @@ def _arguments(args: argparse.Namespace, encoding: Encoding, deciding: Sequence[
             'annotations': args.annotations and str(args.annotations),
             'to': args.to,
             'min_frames': args.min_frames,
-            **encoding.settings(args.to),
+            **encoding.settings('video' if args.to == 'shards' else args.to),
         },
     }
 
@@ -521,7 +530,7 @@ def _check(flags: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         flags.error(f'--annotations: {args.annotations} is not there')
     if args.out.exists() and not args.out.is_dir():
         flags.error(f'--out: {args.out} is a file; name a folder')
-    leasts = {'workers': 1, 'min_frames': 1, 'limit': 1, 'time_limit': 1e-3, 'max_member': 1e-6}
+    leasts = dict(workers=1, min_frames=1, limit=1, time_limit=1e-3, max_member=1e-6, shard_bytes=1e-6)
     for name, least in leasts.items():
         if getattr(args, name) is not None and getattr(args, name) < least:
             flags.error(

@@ -14,7 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from data_prep.common.children import TRIES, run_child
 from data_prep.common.ffmpeg import Encoding, Ffmpeg, find_ffmpeg
 from data_prep.common.image_names import printf_of, template_of
 from data_prep.common.listing import Found, Indexed, Listed, Listing, some
-from data_prep.common.records import Record, iter_records, merge_records, source_key
+from data_prep.common.records import Record, iter_records, merge_records, source_digest, source_key
 from data_prep.common.scanning import IMAGES, is_frame, scan
 from data_prep.common.spreading import Spread, StopRun, no_room, run_all
-from data_prep.common.steps.jobs import AGAIN, add_record
+from data_prep.common.steps.jobs import AGAIN, NEW_TIMES, Kept, add_record, made_by_another
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.progress import Progress
 
@@ -87,14 +87,15 @@ class Cutting:
     ffmpeg: str | None = None
     also: tuple[str, ...] = ()
 
-    @property
-    def made(self) -> dict[str, object]:
-        """What decides how a clip comes out."""
-        return {
-            'to': 'video',
-            **self.encoding.settings('video'),
-            'ffmpeg': find_ffmpeg(self.ffmpeg).version,
+    def made(self, space: Workspace) -> dict[str, object]:
+        """What decides how a clip comes out, and the versions of ffmpeg that cut those that are there."""
+        versions = {
+            record['ffmpeg']
+            for record in iter_records(space.records(STEP))
+            if record['reason'] is None and record.get('ffmpeg')
         }
+        ffmpeg = ', '.join(sorted(versions or {find_ffmpeg(self.ffmpeg).version}))
+        return {'to': 'video', **self.encoding.settings('video'), 'ffmpeg': ffmpeg}
 
     def cut(
         self,
@@ -103,12 +104,15 @@ class Cutting:
         read: Callable[[Found], Listing],
         time_limit: float,
         spread: Spread,
+        redo: bool = False,
     ) -> Path:
         """Cut this run's share of the clips that are not cut yet in this way.
 
         Args:
             root: folder of the sources.
             read: gives the annotation, whose clips are :class:`PartClip`.
+            redo: whether clips are cut anew that another version of ffmpeg cut, or whose source has a new
+                time.
 
         Returns:
             the folder of the clips.
@@ -122,7 +126,8 @@ class Cutting:
             raise PreparationError(f'{root} holds neither videos nor folders of frames; correct --videos')
         clips = read(found).clips
         tasks, reasons = _tasks(clips, found)
-        _tell_missing(clips, reasons, root)
+        done = {record['path']: record for record in iter_records(space.records(STEP))}
+        _tell_missing(clips, reasons, root, cut_before=bool(done))
         outputs = space.out / CLIPS
         outputs.mkdir(exist_ok=True)
         job = CutJob(
@@ -134,17 +139,22 @@ class Cutting:
             self.encoding,
             time_limit,
         )
-        done = {record['path']: record for record in iter_records(space.records(STEP))}
-        todo = [task for task in tasks if space.has(task.path) and not job.is_done(task, done.get(task.path))]
+        kept = Kept(STEP)
+        todo = [
+            task
+            for task in tasks
+            if space.has(task.path) and not job.is_done(task, done.get(task.path), kept, redo)
+        ]
+        kept.say()
         mine = sum(space.has(task.path) for task in tasks)
         logger.info('cutting %d clips of %s; %d are cut already', mine, root, mine - len(todo))
         tell = partial(logger.info, '%s')
         with Progress(STEP, mine, done=mine - len(todo), failed=0, tell=tell) as progress:
             for counts in run_all(spread, job, iter(todo), 1, job.dead) if todo else ():
                 progress.add(counts.total(), failed=counts.total() - counts[''])
-        if not space.is_sharded:
-            merge_records(space.records(STEP), 'all', (task.path for task in tasks))
-            _remove_others(outputs, {f'{task.path}.mp4' for task in tasks})
+        if space.is_whole:
+            merge_records(space.records(STEP), 'all', (clip.id for clip in clips))
+            _remove_others(outputs, {f'{clip.id}.mp4' for clip in clips})
         return outputs
 
 
@@ -174,7 +184,9 @@ def _tasks(clips: Sequence[PartClip], found: Found) -> tuple[list[_Task], dict[s
     return list(tasks.values()), reasons
 
 
-def _tell_missing(clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]], root: Path) -> None:
+def _tell_missing(
+    clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]], root: Path, cut_before: bool
+) -> None:
     lost = [clip for clip in clips if clip.id in reasons]
     if not lost:
         return
@@ -187,7 +199,7 @@ def _tell_missing(clips: Sequence[PartClip], reasons: dict[str, tuple[str, str]]
         len(sources),
         some(sources),
     )
-    if len(lost) == len(clips):
+    if len(lost) == len(clips) and not cut_before:
         raise PreparationError(
             f'none of the {len(sources)} videos that clips are cut from is in {root}, e.g. {some(sources)};'
             ' correct --videos'
@@ -204,16 +216,20 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
 def match_cut(
     space: Workspace, sources: Path, also: Sequence[str], listing: Listing, found: Found
 ) -> Iterator[Indexed]:
-    """Give every clip of the listing the file that was cut for it, or the reason why there is none."""
+    """Give every clip of the listing the file that was cut for it, or the reason why there is none.
+
+    A clip that was cut as it is listed is used, too, if its source is not there any more.
+    """
     _, reasons = _tasks(listing.clips, scan(sources, also).found)
-    told = {
-        record['path']: (record['reason'], record['detail'])
-        for record in iter_records(space.records(STEP))
-        if record['reason'] is not None
-    }
+    records = {record['path']: record for record in iter_records(space.records(STEP))}
     for clip in listing.clips:
-        fault = reasons.get(clip.id) or told.get(clip.id)
-        if fault is None and clip.id not in found.videos:
+        fault, record = reasons.get(clip.id), records.get(clip.id)
+        is_cut = record is not None and record['reason'] is None and clip.id in found.videos
+        if is_cut and Part(**record['part']) in clip.parts:
+            fault = None
+        elif fault is None and record is not None and record['reason'] is not None:
+            fault = record['reason'], record['detail']
+        elif fault is None:
             fault = 'missing', 'it was not cut yet; run the step transcode (all shards of it)'
         if fault is None:
             yield Indexed(clip.split, clip.id, clip.label, found.videos[clip.id][0])
@@ -242,21 +258,44 @@ class CutJob:
     time_limit: float
 
     def key(self, task: _Task) -> str:
-        """Changes with the source, the part of it, the arguments and the version of ffmpeg."""
-        how = json.dumps([self.ffmpeg.version, asdict(task.part), self._argv(task, 'IN', 'OUT')[1:]])
+        """Changes with the source, the part of it and the arguments, and not with the version of ffmpeg."""
+        newest = replace(self, ffmpeg=Ffmpeg('', '99.0'))
+        how = json.dumps([asdict(task.part), newest._argv(task, 'IN', 'OUT')[1:]])
         source = self.root / task.source
         # a folder of hours of frames is told by its own time; to look at each would take longer than to cut
         stamp = source_key(str(source), 'video')
         return f'{hashlib.sha256(how.encode()).hexdigest()[:16]}-{stamp}'
 
-    def is_done(self, task: _Task, record: Record | None) -> bool:
+    def is_done(self, task: _Task, record: Record | None, kept: Kept, redo: bool) -> bool:
+        """Whether a clip stands there as it would be cut now, or nearly, which is noted in ``kept``."""
         if record is None or record['reason'] in AGAIN:
             return False
+        differences = []
         try:
-            whole = record['reason'] is not None or self._target(task).stat().st_size == record['bytes']
-            return whole and record['key'] == self.key(task)
+            if record['reason'] is None and self._target(task).stat().st_size != record['bytes']:
+                return False
+            there, key = record['key'].partition('-'), self.key(task).partition('-')
+            if there[0] != key[0]:
+                return False
+            if there[2] != key[2]:
+                if not record.get('digest') or record['digest'] != self.digest(task):
+                    return False
+                differences.append(NEW_TIMES)
         except OSError:
             return False
+        if record.get('ffmpeg') != self.ffmpeg.version:
+            if record['reason'] is not None:
+                return False
+            differences.append(made_by_another(record.get('ffmpeg'), self.ffmpeg.version))
+        if redo and differences:
+            return False
+        for difference in differences:
+            kept.note(difference)
+        return True
+
+    def digest(self, task: _Task) -> str:
+        """Of a video; '' of a folder of hours of frames."""
+        return source_digest(str(self.root / task.source), 'video') if task.kind == 'video' else ''
 
     def _target(self, task: _Task) -> Path:
         return self.outputs / f'{task.path}.mp4'
@@ -310,13 +349,14 @@ class CutJob:
             ]
         )
 
-    def note(self, task: _Task, key: str, verdict: Verdict, size: int) -> str:
-        add_record(self.records, {'path': task.path, 'key': key, 'bytes': size, **asdict(verdict)})
+    def note(self, task: _Task, key: str, verdict: Verdict, size: int, digest: str = '') -> str:
+        made = {'key': key, 'digest': digest, 'ffmpeg': self.ffmpeg.version, 'part': asdict(task.part)}
+        add_record(self.records, {'path': task.path, **made, 'bytes': size, **asdict(verdict)})
         return verdict.reason or ''
 
     def _cut(self, task: _Task) -> str:
         try:
-            key = self.key(task)
+            key, digest = self.key(task), self.digest(task)
         except OSError as error:
             return self.note(task, '', Verdict.bad('missing', error.strerror), 0)
         name = hashlib.sha1(task.path.encode()).hexdigest()[:12]
@@ -334,7 +374,7 @@ class CutJob:
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
-        return self.note(task, key, verdict, size)
+        return self.note(task, key, verdict, size, digest)
 
     def _write(self, task: _Task, temporary: Path) -> Verdict:
         source = str((self.root / task.source).absolute())

@@ -88,6 +88,8 @@ class Listed:
         id: its name, unique in its split.
         label: class number, or None where the annotation tells none (test splits).
         file, line: where it is listed.
+        labels: class numbers in ascending order, where clips may have several; ``label`` is None then.
+        part: (start, end) in seconds, the part of the file that is the clip; None: all of it.
     """
 
     split: str
@@ -95,6 +97,8 @@ class Listed:
     label: int | None
     file: str = ''
     line: int = 0
+    labels: tuple[int, ...] = field(default=(), kw_only=True)
+    part: tuple[float, float] | None = field(default=None, kw_only=True)
 
     @property
     def place(self) -> str:
@@ -157,6 +161,8 @@ class Indexed:
         kind: ``'video'``, ``'frames'`` or ``'image'``.
         reason: ``'missing'`` or ``'ambiguous'`` when ``path`` is None.
         detail: a sentence: which names were looked for or which files compete, and the remedy.
+        labels: as of :class:`Listed`.
+        start, end: in seconds, of the part of the file that is the clip; None: all of it.
     """
 
     split: str
@@ -166,6 +172,9 @@ class Indexed:
     kind: str = 'video'
     reason: str | None = None
     detail: str = ''
+    labels: tuple[int, ...] = ()
+    start: float | None = None
+    end: float | None = None
 
 
 # ----------------------------------------------------------------------------------------------- reading text
@@ -393,7 +402,7 @@ def check_classes(classes: Sequence[str], clips: Iterable[Listed]) -> list[str]:
         for names in spelled.values()
         if len(names) > 1
     ]
-    trained = {clip.label for clip in clips if clip.split == 'train'}
+    trained = {label for clip in clips if clip.split == 'train' for label in clip.labels or (clip.label,)}
     untrained = [name for number, name in enumerate(classes) if number not in trained]
     if trained and untrained:
         warnings.append(
@@ -480,7 +489,7 @@ def given(clip: Listed, paths: Sequence[str], kind: str, class_name: str | None)
     """The clip with the one of ``paths`` that is its own, or ambiguous with those that compete."""
     paths = narrowed(paths, clip.split, class_name)
     if len(paths) == 1:
-        return Indexed(clip.split, clip.id, clip.label, paths[0], kind)
+        return _indexed(clip, paths[0], kind)
     return ambiguous(
         clip,
         f'several files have the name: {some(paths)}; keep one, or put it below a folder named as its split'
@@ -490,12 +499,19 @@ def given(clip: Listed, paths: Sequence[str], kind: str, class_name: str | None)
 
 
 def ambiguous(clip: Listed, detail: str, kind: str = 'video') -> Indexed:
-    return Indexed(clip.split, clip.id, clip.label, None, kind, 'ambiguous', detail)
+    return _indexed(clip, None, kind, 'ambiguous', detail)
 
 
 def missing(clip: Listed, detail: str, kind: str = 'video') -> Indexed:
     """The clip without a file."""
-    return Indexed(clip.split, clip.id, clip.label, None, kind, 'missing', detail)
+    return _indexed(clip, None, kind, 'missing', detail)
+
+
+def _indexed(
+    clip: Listed, path: str | None, kind: str, reason: str | None = None, detail: str = ''
+) -> Indexed:
+    start, end = clip.part or (None, None)
+    return Indexed(clip.split, clip.id, clip.label, path, kind, reason, detail, clip.labels, start, end)
 
 
 def match_names(listing: Listing, found: Found, kinds: Sequence[str]) -> Iterator[Indexed]:

@@ -7,6 +7,7 @@ goes on where it stopped.
     OUT/lists/                         the same clips in the forms that other tools read
     OUT/stats.html, stats.json         a page to look at
     OUT/videos/ or OUT/frames/         encoded clips (--to video, --to frames)
+    OUT/shards/                        encoded clips in tar files (--to shards)
     OUT/clips/                         clips that were cut out of longer videos
     OUT/source/                        what was unpacked, if --videos names archives
     OUT/work/                          what the steps know; delete it to begin again
@@ -42,6 +43,7 @@ from data_prep.common.steps.encode import (
 )
 from data_prep.common.steps.index import Annotation, read_summary, write_index
 from data_prep.common.steps.lists import write_lists
+from data_prep.common.steps.pack import packed_clips
 from data_prep.common.steps.recheck import recheck
 from data_prep.common.steps.stats import write_stats
 from data_prep.common.steps.unpack import find_sources, unpack_archives
@@ -90,14 +92,17 @@ class Form:
     """How the clips are kept.
 
     Attributes:
-        to: 'video' (encode), 'frames' (folders of JPEG) or 'original' (leave the files as they are).
+        to: 'video' (encode), 'frames' (folders of JPEG), 'shards' (encode, then pack in tar files) or
+            'original' (leave the files as they are).
         encoding: of videos and of frames.
         ffmpeg: the program; None: one is looked for.
+        shard_bytes: of the videos in a tar file.
     """
 
     to: str = 'video'
     encoding: Encoding = field(default_factory=Encoding)
     ffmpeg: str | None = None
+    shard_bytes: int = 2**30
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,8 @@ def prepare(plan: Preparation) -> float:
                 job,
                 plan.min_frames,
                 plan.arguments,
-                plan.cutting and plan.cutting.made,
+                plan.cutting and plan.cutting.made(space),
+                plan.form.shard_bytes if plan.form.to == 'shards' else None,
             )
         if 'stats' in steps:
             write_stats(space, root)
@@ -215,7 +221,7 @@ def _cut(plan: Preparation, cutting: Cutting, sources: Path) -> tuple[Preparatio
     space, annotation = plan.space, plan.annotation
     root = space.out / CLIPS
     if 'encode' in plan.steps:
-        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread)
+        root = cutting.cut(space, sources, annotation.read, plan.time_limit, plan.spread, plan.redo)
     elif not root.is_dir():
         raise PreparationError(f'{root} is missing; run the step transcode, which cuts the clips, first')
     match = partial(match_cut, space, sources, cutting.also)
@@ -267,7 +273,8 @@ def _wanted_job(plan: Preparation, root: Path) -> EncodeJob | None:
     form = plan.form
     if form.to == 'original':
         return None
-    return encode_job(plan.space, root, form.to, Ffmpeg('', '99.0'), form.encoding, plan.time_limit)
+    to, packed = _encoded_form(plan)
+    return encode_job(plan.space, root, to, Ffmpeg('', '99.0'), form.encoding, plan.time_limit, packed=packed)
 
 
 def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:
@@ -277,7 +284,17 @@ def _encode_job(plan: Preparation, root: Path) -> EncodeJob | None:
         return None
     ffmpeg = find_ffmpeg(form.ffmpeg)
     keep = plan.source.keep or plan.cutting is not None
-    return encode_job(plan.space, root, form.to, ffmpeg, form.encoding, plan.time_limit, consume=not keep)
+    to, packed = _encoded_form(plan)
+    return encode_job(
+        plan.space, root, to, ffmpeg, form.encoding, plan.time_limit, consume=not keep, packed=packed
+    )
+
+
+def _encoded_form(plan: Preparation) -> tuple[str, dict[str, int]]:
+    """What clips are encoded as, and the bytes of those that shards hold already."""
+    if plan.form.to == 'shards':
+        return 'video', packed_clips(plan.space)
+    return plan.form.to, {}
 
 
 # ---- one run at a time

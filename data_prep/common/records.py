@@ -7,10 +7,12 @@ same inputs leave the same bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import socket
+import stat
 import tempfile
 import uuid
 from array import array
@@ -183,8 +185,8 @@ def source_key(path: str, kind: str) -> str:
         return (
             f'{len(stats)}-{sum(s.st_size for s in stats)}-{max((s.st_mtime_ns for s in stats), default=0)}'
         )
-    stat = os.stat(path)
-    return f'{stat.st_size}-{stat.st_mtime_ns}'
+    told = os.stat(path)
+    return f'{told.st_size}-{told.st_mtime_ns}'
 
 
 def size_in(key: str) -> int:
@@ -206,6 +208,7 @@ def source_digest(path: str, kind: str) -> str:
     """
     digest = hashlib.sha256()
     if kind != 'frames':
+        _check_plain(path)
         return f'{os.stat(path).st_size}-{_ends(path, digest).hexdigest()[:32]}'
     with os.scandir(path) as entries:
         sizes = sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
@@ -214,6 +217,12 @@ def source_digest(path: str, kind: str) -> str:
     for name, _ in sizes[:1] + sizes[-1:]:
         _ends(os.path.join(path, name), digest)
     return f'{len(sizes)}-{digest.hexdigest()[:32]}'
+
+
+def _check_plain(path: str | Path) -> None:
+    """Nobody waits for who writes into a pipe."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise FileNotFoundError(errno.ENOENT, 'no plain file', str(path))
 
 
 def _ends(path: str, digest: Any) -> Any:
@@ -234,6 +243,7 @@ def whole_hash(path: str | Path, kind: str) -> str:
         OSError: it is not there or cannot be read.
     """
     if kind != 'frames':
+        _check_plain(path)
         return file_hash(path)
     with os.scandir(path) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file())

@@ -20,10 +20,13 @@ class Workspace:
     Attributes:
         out: the folder.
         shard: (number, of how many): the share of the clips that this run does.
+        limited: whether the run sees a part of the annotation alone, so that what others have done of the
+            rest must stay.
     """
 
     out: Path
     shard: tuple[int, int] = (0, 1)
+    limited: bool = False
 
     @property
     def source(self) -> Path:
@@ -43,6 +46,11 @@ class Workspace:
     @property
     def shard_name(self) -> str:
         return 'all' if not self.is_sharded else f'{self.shard[0]}-of-{self.shard[1]}'
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this run sees all clips, and may put the records of all in order."""
+        return not self.is_sharded and not self.limited
 
     @property
     def is_sharded(self) -> bool:

@@ -1,9 +1,10 @@
 """Which data it is, and how it was made: two hashes that say no more than that.
 
 The *content hash* of a split covers the class names in label order and, of every clip, its id, label, number
-of frames and size as shown. Not in it are names (of the dataset, of its folder, of files), the order of the
-rows, and the clips that are listed and absent: two people who can use the same clips have the same hash,
-wherever the clips lie and whatever archive they came from. It does not look at pixels.
+of frames and size as shown, and its labels, start and end where it has any. Not in it are names (of the
+dataset, of its folder, of files), the order of the rows, and the clips that are listed and absent: two people
+who can use the same clips have the same hash, wherever the clips lie and whatever archive they came from. It
+does not look at pixels.
 
 The *made hash* covers what encoded the clips: their form, short side, distance of key frames, rate factor or
 quality, and version of ffmpeg.
@@ -48,7 +49,8 @@ def _said(row: ClipRow) -> bytes:
     label, frames, height, width = (
         'null' if value is None else value for value in (row.label, row.frames, row.height, row.width)
     )
-    text = f'[{encode_basestring(row.id)},{label},{frames},{height},{width}]'
+    text = f'[{encode_basestring(row.id)},{label},{frames},{height},{width}'
+    text += f',{json.dumps(row.more)}]' if row.more else ']'
     return text.encode('utf-8', 'surrogatepass')
 
 

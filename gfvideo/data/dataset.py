@@ -21,8 +21,10 @@ from . import manifest as manifests
 from .content import content_of_split, with_relative_ids
 from .manifest import LIST_FORMS, ClipRow, ManifestError
 from .readers import VideoError, is_image
+from .remote import is_address, joined
 from .results import FrameNames, Results
 from .row_table import RowTable
+from .shards import member_of
 from .transforms import DecodeFrames, Reframe
 
 __all__ = ['ClipDataset', 'TooManyBadVideos', 'build_pipeline', 'describe_clip']
@@ -61,7 +63,10 @@ class Pipeline:
         return tuple(joined)
 
 
-FRAME_TEMPLATES = {'mmaction2_frames': 'img_{:05d}.jpg'}  # of the other list forms: TSM's, as in manifests
+FRAME_TEMPLATES = {
+    'mmaction2_frames': 'img_{:05d}.jpg',
+    'arnet': 'image_{:05d}.jpg',
+}  # of the other list forms: TSM's, as in manifests
 TRIES = 10  # videos in a row that may be bad before a sample gives up
 
 
@@ -117,8 +122,8 @@ class ClipDataset(Dataset):
     attempts failed, :class:`TooManyBadVideos` stops the run with the list of the worst.
 
     Args:
-        root: the prepared dataset (the folder of ``dataset.json``); for a list file, the folder that its
-            paths start from.
+        root: the prepared dataset: the folder of ``dataset.json``, or, of one in shards, its address (e.g.
+            ``s3://bucket/kinetics400``); for a list file, the folder that its paths start from.
         split: name of the split; for a list file, what to call it.
         pipeline: transforms, as configs of TRANSFORMS or callables; see :mod:`gfvideo.data.transforms`.
         form: ``'manifest'``, or the form of the list file (:func:`gfvideo.data.manifest.read_list`).
@@ -130,7 +135,7 @@ class ClipDataset(Dataset):
         min_attempts: attempts before that share is judged.
         frame_template, start_index: names of the images in folders of frames; by default what the manifest
             says, or what the tool that the list file belongs to uses (``'img_{:05d}.jpg'`` for MMAction2,
-            else ``'{:05d}.jpg'``; from 1).
+            ``'image_{:05d}.jpg'`` for AR-Net, else ``'{:05d}.jpg'``; from 1).
         prepare: the command that makes the prepared dataset, quoted when it is missing.
         fold: 'K/N' keeps the K-th of N parts of the split, K from 0, drawn by a hash of the video ids, so
             that exits can be fitted on one part of the only held-out split there is, and tested on the other.
@@ -169,7 +174,9 @@ class ClipDataset(Dataset):
                     'list_file and classes belong to list files; a prepared dataset names its own, or set'
                     f' form to {", ".join(LIST_FORMS)}'
                 )
-            rows, self._videos, meta = _load_manifest(Path(root), split, prepare)
+            rows, self._videos, meta = _load_manifest(
+                root if is_address(root) else Path(root), split, prepare
+            )
         else:
             rows, self._videos, meta = _load_list(Path(root), split, form, list_file, classes)
         if not test_mode and (unlabelled := int((rows.labels < 0).sum())):
@@ -235,10 +242,13 @@ class ClipDataset(Dataset):
     def _results(self, index: int, rng: np.random.Generator) -> Results:
         row = self._rows[index]
         return {
-            'path': str(self._videos / row.path),
+            'path': joined(self._videos, row.path),
             'kind': row.kind,
             'video_id': row.id,
             'label': row.label,
+            'labels': row.labels,
+            'start': row.start,
+            'end': row.end,
             'total_frames': row.frames,
             'classes': self.metainfo['classes'],
             'rng': rng,
@@ -304,8 +314,10 @@ def _fold_of(rows: RowTable, fold: str, split: str) -> RowTable:
     return rows.take(np.array(kept))
 
 
-def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[RowTable, Path, dict[str, Any]]:
-    if not (root / 'dataset.json').is_file():
+def _load_manifest(
+    root: Path | str, split: str, prepare: str | None
+) -> tuple[RowTable, Path | str, dict[str, Any]]:
+    if isinstance(root, Path) and not (root / 'dataset.json').is_file():
         command = prepare or f'python data_prep/<dataset>.py --videos DIR --annotations DIR --out {root}'
         raise FileNotFoundError(
             f'no prepared dataset at {root}: {root / "dataset.json"} is missing; make it with\n  {command}\n'
@@ -316,6 +328,13 @@ def _load_manifest(root: Path, split: str, prepare: str | None) -> tuple[RowTabl
     _check_loaded(
         rows, split, manifest.file, manifest.videos, 'correct video_root in it or prepare the dataset again'
     )
+    if member_of(rows[0].path) is not None:
+        manifests.check_packed(manifest.videos, split)
+    elif is_address(manifest.videos):
+        raise ManifestError(
+            f'{manifest.videos}: its clips are files of their own, and only shards are read from an address;'
+            ' prepare the dataset with --to shards, or copy it to this machine'
+        )
     info = manifest.splits[split]
     return (
         rows,
@@ -372,8 +391,8 @@ def _load_list(
     )
 
 
-def _check_loaded(rows: Sequence[ClipRow], split: str, file: Path, videos: Path, remedy: str) -> None:
+def _check_loaded(rows: Sequence[ClipRow], split: str, file: Path, videos: Path | str, remedy: str) -> None:
     if not rows:
         raise ManifestError(f'{file}: split {split!r} has no clip; prepare the dataset again')
-    if not videos.is_dir():
+    if not is_address(videos) and not Path(videos).is_dir():
         raise FileNotFoundError(f'the folder of the videos, {videos}, is missing ({file} is there); {remedy}')

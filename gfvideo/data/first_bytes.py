@@ -7,6 +7,7 @@ both out for ordinary files; where they cannot, the answer is "maybe", and a fra
 
 from __future__ import annotations
 
+import io
 import re
 
 __all__ = ['may_cut_left', 'may_turn']
@@ -19,9 +20,14 @@ HEAD = 1 << 14
 """Bytes at the start of a Matroska file in which its tracks are looked for."""
 
 
-def may_turn(path: str) -> bool:
-    """Whether an MP4, MOV or Matroska file may have a display matrix other than the plain one."""
-    with open(path, 'rb') as file:
+def may_turn(path: str, content: bytes | None = None) -> bool:
+    """Whether an MP4, MOV or Matroska file may have a display matrix other than the plain one.
+
+    Args:
+        path: of the file.
+        content: all its bytes, where it is not a file of its own.
+    """
+    with open(path, 'rb') if content is None else io.BytesIO(content) as file:
         start = file.read(HEAD)
         if start[:4] == b'\x1a\x45\xdf\xa3':
             tracks, clusters = start.find(b'\x16\x54\xae\x6b'), start.find(b'\x1f\x43\xb6\x75')

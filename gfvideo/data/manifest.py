@@ -23,7 +23,9 @@ import numpy as np
 
 from ..files import file_hash, write_atomically
 from .content import content_of_all, content_of_split, made_hash
-from .row_table import KINDS, MOST, ClipRow, RowTable, table_file
+from .remote import FetchedDataset, is_address, joined
+from .row_table import KINDS, MORE, MOST, ClipRow, RowTable, table_file
+from .shards import ShardError, check_shards, member_of
 
 __all__ = [
     'LIST_FORMS',
@@ -31,12 +33,14 @@ __all__ = [
     'Manifest',
     'ManifestError',
     'SplitInfo',
+    'check_packed',
     'manifest_hash',
     'read_classes',
     'read_list',
     'read_manifest',
     'read_rows',
     'read_table',
+    'row_fields',
     'rows_hash',
     'validate',
     'write_manifest',
@@ -80,6 +84,7 @@ class Manifest:
     tells how it was made: arguments and versions. ``hash`` is :func:`manifest_hash` of the clips and classes.
     ``contents`` are the content hashes of the splits and ``made`` is what encoded the clips, each with the
     hash of it (:mod:`gfvideo.data.content`); all are empty in files of versions that did not write them.
+    ``fetched`` says where it comes from, if ``folder`` holds what was fetched from an address.
     """
 
     folder: Path
@@ -97,14 +102,20 @@ class Manifest:
     content_hash: str = ''
     made: Mapping[str, Any] = field(default_factory=dict)
     made_hash: str = ''
+    fetched: FetchedDataset | None = None
 
     @property
     def file(self) -> Path:
         return self.folder / 'dataset.json'
 
     @property
-    def videos(self) -> Path:
-        """``video_root``, resolved against the folder of the manifest when it is relative."""
+    def videos(self) -> Path | str:
+        """``video_root``, resolved against the folder of the manifest when it is relative; an address of a
+        dataset that stands at one, or whose ``video_root`` is one."""
+        if is_address(self.video_root):
+            return self.video_root
+        if self.fetched is not None and not self.video_root.startswith('/'):
+            return joined(self.fetched.address, self.video_root)
         return self.folder / self.video_root
 
 
@@ -129,6 +140,8 @@ def rows_hash(rows: Iterable[ClipRow]) -> str:
 
 def _canonical_row(row: ClipRow) -> bytes:
     """``_canonical`` of the row, several times as fast."""
+    if row.more:
+        return _canonical(row_fields(row))
     label, frames, height, width = (
         'null' if value is None else value for value in (row.label, row.frames, row.height, row.width)
     )
@@ -158,11 +171,19 @@ def manifest_hash(
     return hashlib.sha256(_canonical(content)).hexdigest()
 
 
-def _as_dict(row: ClipRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ROW_KEYS}
+def row_fields(row: ClipRow) -> dict[str, Any]:
+    """The row as a line of ``<split>.jsonl`` says it."""
+    return {name: getattr(row, name) for name in ROW_KEYS} | row.more
 
 
-ROW_KEYS = tuple(field.name for field in fields(ClipRow))
+ROW_KEYS = tuple(field.name for field in fields(ClipRow) if field.name not in MORE)
+"""What every row has."""
+
+
+def _row_of(content: Mapping[str, Any]) -> ClipRow:
+    """The row of a line; its values are not checked."""
+    labels = content.get('labels', ())
+    return ClipRow(**{**content, 'labels': tuple(labels) if isinstance(labels, list) else labels})
 
 
 # ------------------------------------------------------------------------------------------------ check a row
@@ -187,6 +208,10 @@ def _row_fault(row: ClipRow, num_classes: int, absolute: bool) -> str | None:
             f'label of clip {row.id!r} is {row.label!r}, outside 0..{num_classes - 1} ({num_classes}'
             ' classes); labels count from 0'
         )
+    if row.labels != () or row.start is not None or row.end is not None:
+        fault = _more_fault(row, num_classes)
+        if fault is not None:
+            return fault
     for key, value in (('frames', row.frames), ('height', row.height), ('width', row.width)):
         if value is not None and not _is_count(value, 1):
             return (
@@ -194,6 +219,31 @@ def _row_fault(row: ClipRow, num_classes: int, absolute: bool) -> str | None:
             )
     if row.kind == 'frames' and row.frames is None:
         return f'frames of clip {row.id!r} is null; a folder of images must say how many it holds'
+    return None
+
+
+def _more_fault(row: ClipRow, num_classes: int) -> str | None:
+    labels, start, end = row.labels, row.start, row.end
+    if not isinstance(labels, tuple) or any(
+        not _is_count(label, 0) or label >= num_classes for label in labels
+    ):
+        return (
+            f'labels of clip {row.id!r} are {labels!r}; give a list of numbers in 0..{num_classes - 1}'
+            f' ({num_classes} classes), counted from 0'
+        )
+    if list(labels) != sorted(set(labels)):
+        return f'labels of clip {row.id!r} are {list(labels)}; give each once, in ascending order'
+    if labels and row.label is not None:
+        return f'clip {row.id!r} has label {row.label} and labels {list(labels)}; label is null beside labels'
+    for key, value in (('start', start), ('end', end)):
+        if value is not None and (type(value) not in (int, float) or not 0 <= value < float('inf')):
+            return f'{key} of clip {row.id!r} is {value!r}; give seconds from the first frame, 0 or more'
+    if end is not None and end <= (start or 0):
+        return f'clip {row.id!r} ends at {end} s and starts at {start or 0} s; its end comes after its start'
+    if row.kind != 'video' and (start is not None or end is not None):
+        return (
+            f'clip {row.id!r} has start or end, and only videos have times, images have none; leave them out'
+        )
     return None
 
 
@@ -324,7 +374,7 @@ def write_manifest(
 
 
 def _line(row: ClipRow) -> bytes:
-    return json.dumps(_as_dict(row), ensure_ascii=False).encode() + b'\n'
+    return json.dumps(row_fields(row), ensure_ascii=False).encode() + b'\n'
 
 
 def _dataset_json(manifest: Manifest) -> bytes:
@@ -355,12 +405,16 @@ def read_manifest(folder: str | Path) -> Manifest:
     """Read and check ``dataset.json``; the rows are read by :func:`read_rows`.
 
     Args:
-        folder: the prepared dataset, i.e. the folder that holds ``dataset.json``.
+        folder: the prepared dataset, i.e. the folder, or the address, that holds ``dataset.json``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ManifestError: if it is malformed, or its hash is not that of its content.
+        OSError, ImportError: if the address cannot be read.
     """
+    fetched = FetchedDataset(folder) if is_address(folder) else None
+    if fetched is not None:
+        folder = fetched.folder
     file = Path(folder) / 'dataset.json'
     if not file.is_file():
         raise FileNotFoundError(
@@ -400,6 +454,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         content.get('content_hash') or '',
         content.get('made') or {},
         content.get('made_hash') or '',
+        fetched,
     )
     expected = manifest_hash(manifest.name, manifest.version, manifest.classes, manifest.label_order, splits)
     if manifest.hash != expected:
@@ -482,6 +537,8 @@ def read_table(manifest: Manifest, split: str) -> RowTable:
         )
     info = manifest.splits[split]
     file = manifest.folder / info.file
+    if manifest.fetched is not None:
+        manifest.fetched.fetch(info.file)
     if not file.is_file():
         raise FileNotFoundError(
             f'{file} is missing, which {manifest.file} names for split {split!r}; prepare the dataset again'
@@ -540,7 +597,11 @@ def _well_formed(file: Path, num_classes: int) -> Iterator[ClipRow]:
         for line in lines:
             content = json.loads(line.decode())
             row = ClipRow(*values(content))
-            if len(content) != len(ROW_KEYS) or _row_fault(row, num_classes, absolute=False):
+            if len(content) != len(ROW_KEYS):
+                if not content.keys() <= {*ROW_KEYS, *MORE}:
+                    raise ValueError
+                row = _row_of(content)
+            if _row_fault(row, num_classes, absolute=False):
                 raise ValueError
             yield row
 
@@ -573,13 +634,25 @@ def _parse_jsonl(file: Path) -> Iterator[tuple[str, ClipRow]]:
                 f'{place}: {line[:80]!r} is not an object with the keys {", ".join(ROW_KEYS)}; prepare the'
                 ' dataset again'
             )
-        if content.keys() != set(ROW_KEYS):
-            missing, unknown = set(ROW_KEYS) - content.keys(), content.keys() - set(ROW_KEYS)
+        missing, unknown = set(ROW_KEYS) - content.keys(), content.keys() - {*ROW_KEYS, *MORE}
+        if missing or unknown:
             raise ManifestError(
                 f'{place}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}; a row has exactly '
-                f'{", ".join(ROW_KEYS)}'
+                f'{", ".join(ROW_KEYS)}, and may have {", ".join(MORE)}'
             )
-        yield place, ClipRow(**content)
+        yield place, _row_of(content)
+
+
+def check_packed(videos: Path | str, split: str) -> None:
+    """Check that the shards of a split are there and whole.
+
+    Raises:
+        ManifestError: naming the first that is not.
+    """
+    try:
+        check_shards(videos, split)
+    except ShardError as error:
+        raise ManifestError(str(error)) from error
 
 
 def validate(folder: str | Path, check_files: bool = False) -> Manifest:
@@ -595,16 +668,20 @@ def validate(folder: str | Path, check_files: bool = False) -> Manifest:
     manifest = read_manifest(folder)
     home: dict[str, str] = {}
     for split in manifest.splits:
-        for row in read_rows(manifest, split):
+        rows = read_rows(manifest, split)
+        packed = bool(rows) and member_of(rows[0].path) is not None
+        if check_files and packed:
+            check_packed(manifest.videos, split)
+        for row in rows:
             if home.setdefault(row.path, split) != split:
                 raise ManifestError(
                     f'{manifest.file}: {row.path!r} stands in split {home[row.path]!r} and in {split!r}; a'
                     ' clip may be in one split only, remove it from the others'
                 )
-            if check_files and not (manifest.videos / row.path).exists():
+            if check_files and not packed and not Path(joined(manifest.videos, row.path)).exists():
                 raise FileNotFoundError(
-                    f'{manifest.videos / row.path} is missing (clip {row.id!r} of split {split!r}); correct'
-                    f' video_root in {manifest.file} or prepare the dataset again'
+                    f'{joined(manifest.videos, row.path)} is missing (clip {row.id!r} of split {split!r});'
+                    f' correct video_root in {manifest.file} or prepare the dataset again'
                 )
     return manifest
 
@@ -702,10 +779,19 @@ def _mmaction2_frames(place: str, line: str) -> ClipRow:
     return _folder_frames_label(place, line)
 
 
+def _several_labels(place: str, line: str) -> ClipRow:
+    folder, *numbers = line.split(',')
+    if len(numbers) < 2:
+        raise ManifestError(f'{place}: {line!r} is not "folder,frames,label" with one label or more')
+    frames, *labels = (_whole(place, 'a number', text.strip()) for text in numbers)
+    return ClipRow(folder, folder, 'frames', None, frames, labels=tuple(sorted(set(labels))))
+
+
 LIST_FORMS: dict[str, Callable[[str, str], ClipRow]] = {
     'mmaction2_video': _mmaction2_video,  # path label
     'mmaction2_frames': _mmaction2_frames,  # folder total_frames label
     'tsm': _folder_frames_label,  # folder n_frames label; AdaFocus too; the folder may hold spaces
+    'arnet': _several_labels,  # folder,n_frames,label[,label…]; AR-Net and AdaFocus on ActivityNet and FCVID
     'path_label': _path_label,  # SlowFast, PyTorchVideo, VideoMAE; the path may hold spaces
 }
 
@@ -716,7 +802,8 @@ def read_list(file: str | Path, form: str, classes: Sequence[str]) -> list[ClipR
     Args:
         file: the list, one clip a line.
         form: ``'mmaction2_video'`` (path label), ``'mmaction2_frames'`` (folder frames label), ``'tsm'`` (as
-            AdaFocus: folder frames label, the folder may hold spaces) or ``'path_label'`` (SlowFast,
+            AdaFocus: folder frames label, the folder may hold spaces), ``'arnet'`` (AR-Net and AdaFocus on
+            ActivityNet and FCVID: folder,frames,label[,label…]) or ``'path_label'`` (SlowFast,
             PyTorchVideo, VideoMAE: path label, the path may hold spaces).
         classes: class names in the order that the labels count; see :func:`read_classes`.
 

@@ -34,6 +34,9 @@ class Results(FrameNames):
         total_frames: frames of the video, None when unknown.
         rng: the only source of chance, so the same generator gives the same clip.
         label: class number; None or absent when unknown.
+        labels: class numbers of a clip that may have several; empty or absent of one that has one.
+        start, end: seconds from the first frame: the part of the video that is the clip; None or absent: from
+            its first frame on, up to its last one.
         classes: the dataset's class names, if it has them.
         reader: of a video that is open already; the step that decodes takes it out and closes it.
         num_views: V.
@@ -48,6 +51,9 @@ class Results(FrameNames):
     total_frames: int | None
     rng: np.random.Generator
     label: NotRequired[int | None]
+    labels: NotRequired[tuple[int, ...]]
+    start: NotRequired[float | None]
+    end: NotRequired[float | None]
     classes: NotRequired[Sequence[str]]
     reader: NotRequired[Reader]
     num_views: NotRequired[int]

@@ -19,12 +19,13 @@ import numpy as np
 
 from ..files import write_atomically
 
-__all__ = ['KINDS', 'MOST', 'ClipRow', 'RowTable', 'table_file']
+__all__ = ['KINDS', 'MORE', 'MOST', 'ClipRow', 'RowTable', 'table_file']
 
 KINDS = ('video', 'frames', 'image')
 MOST = 2**31 - 1
 """The largest number that a row may hold."""
 MAGIC = b'gfvideo rows, version 1\n'
+MAGIC_WITH_MORE = b'gfvideo rows, version 2\n'
 HEAD = 512
 """Bytes before the columns."""
 PIECE = 2**22
@@ -42,6 +43,10 @@ class ClipRow:
         label: class number, from 0; None where the annotation tells none (test splits).
         frames: how many frames decode, or None if not counted.
         height, width: size in pixels as shown (rotation applied), or None.
+        labels: class numbers in ascending order, of a clip that may have several classes; ``label`` is None
+            then. Empty of a clip that has one.
+        start, end: seconds from the first frame: frames shown from ``start`` on and before ``end`` are the
+            clip; None: from the first one on, up to the last one.
     """
 
     id: str
@@ -51,6 +56,25 @@ class ClipRow:
     frames: int | None = None
     height: int | None = None
     width: int | None = None
+    labels: tuple[int, ...] = ()
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def all_labels(self) -> tuple[int, ...]:
+        """Its class numbers, be there one, several or none."""
+        return self.labels if self.label is None else (self.label,)
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What only some rows have, by its name, without what this row has not."""
+        said: dict[str, Any] = {'labels': list(self.labels)} if self.labels else {}
+        said |= {} if self.start is None else {'start': self.start}
+        return said if self.end is None else said | {'end': self.end}
+
+
+MORE = ('labels', 'start', 'end')
+"""What only some rows have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +82,12 @@ class RowTable(Sequence[ClipRow]):
     """Rows as columns; a row is made when it is asked for.
 
     Attributes:
-        ends: int64 ``(2 * N + 1,)``, where the id and then the path of each row end in ``text``, from 0.
-        numbers: int32 ``(4, N)``, label, frames, height and width; -1 where there is none.
+        ends: int64 ``(2 * N + 1,)``, where the id and then the path of each row end in ``text``, from 0; or
+            ``(3 * N + 1,)`` if after the path comes, as JSON, what only some rows have.
+        numbers: int32 ``(4, N)``, label (the largest one of several), frames, height and width; -1 where
+            there is none.
         kinds: uint8 ``(N,)``, places in KINDS.
-        text: uint8, all ids and paths in UTF-8.
+        text: uint8, all ids, paths and the rest in UTF-8.
         hash: of all rows, see :func:`gfvideo.data.manifest.rows_hash`; '' if not computed.
         chosen: int64, the rows that are in it, in order; None for all.
         file: that the columns lie in, None for memory.
@@ -84,13 +110,17 @@ class RowTable(Sequence[ClipRow]):
         """
         text, ends, kinds = bytearray(), array('q', [0]), bytearray()
         numbers = [array('i') for _ in NUMBERS]
+        parts = 2
         for row in rows:
-            text += row.id.encode('utf-8', 'surrogatepass')
-            ends.append(len(text))
-            text += row.path.encode('utf-8', 'surrogatepass')
-            ends.append(len(text))
+            more = row.more
+            if more and parts == 2:
+                parts, ends = 3, _spread(ends)
+            for said in (row.id, row.path, json.dumps(more) if more else '')[:parts]:
+                text += said.encode('utf-8', 'surrogatepass')
+                ends.append(len(text))
             kinds.append(KINDS.index(row.kind))
-            for column, value in zip(numbers, (row.label, row.frames, row.height, row.width), strict=True):
+            label = max(row.all_labels, default=None)
+            for column, value in zip(numbers, (label, row.frames, row.height, row.width), strict=True):
                 column.append(-1 if value is None else value)
         return cls(
             np.frombuffer(ends, np.int64),
@@ -113,18 +143,28 @@ class RowTable(Sequence[ClipRow]):
         if not -len(self) <= index < len(self):
             raise IndexError(f'row {index} of {len(self)}')
         place = index % len(self) if self.chosen is None else int(self.chosen[index])
-        start, middle, end = self.ends[2 * place : 2 * place + 3].tolist()
-        label, *counted = (None if number < 0 else number for number in self.numbers[:, place].tolist())
-        return ClipRow(
-            self._said(start, middle), self._said(middle, end), KINDS[self.kinds[place]], label, *counted
-        )
+        parts = self._parts
+        at = self.ends[parts * place : parts * (place + 1) + 1].tolist()
+        numbers = self.numbers[:, place].tolist()
+        label, frames, height, width = (None if number < 0 else number for number in numbers)
+        name, path, more = self._said(at[0], at[1]), self._said(at[1], at[2]), {}
+        if parts == 3 and at[3] > at[2]:
+            more = json.loads(self._said(at[2], at[3]))
+            if 'labels' in more:
+                label, more['labels'] = None, tuple(more['labels'])
+        return ClipRow(name, path, KINDS[self.kinds[place]], label, frames, height, width, **more)
+
+    @property
+    def _parts(self) -> int:
+        """Texts a row."""
+        return 3 if len(self.kinds) and len(self.ends) == 3 * len(self.kinds) + 1 else 2
 
     def __iter__(self) -> Iterator[ClipRow]:
         return (self[index] for index in range(len(self)))
 
     @property
     def labels(self) -> np.ndarray:
-        """Int32 ``(N,)``; -1 where there is none."""
+        """Int32 ``(N,)``, the largest one of several; -1 where there is none."""
         return self.numbers[0] if self.chosen is None else self.numbers[0][self.chosen]
 
     def take(self, places: np.ndarray) -> RowTable:
@@ -152,7 +192,8 @@ class RowTable(Sequence[ClipRow]):
             bytes=len(self.text),
             content=digest.hexdigest(),
         )
-        head = (MAGIC + json.dumps(said).encode()).ljust(HEAD, b'\n')
+        magic = MAGIC if self._parts == 2 else MAGIC_WITH_MORE
+        head = (magic + json.dumps(said).encode()).ljust(HEAD, b'\n')
         write_atomically(file, chain([head], (column.tobytes() for column in self._columns())))
 
     @classmethod
@@ -176,7 +217,9 @@ class RowTable(Sequence[ClipRow]):
     @classmethod
     def _mapped(cls, file: Path, said: dict[str, Any]) -> RowTable | None:
         count = said['count']
-        sizes = dict(ends=8 * (2 * count + 1), numbers=16 * count, kinds=count, text=said['bytes'])
+        sizes = dict(
+            ends=8 * (said['parts'] * count + 1), numbers=16 * count, kinds=count, text=said['bytes']
+        )
         content = np.memmap(file, np.uint8, 'r', HEAD).view(np.ndarray)
         if len(content) != sum(sizes.values()):
             return None
@@ -221,13 +264,23 @@ def table_file(file: Path) -> Path:
 
 def _said_of(head: bytes) -> dict[str, Any] | None:
     """What the head of a file says, if it is one of a table."""
-    if len(head) != HEAD or not head.startswith(MAGIC):
+    if len(head) != HEAD or not head.startswith((MAGIC, MAGIC_WITH_MORE)):
         return None
     said = json.loads(head[len(MAGIC) :])
     kinds = dict(text=str, rows=str, count=int, bytes=int, content=str)
     if not isinstance(said, dict) or {key: type(value) for key, value in said.items()} != kinds:
         return None
-    return said if min(said['count'], said['bytes']) >= 0 else None
+    if min(said['count'], said['bytes']) < 0:
+        return None
+    return said | dict(parts=2 if head.startswith(MAGIC) else 3)
+
+
+def _spread(ends: array) -> array:
+    """Ends of two texts a row as those of three, the third one empty."""
+    spread = array('q', [0])
+    for place in range(1, len(ends), 2):
+        spread.extend((ends[place], ends[place + 1], ends[place + 1]))
+    return spread
 
 
 def _again(file: Path, hash: str, count: int, chosen: np.ndarray | None) -> RowTable:

@@ -122,14 +122,17 @@ class SampleFrames:
         return sample_indices(self.strategy, total_frames, self.num_frames, rng=rng, **self.options)  # (V, T)
 
     def __call__(self, results: Results) -> Results:
-        if results['total_frames'] is None:
+        cut = results.get('start') is not None or results.get('end') is not None
+        if results['total_frames'] is None or cut:
             results['reader'] = _open(results, self.reader)
+        if results['total_frames'] is None:
             results['total_frames'] = len(results['reader'])
             if not results['total_frames']:
                 raise VideoError(
                     f'{results["path"]}: no frame decodes; drop it from the list', results['path']
                 )
-        indices = self._indices(results['total_frames'], results['rng'])
+        first, stop = _frames_between(results) if cut else (0, results['total_frames'])
+        indices = first + self._indices(stop - first, results['rng'])
         results['num_views'] = indices.shape[0]
         results['frame_indices'] = rearrange(indices, 'v t -> (v t)')
         return results
@@ -179,6 +182,23 @@ def _open(results: Results, reader: str) -> Reader:
     return open_video(
         results['path'], reader=reader, template=results['frame_template'], start=results['start_index']
     )
+
+
+def _frames_between(results: Results) -> tuple[int, int]:
+    """The first frame shown from ``start`` on, and the first one that is not shown before ``end``."""
+    start, end = results.get('start') or 0.0, results.get('end')
+    times = results['reader'].times()  # (N,) seconds
+    first = int(np.searchsorted(times, start))
+    stop = len(times) if end is None else int(np.searchsorted(times, end))
+    if first >= stop:
+        results.pop('reader').close()
+        until = 'its end' if end is None else f'{end:g} s'
+        raise VideoError(
+            f'{results["path"]}: no frame is shown from {start:g} s to {until}, the last one at'
+            f' {times[-1]:g} s; correct start and end of its row, or drop it from the list',
+            results['path'],
+        )
+    return first, stop
 
 
 def _frames(reader: Reader, results: Results, make: Make | None) -> np.ndarray:
@@ -555,6 +575,9 @@ class Flip:
         label = results.get('label')
         if label is not None:
             results['label'] = self._mirrored_label(label, results.get('classes'))
+        if results.get('labels'):
+            several = (self._mirrored_label(one, results.get('classes')) for one in results['labels'])
+            results['labels'] = tuple(sorted(several))
         return results
 
     def _mirrored_label(self, label: int, classes: Sequence[str] | None) -> int:
@@ -704,6 +727,8 @@ class PackClip:
         )
         if results.get('label') is not None:
             sample.gt_label = torch.tensor(results['label'])
+        if results.get('labels'):
+            sample.gt_labels = torch.tensor(results['labels'])
         return {'inputs': clip, 'data_samples': sample}
 
 

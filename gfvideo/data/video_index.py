@@ -9,6 +9,7 @@ by decoding.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,9 @@ from typing import BinaryIO
 import av
 import numpy as np
 
-__all__ = ['VideoError', 'VideoIndex', 'index_packets', 'open_stream', 'packets_of']
+from .shards import member_of, read_member
+
+__all__ = ['VideoError', 'VideoIndex', 'content_of', 'index_packets', 'open_stream', 'packets_of']
 
 Container = av.container.InputContainer
 VideoStream = av.video.stream.VideoStream
@@ -103,41 +106,70 @@ UNPROBED = {'codec_whitelist': 'none', 'fflags': 'noparse'}
 container says anyway: opening takes a tenth of the time."""
 
 
-def open_stream(path: str, reader: str, probed: bool = True) -> tuple[Container, VideoStream]:
+def content_of(path: str, reader: str) -> bytes | None:
+    """The bytes of a video in a shard; None of a file of its own.
+
+    Raises:
+        VideoError: if the shard is not there, cannot be read or is cut off.
+    """
+    member = member_of(path)
+    if member is None:
+        return None
+    remedy = 'copy the shard again, or prepare the dataset again'
+    try:
+        return read_member(member)
+    except FileNotFoundError as error:
+        raise VideoError.of(path, reader, f'there is no shard {member.shard}', remedy, 'missing') from error
+    except EOFError as error:
+        raise VideoError.of(path, reader, error, remedy, 'truncated') from error
+    except OSError as error:
+        raise VideoError.of(path, reader, error, 'see to it that it can be read', 'unreadable') from error
+
+
+def open_stream(
+    path: str, reader: str, probed: bool = True, content: bytes | None = None
+) -> tuple[Container, VideoStream]:
     """Open ``path`` with PyAV; the container (the caller closes it) and its video stream, set to one decoder
     thread.
 
     Args:
-        path: the file.
+        path: the file, or a video in a shard (:mod:`gfvideo.data.shards`).
         reader: what errors call the reader.
         probed: let FFmpeg decode the first frames to complete what the container says (sizes, rates).
             Otherwise it does so only where decoding needs it.
+        content: of a video in a shard, all its bytes, if they are there already.
 
     Raises:
         VideoError: no such file, an empty or cut-off file, a list of other files, not a video, no video
             stream in it, or one that nothing here decodes.
     """
-    _check_file(path, reader)
+    if content is None:
+        content = content_of(path, reader)
+    _check_file(path, reader, content)
     if not probed:
-        container = _opened(path, reader, UNPROBED)
+        container = _opened(path, reader, UNPROBED, content)
         if _says_all(container):
             return container, _stream_of(container, path, reader)
         container.close()
-    container = _opened(path, reader, {})
+    container = _opened(path, reader, {}, content)
     return container, _stream_of(container, path, reader)
 
 
-def _opened(path: str, reader: str, options: dict[str, str]) -> Container:
+def _opened(path: str, reader: str, options: dict[str, str], content: bytes | None) -> Container:
     try:
         # an absolute path cannot be taken for a URL ("a:b.mp4"); odd bytes in the metadata do not
         # matter
+        source = os.path.abspath(path) if content is None else io.BytesIO(content)
         return av.open(
-            os.path.abspath(path),
+            source,
+            mode='r',
             metadata_errors='replace',
             options={'format_whitelist': FORMATS, 'protocol_whitelist': 'file', **options},
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        if _is_a_list(path):
+        with _binary(path, content) as file:
+            start = file.read(4096)
+        if _is_a_list(start):
             raise VideoError.of(
                 path,
                 reader,
@@ -150,7 +182,7 @@ def _opened(path: str, reader: str, options: dict[str, str]) -> Container:
             reader,
             error,
             'the file is damaged or no video; fetch it again or drop it from the list',
-            'truncated' if _is_of_a_video(path) else 'not_a_video',
+            'truncated' if _is_of_a_video(start) else 'not_a_video',
         ) from error
 
 
@@ -323,13 +355,17 @@ def _turns(messages: bytes) -> bool:
 # ---- files that end too early, which demuxers pass over in silence
 
 
-def _check_file(path: str, reader: str) -> None:
-    if not os.path.isfile(path):
+def _binary(path: str, content: bytes | None) -> BinaryIO:
+    return open(path, 'rb') if content is None else io.BytesIO(content)
+
+
+def _check_file(path: str, reader: str, content: bytes | None) -> None:
+    if content is None and not os.path.isfile(path):
         what = 'it is a folder' if os.path.isdir(path) else 'there is no such file'
         raise VideoError.of(path, reader, what, 'correct the path or the root of the dataset', 'missing')
     try:
-        with open(path, 'rb') as file:
-            size, declared = os.fstat(file.fileno()).st_size, _declared_size(file)
+        with _binary(path, content) as file:
+            size, declared = file.seek(0, os.SEEK_END), _declared_size(file)
     except OSError as error:
         raise VideoError.of(path, reader, error, 'correct its permissions', 'unreadable') from error
     if not size:
@@ -341,19 +377,16 @@ def _check_file(path: str, reader: str) -> None:
         raise VideoError.of(path, reader, reason, 'fetch it again or drop it from the list', 'truncated')
 
 
-def _is_of_a_video(path: str) -> bool:
+def _is_of_a_video(start: bytes) -> bool:
     """Whether a file that cannot be opened begins like an MP4 or a Matroska file: then it lacks its end, or
     its table of contents."""
-    with open(path, 'rb') as file:
-        start = file.read(12)
     return start[:4] == b'\x1a\x45\xdf\xa3' or start[4:8] in (b'ftyp', b'moov', b'mdat')
 
 
-def _is_a_list(path: str) -> bool:
+def _is_a_list(start: bytes) -> bool:
     """Whether a file that cannot be opened begins like one of those that name other files: concat, HLS, DASH,
     SDP."""
-    with open(path, 'rb') as file:
-        start = file.read(4096).removeprefix(b'\xef\xbb\xbf').lstrip()
+    start = start.removeprefix(b'\xef\xbb\xbf').lstrip()
     return (
         start.startswith((b'ffconcat', b'#EXTM3U', b'[playlist]', b'v=0'))
         or b'<MPD' in start
@@ -363,6 +396,7 @@ def _is_a_list(path: str) -> bool:
 
 def _declared_size(file: BinaryIO) -> int:
     """Bytes a Matroska/WebM or MP4/MOV file says it has; 0 where it does not say."""
+    file.seek(0)
     start = file.read(12)
     if start[:4] == b'\x1a\x45\xdf\xa3':
         return _matroska_size(file)

@@ -1,6 +1,7 @@
 """Trained recognizers for use elsewhere: checkpoints of weights alone, ONNX graphs that run without
 torch, and engines that compute the looks."""
 
+from .bfloat16 import with_bfloat16
 from .export import ExportError, clip_shape, export_recognizer
 from .onnx_recognizer import OnnxRecognizer
 from .publish import publish_checkpoint
@@ -21,5 +22,6 @@ __all__ = [
     'publish_checkpoint',
     'quantize_export',
     'read_export',
+    'with_bfloat16',
     'with_runtime',
 ]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..files import file_hash
+from ..models.base import Recognizer
 from ..structures import LookState
 from .export import publish_export
 from .onnx_recognizer import OnnxRecognizer
@@ -29,11 +30,11 @@ LARGEST_DROP = 0.005
 
 
 class QuantizationError(RuntimeError):
-    """An export in 8 bits loses more accuracy than is allowed; the message says how much."""
+    """Rounding, to 8 bits or to bfloat16, loses more accuracy than is allowed; the message says how much."""
 
 
 class AccuracyDrop(NamedTuple):
-    """Top-1 accuracy of the last look on labelled clips, as exported and in 8 bits, fractions."""
+    """Top-1 accuracy of the last look on labelled clips, in float32 (as exported) and rounded, fractions."""
 
     exported: float
     quantized: float
@@ -78,8 +79,8 @@ def quantize_export(
     with tempfile.TemporaryDirectory(prefix='gfvideo-quantize-') as part:
         record = _quantized(exported, Path(source), Path(part), fit_on)
         write_export(Path(part), record)
-        drop = _accuracy_drop(exported, OnnxRecognizer(part, threads), judge_on)
-        _check_drop(drop, largest_drop)
+        drop = accuracy_drop(exported, OnnxRecognizer(part, threads), judge_on)
+        check_drop('8 bits', drop, largest_drop)
         if drop is not None:
             record = replace(record, accuracy=drop._asdict())
             write_export(Path(part), record)
@@ -88,31 +89,38 @@ def quantize_export(
     return record, drop
 
 
-def _check_drop(drop: AccuracyDrop | None, largest: float | None) -> None:
+def check_drop(what: str, drop: AccuracyDrop | None, largest: float | None) -> None:
+    """Refuse ``what`` if it loses more than ``largest``, a fraction, or if nobody knows what it loses.
+
+    Raises:
+        QuantizationError: then.
+    """
     if largest is None:
         return
     if drop is None:
         raise QuantizationError(
-            'no labelled clips were given, so what 8 bits cost in accuracy is unknown; give some, or allow'
+            f'no labelled clips were given, so what {what} cost in accuracy is unknown; give some, or allow'
             ' any loss (largest_drop=None)'
         )
     lost = drop.exported - drop.quantized
     if lost > largest:
         raise QuantizationError(
-            f'8 bits cost {100 * lost:.1f} points of accuracy on {drop.clips} clips'
+            f'{what} cost {100 * lost:.1f} points of accuracy on {drop.clips} clips'
             f' ({100 * drop.exported:.1f} % to {100 * drop.quantized:.1f} %), and {100 * largest:g} are'
-            ' allowed; fit on more clips, or allow more (largest_drop)'
+            ' allowed; fit on more clips where there are ranges to fit, or allow more (largest_drop)'
         )
 
 
-def _accuracy_drop(
-    exported: OnnxRecognizer, quantized: OnnxRecognizer, clips: Iterable[tuple[Tensor, int]]
+@torch.no_grad()
+def accuracy_drop(
+    exact: Recognizer, rounded: Recognizer, clips: Iterable[tuple[Tensor, int]]
 ) -> AccuracyDrop | None:
+    """Top-1 accuracy of both on clips ``(1, T, 3, H, W)`` and their classes; None without any."""
     right = [0, 0]
     total = 0
     for clip, label in clips:
         total += 1
-        for which, model in enumerate((exported, quantized)):
+        for which, model in enumerate((exact, rounded)):
             right[which] += int(model.predict_steps(clip).step_logits[0, -1].argmax()) == label
     return AccuracyDrop(right[0] / total, right[1] / total, total) if total else None
 

@@ -97,7 +97,7 @@ class EngineRecognizer(Recognizer):
     """A recognizer that tells what another one is, and computes its looks in another way."""
 
     def __init__(self, model: Recognizer):
-        super().__init__(model.num_classes)
+        super().__init__(model.num_classes, loss=model.loss)
         self.model, self.steps = model, model.steps
         self.data_preprocessor = model.data_preprocessor
         self.cfg, self.dataset_meta, self.provenance = model.cfg, model.dataset_meta, model.provenance
@@ -139,6 +139,11 @@ class CompiledRecognizer(EngineRecognizer):
         super().__init__(model)
         self._glance = torch.compile(model.glance, dynamic=False, **options)
         self._focus = torch.compile(model.focus, dynamic=False, **options)
+
+    @property
+    def prepares_for_sizes(self) -> bool:
+        """It compiles anew for each."""
+        return True
 
     @torch.no_grad()
     def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:

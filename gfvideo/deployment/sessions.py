@@ -14,7 +14,7 @@ from ..structures import LookState
 from .optional import needed
 from .states import BEFORE, CACHE, FIELDS
 
-__all__ = ['Plan', 'Sessions', 'as_array', 'on_device', 'open_session']
+__all__ = ['Plan', 'Sessions', 'as_array', 'cache_place', 'on_device', 'open_session']
 
 
 class Place(NamedTuple):
@@ -148,9 +148,17 @@ def open_session(
     )
 
 
+def cache_place(name: str) -> tuple[str, int, str]:
+    """The name of a causal cache in a graph, of which step it is, and its key there."""
+    place = Place.of(name.removeprefix(BEFORE))
+    return name, place.step, place.key
+
+
 def as_array(tensor: Tensor) -> Any:
     """For onnxruntime."""
-    return tensor.detach().cpu().contiguous().numpy()
+    if tensor.requires_grad or tensor.device.type != 'cpu':
+        tensor = tensor.detach().cpu()
+    return tensor.contiguous().numpy()
 
 
 def on_device(device: torch.device, arrays: Iterable[Any]) -> Iterator[Tensor]:

@@ -117,7 +117,8 @@ class ExitingRecognizer(BaseModel):
     def _run(self, frames: Tensor) -> dict[str, Tensor]:
         if 'steps' in self.exits.kinds:
             size = micro_batch_for(frames.device) if self.micro_batch == 'auto' else self.micro_batch
-            clips = run_clips(self.recognizer, frames, self.exits, size)
+            buckets = self.recognizer.prepares_for_sizes
+            clips = run_clips(self.recognizer, frames, self.exits, size, buckets)
             found = dict(logits=clips.logits.float(), exit=clips.steps, looks=clips.steps)
             told = dict(centres=clips.centres, window_sizes=clips.window_sizes)
             return found | {name: value for name, value in told.items() if value is not None}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..exits import ClipTrace, StepExits, StreamExit, StreamExits, record_clips, run_stream
 from ..models.base import Recognizer
+from ..models.losses import CROSS_ENTROPY
 from ..progress import progress
 from ..structures import ClipSample
 from .config import ConfigError, fill_gpu, fill_workers
@@ -67,6 +68,12 @@ class SplitPredictions:
     """
 
     def __init__(self, model: Recognizer, split: str, fold: str | None = None, batch_size: int = 16):
+        if model.loss != CROSS_ENTROPY:
+            raise ConfigError(
+                f'the model has loss={model.loss!r}: each class has a probability of its own, so there is no'
+                ' one answer whose confidence an exit could go by, or whose accuracy a curve could show;'
+                f' exits and controls are for loss={CROSS_ENTROPY!r}'
+            )
         with DefaultScope.overwrite_default_scope('gfvideo'):
             gpu = model.data_preprocessor.device.type == 'cuda'
             self._loader = Runner.build_dataloader(loader_config(model.cfg, split, fold, batch_size, gpu))
@@ -81,6 +88,11 @@ class SplitPredictions:
         runs."""
         samples: list[ClipSample] = []
         for data in progress(self._loader, what):
+            if any('gt_labels' in sample for sample in data['data_samples']):
+                raise ConfigError(
+                    f'clips of split {self.meta.get("split")!r} may have several classes; exits and controls'
+                    ' are for clips with one'
+                )
             if any('gt_label' not in sample for sample in data['data_samples']):
                 raise ConfigError(
                     f'split {self.meta.get("split")!r} has clips without labels; name one with labels'

@@ -14,6 +14,7 @@ from .findable import Glances, found_share, glances_of, teach_places
 from .frames import running_answers, ways_over_frames
 from .functional import (
     accuracy_standard_error,
+    average_precisions,
     class_accuracies,
     confusion_matrix,
     label_ranks,
@@ -34,6 +35,7 @@ from .objects import (
 )
 from .oracle import oracle_centres
 from .predictions import PredictionsError, read_predictions
+from .several import MeanAveragePrecision
 from .sources import (
     Difference,
     mean_standard_error,
@@ -54,6 +56,7 @@ __all__ = [
     'ExitAccuracy',
     'Glances',
     'HitRates',
+    'MeanAveragePrecision',
     'Objects',
     'PatchHits',
     'PredictionsError',
@@ -61,6 +64,7 @@ __all__ = [
     'accuracy_within',
     'anytime_table',
     'area_under_curve',
+    'average_precisions',
     'class_accuracies',
     'confusion_matrix',
     'control_rows',

@@ -1,4 +1,4 @@
-"""Accuracies as pure functions of scores and labels.
+"""Accuracies and average precision as pure functions of scores and labels.
 
 Every accuracy is a fraction in [0, 1]. Equal scores are ordered by class number, so a network that answers
 the same for every class gets the share of class 0 and not 100 %, whichever machine it runs on.
@@ -13,6 +13,7 @@ from torch import Tensor
 
 __all__ = [
     'accuracy_standard_error',
+    'average_precisions',
     'class_accuracies',
     'confusion_matrix',
     'label_ranks',
@@ -99,6 +100,44 @@ def mean_class_accuracy(scores: Tensor, labels: Tensor) -> float:
     if accuracies.isnan().all():
         raise ValueError('no clip to measure the accuracy of; is the split empty?')
     return accuracies.nanmean().item()
+
+
+def average_precisions(scores: Tensor, present: Tensor) -> Tensor:
+    """Average precision of each class: how well its scores put the clips that show it before the others.
+
+    AP = sum over the thresholds of (R_n - R_(n-1)) P_n, precision and recall of the clips that score the
+    threshold or more; clips of equal scores come in together, so their order plays no part. Nothing is
+    interpolated.
+
+    Args:
+        scores: ``(N, C)``, the higher the likelier; of each class, comparable from clip to clip.
+        present: ``(N, C)`` bool, whether the clip shows the class.
+
+    Returns:
+        ``(C,)`` float64 in [0, 1]; nan for a class that no clip shows.
+
+    Raises:
+        ValueError: if the shapes disagree or a score is not a number.
+    """
+    if scores.ndim != 2 or present.shape != scores.shape:
+        raise ValueError(
+            f'scores {tuple(scores.shape)} and present {tuple(present.shape)} must both be (N, C)'
+        )
+    if scores.isnan().any():
+        raise ValueError('some scores are not numbers (nan): the network has diverged')
+    if not len(scores):
+        return torch.full((scores.shape[1],), torch.nan, dtype=torch.float64)
+    ordered, order = scores.sort(0, descending=True)
+    shown = present.gather(0, order).double()  # (N, C), the likeliest clip first
+    found = shown.cumsum(0)
+    precision = found / torch.arange(1, len(scores) + 1, device=scores.device)[:, None]
+    last = torch.ones_like(ordered, dtype=torch.bool)  # of those with equal scores
+    last[:-1] = ordered[:-1] != ordered[1:]
+    # every clip counts with the precision at the end of its equals: the next row that is a last one
+    places = torch.arange(len(scores), device=scores.device)[:, None].expand_as(ordered)
+    ends = torch.where(last, places, len(scores)).flip(0).cummin(0).values.flip(0)
+    total = present.sum(0).double()
+    return (shown * precision.gather(0, ends)).sum(0) / torch.where(total > 0, total, torch.nan)
 
 
 def accuracy_standard_error(accuracy: float, clips: int) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..registry import METRICS
 from .functional import accuracy_standard_error, mean_class_accuracy, top_k_accuracy
 
-__all__ = ['ClipAccuracy', 'anytime_table']
+__all__ = ['ClipAccuracy', 'anytime_table', 'stacked_steps']
 
 
 @METRICS.register_module()
@@ -60,6 +60,11 @@ class ClipAccuracy(BaseMetric):
             ValueError: if a clip has no label or no prediction.
         """
         for sample in data_samples:
+            if 'gt_labels' in sample:
+                raise ValueError(
+                    f'clip {sample.get("video_id")!r} may have several classes, which accuracy does not know;'
+                    " test with dict(type='MeanAveragePrecision')"
+                )
             for field, remedy in (
                 ('gt_label', 'test with a dataset that has labels'),
                 ('step_logits', "the recognizer's predict must set it"),
@@ -81,7 +86,8 @@ class ClipAccuracy(BaseMetric):
             ValueError: if there is no clip, clips differ in their number of steps or classes, or the costs
                 are not one per step.
         """
-        step_logits, labels = _stack(results)  # (N, S+1, C), (N,)
+        step_logits = stacked_steps(results)  # (N, S+1, C)
+        labels = torch.tensor([result['label'] for result in results])  # (N,)
         last = step_logits[:, -1]  # (N, C)
         top1 = top_k_accuracy(last, labels, 1)
         metrics = dict(
@@ -119,10 +125,15 @@ def anytime_table(accuracies: Sequence[float], costs: Sequence[float], clips: in
     return '\n'.join(rows)
 
 
-def _stack(results: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+def stacked_steps(results: Sequence[dict[str, Any]]) -> Tensor:
+    """``step_logits`` of all clips, ``(N, S+1, C)``.
+
+    Raises:
+        ValueError: if there is no clip, or clips differ in their number of steps or classes.
+    """
     if not results:
         raise ValueError('no clip was tested; is the split empty?')
     shapes = {tuple(result['step_logits'].shape): result['video_id'] for result in results}
     if len(shapes) > 1:
         raise ValueError(f'predictions differ in shape (S+1, C) between clips: {shapes}')
-    return torch.stack([r['step_logits'] for r in results]), torch.tensor([r['label'] for r in results])
+    return torch.stack([result['step_logits'] for result in results])

@@ -34,7 +34,13 @@ class ClipExit(NamedTuple):
 
 
 @torch.no_grad()
-def run_clips(model: Any, frames: Tensor, exits: ExitRule | None, micro_batch: int | None = None) -> ClipExit:
+def run_clips(
+    model: Any,
+    frames: Tensor,
+    exits: ExitRule | None,
+    micro_batch: int | None = None,
+    buckets: bool = False,
+) -> ClipExit:
     """Look at clips step by step; those that are sure leave, the rest go on as a smaller batch.
 
     Args:
@@ -43,6 +49,9 @@ def run_clips(model: Any, frames: Tensor, exits: ExitRule | None, micro_batch: i
         exits: None takes every step.
         micro_batch: look at so many clips at a time; None at all of them. On a CPU single clips are as fast
             as batches, and a batch of one leaves without copying what remains of it.
+        buckets: fill up what goes on to the next power of two by repeating a clip, to the same answers: for
+            engines that prepare themselves for each size of batch anew (a compiler, a recorded graph), which
+            so meet log2(B) + 1 sizes where they would meet B.
 
     Raises:
         ValueError: if the exits are not of as many steps as the model has, or are those of streams.
@@ -54,14 +63,14 @@ def run_clips(model: Any, frames: Tensor, exits: ExitRule | None, micro_batch: i
             f'exits of {exits.steps} focus steps for a model of {model.steps}; calibrate this model'
         )
     if micro_batch is not None and micro_batch < len(frames):
-        parts = [_run_clips(model, part, exits) for part in frames.split(micro_batch)]
+        parts = [_run_clips(model, part, exits, buckets) for part in frames.split(micro_batch)]
         return ClipExit(
             torch.cat([part.logits for part in parts]),
             torch.cat([part.steps for part in parts]),
             torch.cat([part.centres for part in parts if part.centres is not None]) if model.steps else None,
             _all_sizes(parts),
         )
-    return _run_clips(model, frames, exits)
+    return _run_clips(model, frames, exits, buckets)
 
 
 def _all_sizes(parts: list[ClipExit]) -> Tensor | None:
@@ -77,34 +86,43 @@ def _all_sizes(parts: list[ClipExit]) -> Tensor | None:
     )
 
 
-def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None) -> ClipExit:
+def _run_clips(model: Any, frames: Tensor, exits: ExitRule | None, buckets: bool) -> ClipExit:
     B, T = frames.shape[:2]
     state = model.glance(frames)
-    now = state.logits.mean(1)  # (b, C)
+    now = state.logits.mean(1)  # (b, C), b clips that are still looked at
     logits, steps = now.clone(), torch.zeros(B, dtype=torch.long, device=now.device)
     centres = torch.full((B, model.steps, T, 2), torch.nan, device=now.device) if model.steps else None
     sizes = None
-    rows: Tensor | slice = slice(None)  # which clips are still looked at
+    rows: Tensor | slice = slice(None)  # which these are
     for step in range(model.steps):
         if exits is not None and exits.asks_after(step):
+            asked = state if len(state.logits) == len(now) else state.select(slice(len(now)))
             # the one wait for the device of a step
-            stay = (~exits.decide(now, step, None, state).enough).nonzero().squeeze(1)
+            stay = (~exits.decide(now, step, None, asked).enough).nonzero().squeeze(1)
             if not len(stay):
                 break
             if len(stay) < len(now):
                 rows = stay if isinstance(rows, slice) else rows[stay]
-                frames, state = frames[stay], state.select(stay)
+                looked_at = _filled_up(stay, len(frames)) if buckets else stay
+                frames, state = frames[looked_at], state.select(looked_at)
         state = model.focus(frames, state)
-        now = state.logits.mean(1)
+        count = B if isinstance(rows, slice) else len(rows)
+        now = state.logits[:count].mean(1)
         logits[rows], steps[rows] = now, step + 1
         if centres is not None and state.centres is not None:
-            centres[rows, step] = state.centres.to(centres.dtype)
+            centres[rows, step] = state.centres[:count].to(centres.dtype)
             if state.window_sizes is not None:
                 sizes = torch.full_like(centres, torch.nan) if sizes is None else sizes
-                sizes[rows, step] = state.window_sizes.to(sizes.dtype)
+                sizes[rows, step] = state.window_sizes[:count].to(sizes.dtype)
     if exits is not None and logits.device.type != 'cpu':  # there no step has waited to see
         check_numbers(logits.sum(-1), logits.shape)
     return ClipExit(logits, steps, centres, sizes)
+
+
+def _filled_up(rows: Tensor, most: int) -> Tensor:
+    """Rows, and the last of them again up to a power of two of rows, or to ``most``."""
+    size = min(1 << (len(rows) - 1).bit_length(), most)
+    return torch.cat([rows, rows[-1:].expand(size - len(rows))])
 
 
 class ClipTrace(NamedTuple):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
-import torch.nn.functional as F
 from einops import einsum, rearrange, reduce, repeat
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from ..registry import MODELS
 from ..structures import ClipSample, LookState
 from .arguments import as_size, build_part, one_of
 from .base import Recognizer
-from .losses import labels_of, top1
+from .losses import clip_loss, labels_of, top1
 from .policies import (
     CentrePolicy,
     Choice,
@@ -403,18 +402,18 @@ class AdaFocusRecognizer(Recognizer):
         for name, vector in zip(windows, self._read(focused, list(windows.values()))):
             from_focus = clip_logits(self.classifier['focus'](self.dropout(vector.detach())))
             answers.append(from_focus + from_glance)
-            answer_loss = F.cross_entropy(answers[-1], labels)
+            answer_loss = clip_loss(answers[-1], labels)
             terms.append((f'loss_{name}_window', each * weights['answer'], answer_loss))
             own_loss = self._own_loss('focus', vector, labels)
             terms.append((f'loss_{name}_head', each * weights['focus_head'], own_loss))
         if own is not None and self.policy.sizes:
-            window_loss = F.cross_entropy(self._window_logits(frames, glance, own), labels)
+            window_loss = clip_loss(self._window_logits(frames, glance, own), labels)
             terms.append(('loss_window_policy', weights['window_policy'], window_loss))
             if isinstance(self.policy, DeformablePolicy):
                 penalty = self.policy.size_penalty(seen(own.window_sizes))
                 terms.append(('loss_window_size', weights['window_size'], penalty))
         if frame_weights is not None:
-            frame_loss = F.cross_entropy(self._drawn_logits(glance, frame_weights), labels)
+            frame_loss = clip_loss(self._drawn_logits(glance, frame_weights), labels)
             terms.append(('loss_frame_policy', weights['frame_policy'], frame_loss))
         losses = {name: weight * loss for name, weight, loss in terms if weight}
         return losses | dict(acc_step0=top1(from_glance, labels), acc_step1=top1(answers[0], labels))
@@ -442,7 +441,7 @@ class AdaFocusRecognizer(Recognizer):
 
     def _own_loss(self, encoder: str, vectors: Tensor | None, labels: Tensor) -> Tensor:
         head = self.glance_head if encoder == 'glance' else self.focus_head
-        return F.cross_entropy(clip_logits(head(self.dropout(seen(vectors)))), labels)
+        return clip_loss(clip_logits(head(self.dropout(seen(vectors)))), labels)
 
     def _window_logits(self, frames: Frames, glance: LookState, choice: Choice) -> Tensor:
         """Logits ``(B, C)`` of the mean of the glance map ``(B, Tg, D, h, w)`` inside the policy's window."""

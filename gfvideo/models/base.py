@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from ..ops import being_captured, micro_batch_for
 from ..registry import HUB, MODELS
 from ..structures import ClipSample, LookState
 from .encoder import Encoder
-from .losses import labels_of
+from .losses import CROSS_ENTROPY, known_loss, labels_of, mean_answer, probabilities_of
 from .stream import Decides, Stream, StreamState
 from .temporal import Cache
 
@@ -53,6 +53,9 @@ class Recognizer(BaseModel):
         num_classes: C.
         data_preprocessor: config of the preprocessor; None takes ``ClipPreprocessor`` with its defaults.
         init_cfg: of mmengine.
+        loss: what the logits mean, and learn by: 'cross_entropy', one class excludes the others (several
+            classes of a clip have equal shares); 'binary_cross_entropy', each class for itself, for clips
+            that may show several; or one of :func:`~gfvideo.models.losses.register_loss`.
 
     Attributes:
         steps: S, the number of focus steps.
@@ -68,8 +71,15 @@ class Recognizer(BaseModel):
     steps: int = 0
     _is_init: bool
 
-    def __init__(self, num_classes: int, data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        num_classes: int,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        loss: str = CROSS_ENTROPY,
+    ):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipPreprocessor')), init_cfg)
+        self.loss = known_loss(loss)
         if num_classes is None:
             raise ValueError(
                 'num_classes=None stands for the classes of the prepared dataset of the config, and there is'
@@ -108,7 +118,7 @@ class Recognizer(BaseModel):
 
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses (keys that start with ``loss``) and values to log, of frames ``(B, T, 3, H, W)`` and labels
-        ``(B,)``.
+        ``(B,)``, or ``(B, C)`` of clips with several classes.
 
         Raises:
             NotImplementedError: of a recognizer that does not train.
@@ -135,7 +145,9 @@ class Recognizer(BaseModel):
         pixels, where there are any.
         """
         encoders = self._encoders().values()
-        return dict(
+        # the usual loss is left out, as it was before there were others: exits and exports stay valid
+        other = {} if self.loss == CROSS_ENTROPY else dict(loss=self.loss)
+        return other | dict(
             type=type(self).__name__,
             num_classes=self.num_classes,
             steps=self.steps,
@@ -156,6 +168,12 @@ class Recognizer(BaseModel):
     @property
     def draws(self) -> bool:
         """Whether its looks are drawn at random at test, so that no run repeats another."""
+        return False
+
+    @property
+    def prepares_for_sizes(self) -> bool:
+        """Whether each new number of clips in a batch costs time first, so that few sizes are to be asked
+        for."""
         return False
 
     def by_torch(self) -> Recognizer:
@@ -196,6 +214,10 @@ class Recognizer(BaseModel):
         for _ in range(self.steps):
             states.append(self.focus(frames, states[-1]))
         return states
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What logits ``(..., C)`` mean by its loss: the softmax, or each class for itself."""
+        return probabilities_of(logits, self.loss)
 
     def predict_steps(self, frames: Tensor) -> Prediction:
         """Clip logits after every step, of frames ``(B, T, 3, H, W)``; where a few clips at a time are faster
@@ -246,14 +268,14 @@ class Recognizer(BaseModel):
         )
 
     def predict_views(self, frames: Tensor) -> Prediction:
-        """Views ``(B, V, T, 3, H, W)``: log of the mean softmax over the views ``(B, S+1, C)``, centres
-        ``(B, V, S, T, 2)``."""
+        """Views ``(B, V, T, 3, H, W)``: logits ``(B, S+1, C)`` of the mean probabilities over the views (of
+        cross-entropy, the log of the mean softmax), centres ``(B, V, S, T, 2)``."""
         V = frames.shape[1]
         step_logits, centres, _ = self.predict_steps(rearrange(frames, 'b v t c h w -> (b v) t c h w'))
-        probabilities = reduce(step_logits.float().softmax(-1), '(b v) s c -> b s c', 'mean', v=V)
+        by_view = rearrange(step_logits, '(b v) s c -> b v s c', v=V)
         if centres is not None:
             centres = rearrange(centres, '(b v) s t yx -> b v s t yx', v=V)
-        return Prediction(probabilities.clamp_min(1e-12).log(), centres)
+        return Prediction(mean_answer(by_view, 1, self.loss), centres)
 
     def stream(
         self, exits: Decides | None = None, window: int | None = None, state: StreamState | None = None

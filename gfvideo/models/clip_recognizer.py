@@ -12,7 +12,7 @@ from ..registry import MODELS
 from ..structures import LookState
 from .arguments import as_size
 from .base import Recognizer
-from .losses import Supervision, known_supervision, supervised_loss, top1
+from .losses import CROSS_ENTROPY, Supervision, known_supervision, supervised_loss, top1
 from .temporal import Cache
 
 __all__ = ['ClipRecognizer']
@@ -29,6 +29,7 @@ class ClipRecognizer(Recognizer):
         input_size: resize frames to this height and width inside the model; None takes them as they come.
         dropout: rate before the linear layer.
         supervision: 'clip' after the last frame, 'frames' after every frame, for the causal shift.
+        loss: see :class:`Recognizer`.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class ClipRecognizer(Recognizer):
         supervision: Supervision = 'clip',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        loss: str = CROSS_ENTROPY,
     ):
-        super().__init__(num_classes, data_preprocessor, init_cfg)
+        super().__init__(num_classes, data_preprocessor, init_cfg, loss)
         self.supervision = known_supervision(supervision)
         self.encoder = MODELS.build(encoder)
         self.input_size = None if input_size is None else as_size(input_size, 'input_size')
@@ -70,6 +72,6 @@ class ClipRecognizer(Recognizer):
     def losses(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         logits = self.glance(frames).logits.float()  # (B, T, C)
         return dict(
-            loss_step0=supervised_loss(logits, labels, self.supervision),
+            loss_step0=supervised_loss(logits, labels, self.supervision, self.loss),
             acc_step0=top1(logits.mean(1), labels),
         )

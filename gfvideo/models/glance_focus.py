@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..ops import ResizeMode, crop_patches, crop_patches_bilinear, crop_windows, resize_frames
@@ -21,9 +21,11 @@ from ..structures import ClipSample, LookState
 from .arguments import as_size, build_part, one_of
 from .base import Recognizer
 from .losses import (
+    CROSS_ENTROPY,
     Supervision,
     distillation_loss,
     known_supervision,
+    label_log_probs,
     labels_of,
     supervised_loss,
     top1,
@@ -101,6 +103,9 @@ class GlanceFocusRecognizer(Recognizer):
             ``steps``, ``patch_sizes`` and ``frames``, lists of choices; of S looks the first ones are taken,
             of T frames evenly spaced ones. None trains at the full cost. Distributed training needs
             ``find_unused_parameters=True`` with fewer steps.
+        loss: see :class:`Recognizer`. Rewards and the gains that a value map learns are of the probability of
+            the true class; of a clip with several classes, of the geometric mean of their probabilities
+            (:func:`~gfvideo.models.losses.label_log_probs`).
 
     Raises:
         ValueError: on unknown parts or centres, or a scope the causal shift cannot serve.
@@ -130,8 +135,9 @@ class GlanceFocusRecognizer(Recognizer):
         budgets: Mapping[str, Sequence] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        loss: str = CROSS_ENTROPY,
     ):
-        super().__init__(num_classes, data_preprocessor, init_cfg)
+        super().__init__(num_classes, data_preprocessor, init_cfg, loss)
         if steps < 0:
             raise ValueError(f'steps={steps} must not be negative; 0 is glance only')
         self.steps, self.aux_weight = steps, aux_weight
@@ -415,14 +421,15 @@ class GlanceFocusRecognizer(Recognizer):
         for state in states:
             own_head = self.glance_head if state.step == 0 else self.focus_head
             own_logits = own_head(self.dropout(state.vector))  # (B, T, C)
-            own_loss = supervised_loss(own_logits, labels, self.supervision)
-            loss = supervised_loss(state.logits, labels, self.supervision)
+            own_loss = supervised_loss(own_logits, labels, self.supervision, self.loss)
+            loss = supervised_loss(state.logits, labels, self.supervision, self.loss)
             results[f'loss_step{state.step}'] = loss / len(states)
             results[f'loss_aux_step{state.step}'] = self.aux_weight * own_loss / len(states)
             results[f'acc_step{state.step}'] = top1(state.logits.float().mean(1), labels)
         if self.distil_weight and len(states) > 1:
             taught = [
-                distillation_loss(state.logits, states[-1].logits, self.supervision) for state in states[:-1]
+                distillation_loss(state.logits, states[-1].logits, self.supervision, self.loss)
+                for state in states[:-1]
             ]
             results['loss_distil'] = self.distil_weight * torch.stack(taught).sum() / len(states)
         if self.full_frame_weight:
@@ -457,7 +464,7 @@ class GlanceFocusRecognizer(Recognizer):
     def _full_frame_loss(self, frames: Tensor, labels: Tensor) -> Tensor:
         whole = resize_frames(frames, self.patch_size, self.glance_resize)
         logits = self.focus_head(self.dropout(self.focus_encoder(whole).vector))
-        return supervised_loss(logits, labels, self.supervision)
+        return supervised_loss(logits, labels, self.supervision, self.loss)
 
     def _value_loss(
         self, policy: ValuePolicy, frames: Tensor, states: Sequence[LookState], labels: Tensor
@@ -516,8 +523,7 @@ class GlanceFocusRecognizer(Recognizer):
         """Log-probability of the true class, per frame ``(B, T)`` in scope 'frame', per clip ``(B, 1)`` in
         scope 'clip'."""
         logits = logits if self.policy.scope == 'frame' else logits.mean(1, keepdim=True)
-        log_probs = logits.float().log_softmax(-1)  # (B, A, C)
-        return log_probs.gather(2, repeat(labels, 'b -> b a 1', a=logits.shape[1])).squeeze(2)
+        return label_log_probs(logits, labels, self.loss)
 
     @torch.no_grad()
     def rollout(self, frames: Tensor, labels: Tensor) -> Rollout:

@@ -59,7 +59,17 @@
     return [traces, layout];
   }
 
+  // plotly.js lies in the page as text: to read it takes longer than all else, so that is done once, when
+  // a chart comes near and nobody is waiting for an answer
+  function readPlotly() {
+    if (window.Plotly) return;
+    const script = make('script', '', byId('plotly').textContent);
+    document.head.append(script); // runs at once
+    performance.mark('plotly is there');
+  }
+
   function draw(element) {
+    readPlotly();
     drawn.add(element);
     const [traces, layout] = themed(data.charts[element.dataset.chart], element.clientWidth);
     const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
@@ -67,11 +77,21 @@
     Plotly.react(element, traces, layout, options);
   }
 
+  const whenIdle = window.requestIdleCallback || ((then) => setTimeout(then, 200)); // Safari has none
+  const waiting = new Set();
+  function drawNext() {
+    const [next] = waiting;
+    if (!next) return;
+    waiting.delete(next);
+    draw(next);
+    whenIdle(drawNext, { timeout: 2000 }); // one chart at a time: a click in between is answered
+  }
   const near = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
+    const idle = !waiting.size;
+    for (const { target, isIntersecting } of entries) if (isIntersecting && !drawn.has(target)) waiting.add(target);
+    if (idle && waiting.size) whenIdle(drawNext, { timeout: 2000 });
   }, { rootMargin: '500px' });
-  // plotly.js comes last in the page, so that all else answers before it is read
-  addEventListener('DOMContentLoaded', () => plots.forEach((element) => near.observe(element)));
+  plots.forEach((element) => near.observe(element));
   const redraw = () => drawn.forEach(draw);
   dark.addEventListener('change', redraw);
   narrow.addEventListener('change', redraw);

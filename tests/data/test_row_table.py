@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,13 @@ ROWS = [
     ClipRow('c', 'c', 'frames', None, MOST, None, 7),
     ClipRow('d', 'd\\é\u2028.webm', 'video', 1, None, 3, None),
 ]
+
+MANY = [
+    ClipRow('e', 'e.mp4', 'video', None, 9, labels=(0, 1)),
+    ClipRow('f', 'f.mp4', 'video', None, labels=(1,), start=0.5),
+    ClipRow('g', 'f.mp4', 'video', 0, start=1, end=2.25),
+]
+"""Rows that have what only some have."""
 
 
 @pytest.fixture
@@ -61,15 +69,65 @@ def test_rows_come_back(folder):
 
 
 def test_hashes_are_those_of_canonical_json():
-    """The slow, obvious way to write what is hashed."""
+    """The slow, obvious way to write what is hashed: the seven names that every row has, and of the others
+    those that this row has."""
     import hashlib
-    from dataclasses import asdict
 
+    every = ('id', 'path', 'kind', 'label', 'frames', 'height', 'width')
+    rows = [*ROWS, *MANY]
+    said = [{name: getattr(row, name) for name in every} for row in rows]
+    said[4] |= {'labels': [0, 1]}
+    said[5] |= {'labels': [1], 'start': 0.5}
+    said[6] |= {'start': 1, 'end': 2.25}
     text = ''.join(
-        json.dumps(asdict(row), ensure_ascii=False, sort_keys=True, separators=(',', ':')) + '\n'
-        for row in ROWS
+        json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(',', ':')) + '\n' for row in said
     )
-    assert rows_hash(ROWS) == hashlib.sha256(text.encode()).hexdigest()
+    assert rows_hash(rows) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize('rows', [MANY, [*ROWS, *MANY], [MANY[2], ROWS[0]]])
+def test_rows_with_labels_and_times_come_back(tmp_path, rows):
+    write_manifest(
+        tmp_path,
+        name='set',
+        version='v1',
+        classes=['one', 'two'],
+        label_order='given',
+        video_root='.',
+        rows={'train': rows},
+    )
+    mapped = read_table(read_manifest(tmp_path), 'train')
+    assert mapped.file is not None and list(mapped) == rows == list(RowTable.of(rows))
+    assert mapped.labels.tolist() == [max(row.all_labels, default=-1) for row in rows]
+    assert list(pickle.loads(pickle.dumps(mapped))) == rows
+    table_file(tmp_path / 'train.jsonl').unlink()
+    assert read_rows(read_manifest(tmp_path), 'train') == rows
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(label=None, labels=(0, 2)), r'labels of clip .a. are \(0, 2\); give a list of numbers in 0..1'),
+        (dict(label=None, labels=(1, 0)), 'give each once, in ascending order'),
+        (dict(labels=(0, 1)), 'has label 0 and labels'),
+        (dict(start=-1.0), 'start of clip .a. is -1.0'),
+        (dict(end=float('nan')), 'end of clip .a. is nan'),
+        (dict(start=2.0, end=2.0), 'its end comes after its start'),
+        (dict(kind='frames', start=2.0), 'only videos have times'),
+    ],
+)
+def test_labels_and_times_that_make_no_sense(tmp_path, change, message):
+    with pytest.raises(ManifestError, match=message):
+        write_manifest(
+            tmp_path,
+            name='set',
+            version='v1',
+            classes=['one', 'two'],
+            label_order='given',
+            video_root='.',
+            rows={'train': [replace(ROWS[0], **change)]},
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_are_too_large(tmp_path):

@@ -436,6 +436,16 @@ def test_damage_is_mended_from_the_archive(here, ssv2, tmp_path, caplog):
     assert 'new times' not in caplog.text
 
 
+def test_a_limit_leaves_what_is_done(here, ssv2, tmp_path, monkeypatch):
+    assert ssv2('out') == 0
+    before = {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()}
+    monkeypatch.setattr(encode, 'run_child', None)
+    assert ssv2('out', '--limit', '1') == 0
+    assert ids(tmp_path / 'out').keys() == {'1'}
+    assert ssv2('out') == 0
+    assert {path: path.read_bytes() for path in (tmp_path / 'out').rglob('*.*') if path.is_file()} == before
+
+
 def test_limit(here, ssv2, tmp_path):
     assert ssv2('out', '--limit', '2', '--keep-source') == 0
     assert ids(tmp_path / 'out').keys() == {'1', '2'} and ids(tmp_path / 'out', 'val').keys() == {'4'}

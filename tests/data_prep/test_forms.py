@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+from dataclasses import replace
 
 import cv2
 import pytest
 from published_lists import DIVING48, EPIC, HMDB51, UCF101, WLASL, first_step, written
 
 from data_prep import diving48, epic_kitchens, folder, hmdb51, ucf101, wlasl
+from data_prep.common import cutting
 from data_prep.common.records import read_lines
 from gfvideo.data.manifest import read_manifest, read_rows
 from gfvideo.data.readers import open_video
@@ -175,6 +178,35 @@ def test_epic_kitchens_trains(here, tmp_path, clip, lay, caplog):
     assert (again.content_hash, again.made_hash != made.made_hash) == (made.content_hash, True)
 
 
+def test_what_is_cut_is_kept_by_another_ffmpeg_and_found_damaged(
+    here, tmp_path, clip, lay, caplog, monkeypatch
+):
+    videos = lay(tmp_path / 'EPIC', {'P01/P01_01.MP4': clip(40), 'P02/P02_03.MP4': clip(30)})
+    lists = written(tmp_path / 'lists', EPIC)
+    out = tmp_path / 'out'
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    before = {path: path.read_bytes() for path in (out / 'clips').iterdir()}
+    first = cutting.find_ffmpeg()
+    with monkeypatch.context() as patch:
+        patch.setattr(cutting, 'find_ffmpeg', lambda *wanted: replace(first, version='n4.2-other'))
+        patch.setattr(cutting, 'run_child', None)
+        os.utime(videos / 'P01/P01_01.MP4', (1, 1))
+        assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+        assert read_manifest(out).made['ffmpeg'] == first.version
+        for words in (
+            f'cut: 4 clips that ffmpeg {first.version} made, where this is n4.2-other, are kept',
+            'cut: 2 clips whose sources have new times',
+        ):
+            assert words in caplog.text
+        assert prepared(epic_kitchens, tmp_path, videos, lists, '--limit', '1') == 0
+        assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    hurt = sorted(before)[0]
+    hurt.write_bytes(before[hurt][:-30] + bytes(30))
+    assert epic_kitchens.main(['--out', str(out), '--recheck', '--workers', '1']) == 4
+    assert prepared(epic_kitchens, tmp_path, videos, lists, '--redo') == 0
+    assert {path: path.read_bytes() for path in (out / 'clips').iterdir()} == before
+
+
 def test_clips_of_epic_kitchens_are_cut_out_of_frames_too(here, tmp_path, clip):
     folder = tmp_path / 'EPIC' / 'P01' / 'rgb_frames' / 'P01_01'
     folder.mkdir(parents=True)
@@ -252,3 +284,19 @@ def test_clips_of_washed_hands_in_class_folders_train(here, tmp_path, clip, lay)
     washes = {split: {name.split('_')[-4] for name, _ in rows} for split, rows in found.items()}
     assert len(washes['val']) == 1 and not washes['train'] & washes['val']
     assert math.isfinite(first_step('custom', tmp_path / 'out'))
+
+
+def test_cut_clips_stay_when_their_source_goes(here, tmp_path, clip, lay):
+    videos = lay(tmp_path / 'EPIC', {'P01_01.MP4': clip(40), 'P02_03.MP4': clip(30)})
+    lists = written(tmp_path / 'lists', EPIC)
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    whole = splits_of(tmp_path / 'out')
+    (videos / 'P01_01.MP4').unlink()
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    assert splits_of(tmp_path / 'out') == whole
+    # but not what is listed in another way by now
+    moved = EPIC['EPIC_100_train.csv'].replace('00:00:00.60', '00:00:00.64')
+    written(tmp_path / 'lists', EPIC, EPIC_100_train=moved)
+    assert prepared(epic_kitchens, tmp_path, videos, lists) == 0
+    assert splits_of(tmp_path / 'out')['train'] == [('P01_01_1', 'take')]
+    assert failed(tmp_path / 'out')['P01_01_0'] == 'missing'

@@ -234,8 +234,8 @@ _base_ = {str(ROOT / 'configs' / 'glance_focus' / f'{recipe}.py')!r}
 _of = dict(backbone=dict(init_cfg=None))
 model = dict(num_classes=None, glance=_of, focus=_of)
 train_cfg = dict(max_epochs=1, val_interval=1)
-stages = dict(policy=dict(train_cfg=dict(max_epochs=1)))
-train_dataloader = dict(batch_size=3, num_workers=0, persistent_workers=False)
+stages = dict(policy=dict(train_cfg=dict(max_epochs=1, update_epochs=1, minibatches=1)))
+train_dataloader = dict(batch_size=6, num_workers=0, persistent_workers=False)
 val_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False)
 test_dataloader = val_dataloader
 """)

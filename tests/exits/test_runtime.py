@@ -212,3 +212,66 @@ def test_no_look_waits():
         for _ in range(2):
             state = MODEL.focus(FRAMES_IN, state)
     assert waits.names == [] and waits.sent == 0
+
+
+class Sizes:
+    """A model, and how many clips every look was asked for."""
+
+    steps = 2
+
+    def __init__(self):
+        self.seen = []
+
+    def glance(self, frames):
+        self.seen.append(len(frames))
+        return MODEL.glance(frames)
+
+    def focus(self, frames, state):
+        self.seen.append(len(frames))
+        assert len(state.logits) == len(frames)
+        return MODEL.focus(frames, state)
+
+
+@settings(max_examples=10)
+@given(st.lists(st.floats(0.2, 1.0), min_size=2, max_size=2), st.integers(1, CLIPS))
+def test_batches_in_buckets_answer_the_same(thresholds, clips):
+    rule, model = StepExits(tuple(thresholds)), Sizes()
+    ours = run_clips(model, FRAMES_IN[:clips], rule, buckets=True)
+    theirs = run_clips(MODEL, FRAMES_IN[:clips], rule)
+    assert ours.steps.tolist() == theirs.steps.tolist()
+    torch.testing.assert_close(ours.logits, theirs.logits)
+    torch.testing.assert_close(ours.centres, theirs.centres, equal_nan=True)
+    stayed = [clips, *(int((theirs.steps > step).sum()) for step in range(2))]
+    expected = [min(clips, 2 ** math.ceil(math.log2(count))) for count in stayed if count]
+    assert [size for size in model.seen if size != clips] == [size for size in expected if size != clips]
+
+
+def test_few_sizes_of_batch_are_met_in_buckets():
+    surest = confidence(STEP_LOGITS[:, 0]).sort().values
+    plain, filled = Sizes(), Sizes()
+    for threshold in ((surest[1:] + surest[:-1]) / 2).tolist():  # 1 to 8 clips stay
+        exits = StepExits((threshold, math.inf))
+        run_clips(plain, FRAMES_IN, exits)
+        run_clips(filled, FRAMES_IN, exits, buckets=True)
+    assert set(plain.seen) == set(range(1, CLIPS + 1))
+    assert set(filled.seen) == {1, 2, 4, 8, CLIPS}
+
+
+class Told(ExitRule):
+    """Notes how many clips the state speaks of that it is shown."""
+
+    steps = 2
+
+    def __init__(self):
+        self.rows = []
+
+    def decide(self, logits, step, frame=None, state=None):
+        self.rows.append((len(logits), len(state.logits)))
+        enough = torch.arange(len(logits)) % 4 == 0 if step < 2 else torch.ones(len(logits), dtype=torch.bool)
+        return Decision(enough, enough, logits.softmax(-1).amax(-1))
+
+
+def test_rules_are_not_shown_what_fills_a_bucket():
+    rule = Told()
+    run_clips(MODEL, FRAMES_IN[:7], rule, buckets=True)
+    assert rule.rows == [(7, 7), (5, 5)]

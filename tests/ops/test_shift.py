@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gfvideo.ops import bidirectional_shift, causal_shift, shift_fold
-from gfvideo.ops.shift import exchange_by_copies, exchange_by_gather
+from gfvideo.ops.shift import causal_step, exchange_by_copies, exchange_by_gather
 
 
 def loop_bidirectional(x: Tensor, fold: int) -> Tensor:
@@ -199,3 +199,15 @@ def test_two_launches_on_a_gpu():
         with Launches() as seen:
             bidirectional_shift(x, 8)
     assert len(seen.names) == 2, seen.names
+
+
+def test_two_launches_of_the_causal_shift_on_a_gpu():
+    """And one for what it keeps for the frame after; a stream's one frame takes as many."""
+    clip = torch.empty(2, 4, 16, 3, 3, device='meta')
+    with torch.no_grad():
+        _, cache = causal_shift(clip, None, 8)
+        for shift, x in ((causal_shift, clip), (causal_step, clip[:, 0])):
+            with Launches() as seen:
+                shift(x, None if shift is causal_shift else cache, 8)
+            kept = seen.names.count('aten::clone')
+            assert kept == 1 and len(seen.names) - kept <= 2, seen.names

@@ -60,6 +60,16 @@ def test_charts_are_drawn_when_they_come_near(page):
     assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')  # nothing sticks out
 
 
+def test_clips_are_there_before_plotly_is_read(page):
+    page.locator('[data-chart=loss]').scroll_into_view_if_needed()
+    page.locator('[data-chart=loss] svg.main-svg').first.wait_for()
+    marks = page.evaluate(
+        "Object.fromEntries(performance.getEntriesByType('mark').map((one) => [one.name, one.startTime]))"
+    )
+    assert marks['clips are there'] < marks['plotly is there']
+    assert page.evaluate("document.querySelectorAll('script#plotly').length") == 1
+
+
 def test_colours_follow_the_theme(page):
     page.locator('[data-chart=loss]').scroll_into_view_if_needed()
     page.locator('[data-chart=loss] svg.main-svg').first.wait_for()

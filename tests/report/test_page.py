@@ -52,7 +52,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(page):
 def test_names_are_texts_and_never_code(page):
     elements = Elements(page)
     scripts = [attributes for tag, attributes in elements.found if tag == 'script']
-    assert [one.get('type') for one in scripts] == ['application/json', None, None]
+    assert [one.get('type') for one in scripts] == ['application/json', 'text/plain', None]
     assert not any(tag in ('i', 'b') and attributes for tag, attributes in elements.found)
     assert not any('onerror' in attributes for _, attributes in elements.found)
     texts = {text.strip() for text in elements.texts}

@@ -4,6 +4,7 @@ pair."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,99 @@ def test_arguments_that_make_no_sense(benchmark, tmp_path):
         benchmark.parse_args(['onnx', '--frames', '8', '0'])
     with pytest.raises(SystemExit, match='does not exist'):
         benchmark.main(['reading', str(tmp_path / 'gone')])
+
+
+# ------------------------------------------------------------------------------------------------- the table
+
+TINY = '--clips 2 --frame-size 40 48 --glance-size 32 --patch-size 32 --size 32 --rounds 1 --batch 3'.split()
+
+
+@pytest.fixture
+def threads():
+    """Those of torch, which the tool sets."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def counted(benchmark, monkeypatch):
+    """Comparisons run once and take times as told: plain 3 ms, ours 2 ms, by the clock twice as long."""
+    runs = []
+
+    def compare(ours, plain, rounds):
+        ours(), plain()
+        runs.append(rounds)
+        return benchmark.Comparison(4.0, 6.0, (1.4, 1.5, 1.6), (1.4, 1.5, 1.6))
+
+    monkeypatch.setattr(benchmark, 'compare', compare)
+    return runs
+
+
+def test_all_rows_are_kept_and_gone_on_with(benchmark, counted, threads, tmp_path, capsys, painted_video):
+    out = tmp_path / 'table.json'
+    command = ['all', *TINY, '--engines', 'eager', '--out', str(out), '--videos', str(painted_video(12))]
+    benchmark.main([*command, '--only', 'to static TSM'])
+    assert len(counted) == 3
+    told = json.loads(out.read_text())
+    assert list(told['rows']) == [
+        f'eager: {what}, to static TSM'
+        for what in ('clips, all looks', 'clips, exits at half cost', 'streams, all looks')
+    ]
+    clips, early, streams = told['rows'].values()
+    assert clips['ours_ms'] == 4.0 / 2 and streams['plain_ms'] == 6.0 / 16 and clips['cpu'] == [1.4, 1.5, 1.6]
+    assert early['limit'] > clips['limit'] > 0 and early['mark'] == pytest.approx(0.9 * early['limit'])
+    assert told['machine']['cores'] and told['settings']['patch_size'] == 32
+    capsys.readouterr()
+
+    benchmark.main(command)  # the rest
+    shown = capsys.readouterr().out
+    rows = json.loads(out.read_text())['rows']
+    assert len(counted) == len(rows) and 'eager: exits at half cost to none, batch 3' in rows
+    for library in ('decord', 'torchcodec'):
+        assert f'reading to {library} and cv2' in shown  # measured, or left out by name
+    assert all(name in shown for name in rows)
+    with pytest.raises(SystemExit, match=r'rows of other settings.*--out'):
+        benchmark.main([*command, '--rounds', '2'])
+    with pytest.raises(SystemExit, match="no row has 'nothing'"):
+        benchmark.main([*command, '--only', 'nothing'])
+    out.write_text('{}')
+    with pytest.raises(SystemExit, match='is no table'):
+        benchmark.main(command)
+
+
+def test_what_was_measured_stays_when_interrupted(benchmark, counted, threads, tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'table.json'
+    plain = benchmark.compare
+
+    def interrupted(*given):
+        if len(counted) == 1:
+            raise KeyboardInterrupt
+        return plain(*given)
+
+    monkeypatch.setattr(benchmark, 'compare', interrupted)
+    command = ['all', *TINY, '--engines', 'eager', '--out', str(out), '--only', 'folded']
+    with pytest.raises(SystemExit, match='goes on from here'):
+        benchmark.main(command)
+    assert list(json.loads(out.read_text())['rows']) == ['folded to unfolded, static TSM']
+    monkeypatch.setattr(benchmark, 'compare', plain)
+    benchmark.main(command)
+    assert len(counted) == 2 and len(json.loads(out.read_text())['rows']) == 2
+
+
+def test_rows_say_what_they_reach_and_when_the_machine_was_busy(benchmark, tmp_path, monkeypatch, capsys):
+    table = sys.modules.get('benchmark_table') or importlib.import_module('benchmark_table')
+    row = table.Result(2, 3, (1.0, 2.0, 3.0), (1.4, 1.5, 1.6), limit=3.0, mark=2.0, others=0.02)
+    assert row.reached == 0.5
+    assert '50 %' in table.as_line('a', row) and '2.00*' in table.as_line('a', row)
+    assert '1.50 (1.40 to 1.60)' in table.as_line('a', row) and 'busy' not in table.as_line('a', row)
+    assert '*' not in table.as_line('a', row._replace(mark=1.2))
+    monkeypatch.setattr(table.Load, 'others', lambda load: 0.6)
+
+    def missing():
+        raise ImportError('no such library')
+
+    table.Table(None, {}).measure({'there': lambda: row, 'not there': missing})
+    told = capsys.readouterr().out
+    assert 'busy: 60% other work' in told and 'the machine was busy' in told
+    assert 'left out: no such library' in told

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,15 @@ def test_reading_and_rows(tool, painted_video, ffmpeg, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_shards(tool, painted_video, tmp_path, capsys):
+    (tmp_path / 'clips').mkdir()
+    for name in 'ab':
+        shutil.copy(painted_video(9), tmp_path / 'clips' / f'{name}.mp4')
+    tool.main(['shards', str(tmp_path / 'clips'), '--clips', '3', '--rounds', '2', '--tmp', str(tmp_path)])
+    said = capsys.readouterr().out
+    assert re.match(r'3 clips, 8 spread frames each, reader auto: [\d.]+ ms a clip from the shard', said)
+
+
 def test_settings(tool, painted_video, ffmpeg, tmp_path, capsys):
     (tmp_path / 'videos').mkdir()
     shutil.copy(painted_video(30), tmp_path / 'videos/a.mp4')
@@ -58,7 +69,7 @@ def test_ratios_are_of_cpu_time_and_a_busy_machine_is_told(tool, monkeypatch):
     """By the clock the second round took ten times as long: other work."""
     spent = iter([(1.0, 1.0), (2.0, 2.0), (20.0, 2.0), (1.0, 1.0)])
     monkeypatch.setattr(tool, 'seconds', lambda function: next(spent))
-    monkeypatch.setattr(tool, 'share_of_others', lambda wall, own, everything: 0.6)
+    monkeypatch.setattr(tool.Load, 'others', lambda load: 0.6)
     busy = tool.paired(lambda: None, lambda: None, 2)
     assert (busy.ours_ms, busy.plain_ms, busy.cpu, busy.wall) == (1000, 2000, [2, 2], [2, 20])
     assert 'other work took 60% of its processors' in str(busy)
@@ -66,11 +77,14 @@ def test_ratios_are_of_cpu_time_and_a_busy_machine_is_told(tool, monkeypatch):
 
 
 def test_the_share_of_other_work(tool, monkeypatch, tmp_path):
-    monkeypatch.setattr(tool.os, 'cpu_count', lambda: 2)
-    assert tool.share_of_others(10.0, 5.0, 15.0) == 0.5
-    assert tool.share_of_others(10.0, 5.0, 4.9) == 0  # ticks are coarse
-    assert tool.share_of_others(10.0, 5.0, None) is None
-    ticks = tool.os.sysconf('SC_CLK_TCK')
+    load = sys.modules[tool.Load.__module__]
+    monkeypatch.setattr(os, 'cpu_count', lambda: 2)
+    assert load.share_of_others(10.0, 5.0, 15.0) == 0.5
+    assert load.share_of_others(10.0, 5.0, 4.9) == 0  # ticks are coarse
+    assert load.share_of_others(10.0, 5.0, None) is None
+    others = tool.Load().others()
+    assert others is None or others >= 0
+    ticks = os.sysconf('SC_CLK_TCK')
     (tmp_path / 'stat').write_text(f'cpu  {ticks} {ticks} {ticks} 777 777 0 {ticks} 0 0 0\ncpu0 1 2 3\n')
-    assert tool.all_work(tmp_path / 'stat') == 4
-    assert tool.all_work(tmp_path / 'missing') is None
+    assert load.all_work(tmp_path / 'stat') == 4
+    assert load.all_work(tmp_path / 'missing') is None

@@ -14,6 +14,8 @@ measurements.
     python tools/analysis_tools/benchmark.py onnx  # a glance by onnxruntime against the same in torch
     # Glance-and-Focus against the static TSM on each engine
     python tools/analysis_tools/benchmark.py engines
+    # all that and more as one table, kept in a file and gone on with
+    python tools/analysis_tools/benchmark.py all --out table.json --videos VIDEO_OR_FOLDER
     # folded normalisation against unfolded, a batch in parts against one at once
     python tools/analysis_tools/benchmark.py evaluation
 
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib
 import json
 import resource
 import statistics
@@ -35,6 +38,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +50,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 174
 VIDEO_ENDINGS = {'.webm', '.mp4', '.avi', '.mkv', '.mov'}
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
 
 
@@ -697,63 +702,261 @@ def at_half_cost(model: Any, frames: Tensor, costs: Sequence[int]) -> tuple[Any,
     return StepExits((threshold, *[float('inf')] * (model.steps - 1))), mean
 
 
+class Pairs:
+    """What is compared on each engine; networks are made when a row first asks for them.
+
+    Args:
+        args: of the command ``engines`` or ``all``.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        shape = (args.clips, 8, 3, *args.frame_size)
+        self.frames = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        self._made: dict[Any, Any] = {}
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def network(self, engine: str, shift: str = 'bidirectional', static: bool = False) -> Any:
+        """Ours, or the static TSM, on an engine."""
+        from gfvideo.deployment import with_runtime
+
+        args = self.args
+        sizes = (None, args.size, 0) if static else (args.glance_size, args.patch_size, args.steps)
+        torchs = self._once((shift, static), lambda: mobilenet(shift, *sizes))
+        return self._once((engine, shift, static), lambda: with_runtime(torchs, engine, args.threads))
+
+    def costs(self, static: bool = False) -> list[int]:
+        """Multiply-adds after each look."""
+        from gfvideo.complexity import recognizer_cost
+
+        model, shape = self.network('eager', static=static), tuple(self.frames.shape[1:])
+        return self._once(('costs', static), lambda: recognizer_cost(model, shape)['steps'])
+
+    def exits(self, batch: int) -> tuple[Any, float, Tensor]:
+        """Exits at half cost of ``batch`` clips or as many as there are, what they cost, and these clips."""
+        frames = self.frames.repeat(-(-batch // len(self.frames)), 1, 1, 1, 1)[: max(batch, len(self.frames))]
+        model, costs = self.network('eager'), self.costs()
+        return self._once(('exits', batch), lambda: (*at_half_cost(model, frames, costs), frames))
+
+    def result(
+        self,
+        ours: Callable[[], Any],
+        plain: Callable[[], Any],
+        units: int,
+        limit: float | None = None,
+        mark: float | None = None,
+    ) -> Any:
+        from benchmark_table import Result
+
+        with torch.no_grad():
+            found = compare(ours, plain, self.args.rounds)
+        return Result(found.ours_ms / units, found.plain_ms / units, found.wall, found.cpu, limit, mark)
+
+    # ---- rows
+
+    def against_static(self, engine: str, early: bool) -> Any:
+        """Whole clips, all looks or exits at half cost, against the static TSM."""
+        from gfvideo.exits import run_clips
+
+        rule, cost, frames = self.exits(1) if early else (None, self.costs()[-1], self.frames)
+        ours, plain = self.network(engine), self.network(engine, static=True)
+        limit = self.costs(static=True)[-1] / cost
+        return self.result(
+            lambda: run_clips(ours, frames, rule, 1),
+            lambda: run_clips(plain, frames, None, 1),
+            len(frames),
+            limit,
+            0.9 * limit if early else None,
+        )
+
+    def streams(self, engine: str) -> Any:
+        """A frame of a stream, all looks, against the static TSM's."""
+        ours, plain = self.network(engine, 'causal'), self.network(engine, 'causal', static=True)
+        return self.result(
+            lambda: read_on(ours, self.frames),
+            lambda: read_on(plain, self.frames),
+            8 * len(self.frames),
+            self.costs(static=True)[-1] / self.costs()[-1],
+            1 / 0.7,
+        )
+
+    def clip_and_stream(self, engine: str) -> Any:
+        """A frame in a stream against one in a clip: clip / stream, 1 where a stream costs no more."""
+        from gfvideo.exits import run_clips
+
+        model = self.network(engine, 'causal')
+        return self.result(
+            lambda: read_on(model, self.frames),
+            lambda: run_clips(model, self.frames, None, 1),
+            8 * len(self.frames),
+            1.0,
+            1 / 1.5,
+        )
+
+    def efficiency(self, engine: str, batch: int) -> Any:
+        """Exits at half cost against the same network without them."""
+        from gfvideo.engine.exiting import micro_batch_for
+        from gfvideo.exits import run_clips
+
+        model, (rule, cost, frames) = self.network(engine), self.exits(batch)
+        size = min(batch, micro_batch_for(frames.device) or batch)
+        limit = self.costs()[-1] / cost
+        return self.result(
+            lambda: run_clips(model, frames, rule, size),
+            lambda: run_clips(model, frames, None, size),
+            len(frames),
+            limit,
+            (0.9 if batch == 1 else 0.8) * limit,
+        )
+
+    def eager_against(self, engine: str, static: bool, mark: float | None = None) -> Any:
+        """Whole clips in eager torch against the same on an engine."""
+        ours, plain = self.network(engine, static=static), self.network('eager', static=static)
+        frames = self.frames
+        return self.result(
+            lambda: [ours.predict_steps(clip) for clip in frames.split(1)],
+            lambda: [plain.predict_steps(clip) for clip in frames.split(1)],
+            len(frames),
+            mark=mark,
+        )
+
+    def glance_against_eager(self, engine: str) -> Any:
+        """A glance alone at frames of its size, in eager torch against an engine."""
+        from gfvideo.deployment import with_runtime
+
+        side = self.args.glance_size
+        plain = self._once('glance', lambda: glancing_mobilenet(8, side))
+        ours, x = with_runtime(plain, engine, self.args.threads), clips(1, 8, side)
+        return self.result(lambda: ours.glance(x), lambda: plain.glance(x), 1, mark=3.0)
+
+    def folded(self, static: bool) -> Any:
+        """Normalisation folded against unfolded, eager, one clip."""
+        model = self.network('eager', static=static)
+        plain, x = unfolded(model), self.frames[:1]
+        with torch.no_grad():
+            check_equal(model(x), plain(x))
+        return self.result(lambda: model(x), lambda: plain(x), 1)
+
+    def bfloat16(self, static: bool) -> Any:
+        """Encoders in bfloat16 against float32, eager, one clip."""
+        from gfvideo.deployment import with_bfloat16
+
+        model, x = self.network('eager', static=static), self.frames[:1]
+        rounded, _ = with_bfloat16(model, largest_drop=None)
+        return self.result(lambda: rounded(x), lambda: model(x), 1)
+
+    def in_parts(self, batch: int) -> Any:
+        """A batch looked at a few clips at a time against all at once, eager."""
+        model, (_, _, frames) = self.network('eager'), self.exits(batch)
+        return self.result(lambda: model(frames), lambda: model.looks(frames), len(frames))
+
+    def reading(self, files: Sequence[str], plain: str) -> Any:
+        """Eight frames of video files with transforms, against a library by hand."""
+        by_hand = dict(decord=read_by_hand, torchcodec=read_by_torchcodec)[plain]
+        cv2.setNumThreads(1)
+        try:
+            importlib.import_module(plain)
+        except (OSError, RuntimeError) as error:  # it is there, and its FFmpeg is not
+            raise ImportError(str(error).strip().splitlines()[0]) from error
+        read = our_pipeline(8, 256, 224, 'auto')
+        mark = 2.0 if plain == 'decord' else 1.0
+        return self.result(
+            lambda: [read(file) for file in files],
+            lambda: [by_hand(file, 8, 256, 224) for file in files],
+            len(files),
+            mark=mark,
+        )
+
+    def rows_of_engines(self) -> dict[str, Callable[[], Any]]:
+        """Rows by name: first what is ours, then the plain side."""
+        rows: dict[str, Callable[[], Any]] = {}
+        for engine in self.args.engines:
+            rows |= {
+                f'{engine}: clips, all looks, to static TSM': partial(self.against_static, engine, False),
+                f'{engine}: clips, exits at half cost, to static TSM': partial(
+                    self.against_static, engine, True
+                ),
+                f'{engine}: streams, all looks, to static TSM': partial(self.streams, engine),
+                f'{engine}: streams to clips, all looks': partial(self.clip_and_stream, engine),
+            }
+        for engine in self.args.engines:
+            if engine != 'eager':
+                rows |= {
+                    f'{engine} to eager, all looks': partial(self.eager_against, engine, False),
+                    f'{engine} to eager, static TSM': partial(self.eager_against, engine, True),
+                }
+        return rows
+
+    def all_rows(self) -> dict[str, Callable[[], Any]]:
+        rows = self.rows_of_engines()
+        for engine in self.args.engines:
+            if engine != 'eager':
+                rows[f'{engine} to eager, a glance'] = partial(self.glance_against_eager, engine)
+        for engine in self.args.engines:
+            for batch in dict.fromkeys((1, self.args.batch)):
+                name = f'{engine}: exits at half cost to none, batch {batch}'
+                rows[name] = partial(self.efficiency, engine, batch)
+        rows |= {
+            'folded to unfolded, static TSM': partial(self.folded, True),
+            'folded to unfolded, all looks': partial(self.folded, False),
+            'bfloat16 to float32, static TSM': partial(self.bfloat16, True),
+            'bfloat16 to float32, all looks': partial(self.bfloat16, False),
+            f'batch of {self.args.batch} in parts to at once': partial(self.in_parts, self.args.batch),
+        }
+        if self.args.videos:
+            files = videos_in(self.args.videos, 20)
+            for plain in ('decord', 'torchcodec'):
+                rows[f'reading to {plain} and cv2'] = partial(self.reading, files, plain)
+        return rows
+
+
 def run_engines(args: argparse.Namespace) -> None:
     """Glance-and-Focus against the static TSM on each engine: whole clips, early exit, streams."""
-    from gfvideo.complexity import recognizer_cost
-    from gfvideo.deployment import with_runtime
-    from gfvideo.exits import run_clips
+    tell_table(args, Pairs(args).rows_of_engines())
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Every row of the table in docs/performance.md."""
+    rows = Pairs(args).all_rows()
+    if args.only:
+        rows = {name: row for name, row in rows.items() if any(part in name for part in args.only)}
+        if not rows:
+            raise ValueError(f'no row has {" or ".join(map(repr, args.only))} in its name')
+    tell_table(args, rows)
+
+
+def tell_table(args: argparse.Namespace, rows: dict[str, Callable[[], Any]]) -> None:
+    from benchmark_table import Table
 
     torch.set_num_threads(args.threads)
-    shape = (8, 3, *args.frame_size)
-    frames = torch.randn(args.clips, *shape, generator=torch.Generator().manual_seed(0))
-    height, width = args.frame_size
+    names = (
+        'frame_size',
+        'glance_size',
+        'patch_size',
+        'steps',
+        'size',
+        'clips',
+        'batch',
+        'threads',
+        'rounds',
+    )
+    settings = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    settings['videos'] = [str(path) for path in getattr(args, 'videos', [])]
     print(
-        f'MobileNetV2, 8 frames of {height}x{width}, batch 1, threads: {args.threads}; ours: glance'
-        f' {args.glance_size}, {args.steps} looks of {args.patch_size}, a value map; plain: static TSM at'
-        f' {args.size}. Median ratio (quartiles) of {args.rounds} rounds, and its limit, the ratio of'
-        ' multiply-adds',
-        flush=True,
+        'MobileNetV2, 8 frames of {frame_size[0]}x{frame_size[1]}; ours: a glance at {glance_size}, {steps}'
+        ' looks of {patch_size}, a value map; static TSM at {size}; threads: {threads}; {rounds}'
+        ' rounds'.format(**settings)
     )
-    for engine in args.engines:
-        torchs = mobilenet('bidirectional', args.glance_size, args.patch_size, args.steps)
-        static = mobilenet('bidirectional', None, args.size, 0)
-        costs, whole = (recognizer_cost(model, shape)['steps'] for model in (torchs, static))
-        exits, half = at_half_cost(torchs, frames, costs)
-        ours, plain = with_runtime(torchs, engine), with_runtime(static, engine)
-        for told, rule, cost in (('all looks', None, costs[-1]), ('exits at half cost', exits, half)):
-            result = compare(
-                lambda: run_clips(ours, frames, rule, 1),  # noqa: B023 (run at once)
-                lambda: run_clips(plain, frames, None, 1),  # noqa: B023
-                args.rounds,
-            )
-            print(
-                f'{engine:12} clips, {told:19} {per(result, args.clips)}  limit {whole[-1] / cost:.2f}',
-                flush=True,
-            )
-        ours = with_runtime(mobilenet('causal', args.glance_size, args.patch_size, args.steps), engine)
-        plain = with_runtime(mobilenet('causal', None, args.size, 0), engine)
-        result = compare(lambda: read_on(ours, frames), lambda: read_on(plain, frames), args.rounds)  # noqa: B023
-        limit = f'limit {whole[-1] / costs[-1]:.2f}'
-        print(f'{engine:12} streams, all looks        {per(result, 8 * args.clips)}  {limit}', flush=True)
-        result = compare(lambda: run_clips(ours, frames, None, 1), lambda: read_on(ours, frames), args.rounds)  # noqa: B023
-        print(f'{engine:12} stream (plain) / clip     {per(result, 8 * args.clips)}', flush=True)
-    for told, model in (('ours', torchs), ('static TSM', static)):
-        fast = with_runtime(model, 'onnxruntime')
-        result = compare(
-            lambda: run_clips(fast, frames, None, 1),  # noqa: B023
-            lambda: run_clips(model, frames, None, 1),  # noqa: B023
-            args.rounds,
-        )
-        print(f'eager (plain) / onnxruntime, {told:10} {per(result, args.clips)}', flush=True)
-
-
-def per(result: Comparison, units: int) -> str:
-    """A comparison of runs over so many clips or frames, as text."""
-    one, half, other = result.wall
-    return (
-        f'ours {result.ours_ms / units:7.2f} ms   plain {result.plain_ms / units:7.2f} ms   ratio'
-        f' {half:.2f} ({one:.2f} to {other:.2f})   of CPU time {result.cpu[1]:.2f}'
-    )
+    print('limit: ratio of the multiply-adds; * the mark is not reached by the time of the processors')
+    table = Table(getattr(args, 'out', None), settings, getattr(args, 'again', False))
+    try:
+        table.measure(rows)
+    except KeyboardInterrupt:
+        sys.exit('interrupted; the same command goes on from here' if table.path else 'interrupted')
 
 
 @torch.no_grad()
@@ -918,20 +1121,34 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='Glance-and-Focus against the static TSM on each engine',
         formatter_class=with_defaults,
     )
-    engines.add_argument(
-        '--engines', nargs='+', default=['eager', 'onnxruntime'], help='eager, onnxruntime, compile'
-    )
-    engines.add_argument('--clips', type=int, default=8, help='clips of a run')
-    engines.add_argument('--frame-size', type=int, nargs=2, default=[240, 320], help='height and width')
-    engines.add_argument(
-        '--glance-size', type=int, default=96, help='height and width of the glance in pixels'
-    )
-    engines.add_argument('--patch-size', type=int, default=80, help='of the patches')
-    engines.add_argument('--steps', type=int, default=2, help='focus looks')
-    engines.add_argument('--size', type=int, default=224, help='of the frames that the static TSM reads')
-    engines.add_argument('--rounds', type=int, default=9, help='pairs of runs')
-    engines.add_argument('--threads', type=int, default=1, help='threads of either')
     engines.set_defaults(run=run_engines)
+    everything = commands.add_parser(
+        'all',
+        help='the whole table of docs/performance.md, row by row, gone on with where it was interrupted',
+        formatter_class=with_defaults,
+    )
+    everything.add_argument('--out', type=Path, help='JSON file that keeps the rows')
+    everything.add_argument('--again', action='store_true', help='measure rows anew that are there')
+    everything.add_argument('--only', nargs='+', help='rows that have one of these in their names')
+    everything.add_argument('--batch', type=int, default=32, help='clips in a batch of exits and parts')
+    everything.add_argument(
+        '--videos', type=Path, nargs='+', default=[], help='files or folders, to measure readers on'
+    )
+    everything.set_defaults(run=run_all)
+    for table in (engines, everything):
+        table.add_argument(
+            '--engines', nargs='+', default=['eager', 'onnxruntime'], help='eager, onnxruntime, compile'
+        )
+        table.add_argument('--clips', type=int, default=8, help='clips of a run')
+        table.add_argument('--frame-size', type=int, nargs=2, default=[240, 320], help='height and width')
+        table.add_argument(
+            '--glance-size', type=int, default=96, help='height and width of the glance in pixels'
+        )
+        table.add_argument('--patch-size', type=int, default=80, help='of the patches')
+        table.add_argument('--steps', type=int, default=2, help='focus looks')
+        table.add_argument('--size', type=int, default=224, help='of the frames that the static TSM reads')
+        table.add_argument('--rounds', type=int, default=9, help='pairs of runs')
+        table.add_argument('--threads', type=int, default=1, help='threads of either')
     evaluation = commands.add_parser(
         'evaluation', help='folded normalisation, and batches in parts', formatter_class=with_defaults
     )

@@ -6,6 +6,8 @@
     python tools/analysis_tools/benchmark_preparation.py verify FOLDER  # against plain sequential decoding
     # 8 frames of a clip, before and after transcoding
     python tools/analysis_tools/benchmark_preparation.py reading VIDEO
+    # 8 frames of clips in a tar file, in random order, against the same from files of their own
+    python tools/analysis_tools/benchmark_preparation.py shards FOLDER
     # time and peak memory of index, a resumed run and lists
     python tools/analysis_tools/benchmark_preparation.py rows --clips 100000
 
@@ -20,10 +22,10 @@ import argparse
 import csv
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -38,7 +40,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that is not installed works too
+
+from machine_load import Load, own_work, warning
 
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import run_child
@@ -51,12 +56,9 @@ from data_prep.common.steps.jobs import Clip
 from data_prep.common.steps.verify import VerifyJob
 from data_prep.common.workspace import Workspace
 from gfvideo.data.readers import open_video
+from gfvideo.data.shards import Member
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-BUSY = 0.1
-"""Share of the processors that other work may take before the machine is called busy."""
 
 
 class Ratios(NamedTuple):
@@ -77,12 +79,7 @@ class Ratios(NamedTuple):
 
     @property
     def warning(self) -> str:
-        if self.others is None or self.others <= BUSY:
-            return ''
-        return (
-            f'; THE MACHINE WAS BUSY, other work took {self.others:.0%} of its processors: trust no time by'
-            ' the clock, and repeat this when it is idle'
-        )
+        return warning(self.others)
 
 
 def _quartiles(ratios: Sequence[float]) -> str:
@@ -97,32 +94,10 @@ def seconds(function: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, own_work() - cpu
 
 
-def own_work() -> float:
-    """Seconds that the processors spent on this process and the ones it started and waited for."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
-def all_work(file: Path = Path('/proc/stat')) -> float | None:
-    """Seconds that all processors spent on anything; None where the system does not tell."""
-    try:
-        user, nice, system, _, _, irq, softirq, steal = file.read_text().split()[1:9]
-    except (OSError, ValueError):
-        return None
-    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf('SC_CLK_TCK')
-
-
-def share_of_others(wall: float, own: float, everything: float | None) -> float | None:
-    """Share of the processors' time that other work took, of ``wall`` seconds in which the processors spent
-    ``own`` on this and ``everything`` on all."""
-    if everything is None:
-        return None
-    return max(0.0, everything - own) / (wall * (os.cpu_count() or 1))
-
-
 def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int) -> Ratios:
     """Run both in turn; each is first in every second round."""
     times: list[tuple[tuple[float, float], tuple[float, float]]] = []
-    began, own_before, all_before = time.perf_counter(), own_work(), all_work()
+    load = Load()
     for i in range(rounds):
         if i % 2:
             by_hand = seconds(plain)
@@ -130,12 +105,9 @@ def paired(ours: Callable[[], object], plain: Callable[[], object], rounds: int)
         else:
             own = seconds(ours)
             times.append((own, seconds(plain)))
-    all_after = all_work()
-    everything = None if all_before is None or all_after is None else all_after - all_before
-    others = share_of_others(time.perf_counter() - began, own_work() - own_before, everything)
     wall, cpu = ([by_hand[k] / own[k] for own, by_hand in times] for k in (0, 1))
     medians = (1e3 * statistics.median(pair[k][1] for pair in times) for k in (0, 1))
-    return Ratios(*medians, cpu, wall, others)
+    return Ratios(*medians, cpu, wall, load.others())
 
 
 def clips_in(folder: Path, most: int) -> list[Clip]:
@@ -317,6 +289,35 @@ def run_settings(args: argparse.Namespace) -> None:
         )
 
 
+# ---- shards
+
+
+def run_shards(args: argparse.Namespace) -> None:
+    paths = [str(args.folder.absolute() / clip.path) for clip in clips_in(args.folder, args.clips)]
+    with tempfile.TemporaryDirectory(dir=args.tmp) as folder:
+        shard, members = f'{folder}/clips-000000.tar', []
+        with tarfile.open(shard, 'w') as tar:
+            for number, path in enumerate(paths):
+                name = f'{number}{Path(path).suffix}'
+                tar.add(path, name)
+                size = os.path.getsize(path)
+                begins = tar.offset - -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                members.append(Member(shard, begins, size, name).path)
+        order = np.random.default_rng(0).permutation(len(paths))
+
+        def read_all(places: Sequence[str]) -> None:
+            for number in order:
+                read_eight(places[number], args.reader)
+
+        read_all(paths[:1] * len(paths))  # what is done once, when the first video is read
+        result = paired(partial(read_all, members), partial(read_all, paths), args.rounds)
+    each = len(paths)
+    print(
+        f'{each} clips, 8 spread frames each, reader {args.reader}: {result.ours_ms / each:.2f} ms a clip'
+        f' from the shard, {result.plain_ms / each:.2f} ms from files; files / shard: {result}'
+    )
+
+
 # ---- rows
 
 
@@ -453,6 +454,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         ('verify', run_verify, 'folder'),
         ('reading', run_reading, 'video'),
         ('settings', run_settings, 'folder'),
+        ('shards', run_shards, 'folder'),
         ('rows', run_rows, None),
     ):
         command = commands.add_parser(name, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -473,12 +475,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
             command.add_argument('--crf', type=int, nargs='+', default=[20, 26, 32])
             command.add_argument('--clips', type=int, default=20)
             command.add_argument('--rounds', type=int, default=3)
-        if name in ('settings', 'reading'):
+        if name in ('settings', 'reading', 'shards'):
             command.add_argument('--reader', default='auto')
         if name in ('transcode', 'reading', 'settings'):
             command.add_argument('--short-side', type=int, default=256)
         if name == 'reading':
             command.add_argument('--rounds', type=int, default=31)
+        if name == 'shards':
+            command.add_argument('--clips', type=int, default=100)
+            command.add_argument('--rounds', type=int, default=7)
         if name == 'rows':
             command.add_argument('--clips', type=int, default=100_000)
     args = parser.parse_args(arguments)

@@ -69,6 +69,8 @@ DATASETS = {  # by the file in configs/_base_/datasets
     'ucf101': Dataset('ucf101', 'UCF101', 101),
     'hmdb51': Dataset('hmdb51', 'HMDB51', 51),
     'diving48': Dataset('diving48', 'Diving48', 48),
+    'activitynet': Dataset('activitynet', 'ActivityNet-1.3', 200),
+    'fcvid': Dataset('fcvid', 'FCVID', 239),
     'wlasl': Dataset('wlasl', 'WLASL', 2000),
     'epic_kitchens_verb': Dataset('epic-verb', 'EPIC-KITCHENS-100, verbs', 97),
     'imagenet': Dataset('imagenet', 'ImageNet', 1000),

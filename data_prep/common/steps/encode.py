@@ -11,9 +11,9 @@ import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from data_prep.common.checking import Verdict
@@ -29,6 +29,7 @@ from data_prep.common.steps.jobs import (
     Kept,
     add_record,
     clips_of,
+    made_by_another,
     run_job,
     verdict_of,
 )
@@ -55,6 +56,7 @@ def encode_job(
     encoding: Encoding,
     time_limit: float,
     consume: bool = False,
+    packed: Mapping[str, int] | None = None,
 ) -> EncodeJob:
     """The job of a prepared folder; arguments as its attributes."""
     links = root.iterdir() if root == space.source and root.is_dir() else ()
@@ -70,6 +72,7 @@ def encode_job(
         root == space.source,
         consume and root == space.source,
         tuple(path.name for path in links if path.is_symlink()),
+        packed or {},
     )
 
 
@@ -110,7 +113,9 @@ def encode_clips(
             job.remove_source(clip)
         return True
 
-    run_job(job, job.step, space, clips, is_done, chunk=1, spread=spread, say_kept=kept.say)
+    run_job(
+        replace(job, packed={}), job.step, space, clips, is_done, chunk=1, spread=spread, say_kept=kept.say
+    )
 
 
 def encoded(space: Workspace, job: EncodeJob) -> RecordTable:
@@ -134,6 +139,7 @@ class EncodeJob:
         unpacked: whether sources come out of archives, so that one that is gone was encoded and removed.
         consume: whether they are removed once they are encoded.
         links: folders in ``root`` that are somebody's own and keep their files.
+        packed: bytes of the clips that shards hold, by their path below ``outputs``; workers do not get it.
     """
 
     to: str
@@ -147,6 +153,7 @@ class EncodeJob:
     unpacked: bool = False
     consume: bool = False
     links: tuple[str, ...] = ()
+    packed: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def step(self) -> str:
@@ -194,7 +201,10 @@ class EncodeJob:
         """Whether the output stands there with the size that it was written with, if there should be one."""
         if record['reason'] is not None:
             return True
-        target = self.outputs / output_of(clip.target, self.to)
+        name = output_of(clip.target, self.to)
+        if self.packed.get(name) == record['bytes']:
+            return True
+        target = self.outputs / name
         try:
             if self.to == 'frames':
                 return _sizes(target) == (record['frames'], record['bytes'])
@@ -211,7 +221,7 @@ class EncodeJob:
         if record['ffmpeg'] != self.ffmpeg.version:
             if record['reason'] is not None:
                 return None
-            differences.append(f'that ffmpeg {record["ffmpeg"]} made, where this is {self.ffmpeg.version},')
+            differences.append(made_by_another(record['ffmpeg'], self.ffmpeg.version))
         source = str(self.root / clip.path)
         try:
             if record['key'] != source_key(source, clip.kind):

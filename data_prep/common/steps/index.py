@@ -15,6 +15,7 @@ from data_prep.common.records import Record, read_lines, write_lines
 from data_prep.common.scanning import scan, tell_left_out
 from data_prep.common.steps.unpack import tops_of, with_those_of_archives
 from data_prep.common.workspace import PreparationError, Workspace
+from gfvideo.data.row_table import MORE
 
 __all__ = ['Annotation', 'index_rows', 'read_summary', 'write_index']
 
@@ -135,7 +136,11 @@ def _rows(matched: Iterable[Indexed], found: Found) -> Iterator[Record]:
     an earlier row has, too (in another split)."""
     shared, seen = _shared_stems(found), set()
     for clip in map(_named, matched):
-        yield {**asdict(clip), 'target': _target(clip, shared), 'again': clip.path in seen}
+        fields = asdict(clip)
+        for name in MORE:  # most clips have none of these
+            if not fields[name] and fields[name] != 0:
+                del fields[name]
+        yield {**fields, 'target': _target(clip, shared), 'again': clip.path in seen}
         if clip.path is not None:
             seen.add(clip.path)
 

@@ -27,6 +27,7 @@ __all__ = [
     'Kept',
     'add_record',
     'clips_of',
+    'made_by_another',
     'run_job',
     'verdict_of',
 ]
@@ -77,7 +78,8 @@ def run_job(
     spread: Spread,
     say_kept: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do the clips that are not done, and merge the records unless other shards may be writing some.
+    """Do the clips that are not done, and merge the records unless other shards may be writing some, or the
+    run does not see all clips.
 
     Args:
         step: names the records.
@@ -95,7 +97,7 @@ def run_job(
             items = (clip for clip, is_it in zip(clips(), done) if not is_it)
             for reasons in run_all(spread, job, items, chunk, job.dead) if todo else ():
                 progress.add(reasons.total(), failed=reasons.total() - reasons[''])
-    if not space.is_sharded:
+    if space.is_whole:
         merge_records(space.records(step), 'all', (clip.path for clip in clips()))
 
 
@@ -124,6 +126,11 @@ class Kept:
     def say(self) -> None:
         for difference, count in sorted(self._counts.items()):
             logger.warning('%s: %d clips %s are kept; --redo makes them anew', self._step, count, difference)
+
+
+def made_by_another(ffmpeg: str | None, this: str) -> str:
+    """A difference for :class:`Kept`."""
+    return f'that ffmpeg {ffmpeg} made, where this is {this},'
 
 
 NEW_TIMES = 'whose sources have new times, and the same size, head and tail,'

@@ -17,6 +17,8 @@ from data_prep.common.scanning import tell_left_out
 from data_prep.common.steps.encode import FOLDERS, EncodeJob, encoded, output_of
 from data_prep.common.steps.index import Annotation, index_rows, read_summary
 from data_prep.common.steps.jobs import verdict_of
+from data_prep.common.steps.pack import FOLDER as SHARDS_FOLDER
+from data_prep.common.steps.pack import pack_clips
 from data_prep.common.steps.recheck import write_sums
 from data_prep.common.steps.verify import verified
 from data_prep.common.workspace import PreparationError, Workspace
@@ -36,6 +38,7 @@ def write_lists(
     min_frames: int,
     arguments: Mapping[str, object],
     made: Mapping[str, object] | None = None,
+    shard_bytes: int | None = None,
 ) -> float:
     """Write the manifest, ``failed.jsonl`` and other tools' lists.
 
@@ -45,6 +48,7 @@ def write_lists(
         min_frames: clips with fewer cannot be used.
         arguments: those that the outcome depends on, for ``dataset.json``.
         made: how the clips were made, if not by ``job``.
+        shard_bytes: pack the encoded clips in tar files of so many bytes; None: they stay as they are.
 
     Returns:
         The share of the listed clips that cannot be used.
@@ -73,6 +77,12 @@ def write_lists(
     failed += _not_unpacked(summary)
     write_atomically(space.out / 'failed.jsonl', (json_line(_in_utf8(record)) for record in failed))
     rows = _with_clips(rows, failed, root)
+    folder = None if job is None else FOLDERS[job.to]
+    if shard_bytes is not None:
+        packed = pack_clips(space, space.out / FOLDERS['video'], rows, summary['classes'], shard_bytes)
+        places = {row.path: place.path for split in rows for row, place in zip(rows[split], packed[split])}
+        sums = {places[path]: value for path, value in sums.items() if path in places}
+        rows, folder = packed, SHARDS_FOLDER
     write_sums(space.out, sums)
     ffmpeg = ', '.join(sorted(versions)) if job else None
     manifest = write_manifest(
@@ -82,14 +92,14 @@ def write_lists(
         classes=summary['classes'],
         label_order=summary['label_order'],
         rows=rows,
-        video_root=_relative(root, space.out) if job is None else FOLDERS[job.to],
+        video_root=folder or _relative(root, space.out),
         official={split: summary['official'][split] for split in rows},
         frame_template=outcome.image_names[0],
         start_index=outcome.image_names[1],
         preparation={'ffmpeg': (made or {}).get('ffmpeg', ffmpeg), **arguments},
         made=made or ({'to': 'original'} if job is None else {**job.settings, 'ffmpeg': ffmpeg}),
     )
-    write_list_forms(space.out / 'lists', manifest, rows)
+    write_list_forms(space.out / 'lists', manifest, {} if shard_bytes is not None else rows)
     if job is not None:
         before, after = sizes['source'], sizes['encoded']
         times = after / before if before else 0
@@ -159,7 +169,8 @@ class Outcome:
         if self.job is not None:
             path, kind = output_of(row['target'], self.job.to), self.job.to
         size = record['frames'], record['height'], record['width']
-        return ClipRow(row['id'], path, kind, row['label'], *size)
+        more = tuple(row.get('labels', ())), row.get('start'), row.get('end')
+        return ClipRow(row['id'], path, kind, row['label'], *size, *more)
 
 
 OUR_IMAGES = '{:05d}.jpg', 1

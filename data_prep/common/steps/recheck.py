@@ -3,6 +3,7 @@ clips with it."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,11 @@ from data_prep.common.spreading import Spread, run_all
 from data_prep.common.steps.encode import FOLDERS, RECORDS, output_of
 from data_prep.common.steps.index import index_rows
 from data_prep.common.steps.jobs import add_record
+from data_prep.common.steps.pack import FOLDER as SHARDS_FOLDER
+from data_prep.common.steps.pack import unpack_damaged
 from data_prep.common.workspace import PreparationError, Workspace
 from gfvideo.data.manifest import Manifest, read_manifest, read_table
+from gfvideo.data.shards import member_of, read_member
 from gfvideo.files import write_atomically
 from gfvideo.progress import Progress
 
@@ -89,7 +93,13 @@ class RecheckJob:
 
     def _compare(self, clip: Prepared) -> tuple[str, str] | None:
         try:
-            same = whole_hash(self.root / clip.path, clip.kind) == clip.sha256
+            member = member_of(str(self.root / clip.path))
+            if member is None:
+                same = whole_hash(self.root / clip.path, clip.kind) == clip.sha256
+            else:
+                same = hashlib.sha256(read_member(member)).hexdigest() == clip.sha256
+        except EOFError as error:
+            return clip.path, str(error)
         except OSError as error:
             return clip.path, str(error.strerror)
         return None if same else (clip.path, 'its bytes are not those that were written')
@@ -155,6 +165,8 @@ def _note(space: Workspace, manifest: Manifest, damaged: Mapping[str, str]) -> i
         return 0
     encoded = {folder: to for to, folder in FOLDERS.items()}
     to = encoded.get(manifest.video_root, 'original')
+    if manifest.video_root == SHARDS_FOLDER:
+        to, damaged = 'video', unpack_damaged(space, space.out / FOLDERS['video'], damaged)
     step = RECORDS.get(to, 'verify')
     counts = Counter()
     if manifest.video_root == CLIPS:  # cut out of longer videos, and cut again if it is not there

@@ -38,7 +38,7 @@ def collect(manifest: Manifest, failed: Iterable[Record], sources: Iterable[Reco
     for split, info in manifest.splits.items():
         classes, frames = Counter(), []
         for row in read_rows(manifest, split):
-            classes[row.label] += 1
+            classes.update(row.all_labels or (None,))
             frames.append(row.frames or 0)
             sizes[f'{row.width}x{row.height}'] += 1
         splits[split] = {

@@ -39,6 +39,13 @@ class Reader(Protocol):
         Of torchcodec and decord only the frames handed out count: what they decode on the way is not seen.
         """
 
+    def times(self) -> np.ndarray:
+        """Float64 ``(len(self),)``, when each frame is shown, in seconds from the first one.
+
+        Raises:
+            VideoError: if nothing says so, as of a folder of images.
+        """
+
     def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
         """RGB frames ``(N, H, W, 3)`` uint8 at N ``indices`` from 0, in any order; a repeated one is decoded
         once.
@@ -118,6 +125,9 @@ class IndexedReader:
     @property
     def decoded(self) -> int:
         return self._decoded
+
+    def times(self) -> np.ndarray:
+        raise self._error('nothing says when its frames are shown', 'leave out start and end of its row')
 
     def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
         indices = self._checked(indices)

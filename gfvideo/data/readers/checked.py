@@ -40,12 +40,17 @@ class CheckedReader(IndexedReader):
             if self._index.has_leading:
                 raise self._error('it has frames that refer back across a key frame', USE_PYAV)
             self._check_file(reference)
-            if not may_turn(path) and not may_cut_left(reference.codec_name, reference.extradata):
+            self._content, self._times = reference.content, reference.times()
+            cut_left = may_cut_left(reference.codec_name, reference.extradata)
+            if not cut_left and not may_turn(path, self._content):
                 return
             first = reference.first_as_others_see_it()
         if (first.height, first.width) != self._stored_size:
             raise self._error('the left edge of its pictures is to be cut off', USE_PYAV)
         self._check_orientation(orientation_of(display_matrix(first)))
+
+    def times(self) -> np.ndarray:
+        return self._times
 
     def _check_file(self, reference: PyAVReader) -> None:
         """Raise VideoError if the library must not see this file."""

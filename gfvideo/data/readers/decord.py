@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from types import ModuleType
 
@@ -34,7 +35,12 @@ class DecordReader(CheckedReader):
                 f'its height is odd ({self._stored_size[0]}), and decord gives such pictures other colours',
                 USE_PYAV,
             )
-        self._decoder = self._attempt(decord.VideoReader, os.path.abspath(path), num_threads=1, fault_tol=1)
+        self._decoder = self._attempt(
+            decord.VideoReader,
+            os.path.abspath(path) if self._content is None else io.BytesIO(self._content),
+            num_threads=1,
+            fault_tol=1,
+        )
         self._check_count(len(self._decoder))
 
     def _check_file(self, reference: PyAVReader) -> None:

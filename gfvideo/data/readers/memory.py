@@ -143,6 +143,9 @@ class BytesReader:
     def decoded(self) -> int:
         return self._reader.decoded
 
+    def times(self) -> np.ndarray:
+        return self._reader.times()
+
     def get_frames(self, indices: Sequence[int] | np.ndarray, make: Make | None = None) -> np.ndarray:
         return self._reader.get_frames(indices, make)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from ..shards import member_of
 from .base import Reader
 from .decord import DecordReader
 from .folder import FolderReader
@@ -34,7 +35,7 @@ def open_video(
     """Open a video file, a folder of images, or a picture (a video of one frame), for reading by index.
 
     Args:
-        path: the file or the folder.
+        path: the file or the folder, or a video in a shard (:mod:`gfvideo.data.shards`).
         reader: ``'pyav'``, ``'torchcodec'`` or ``'decord'``; ``'auto'`` is PyAV, which reads most and,
             measured on H.264 and VP9, fastest. Not used for folders.
         exact: decode the whole file once to count its frames. Otherwise they are counted without decoding
@@ -51,7 +52,7 @@ def open_video(
         ImportError: the reader asked for cannot be imported.
     """
     path = os.fspath(path)
-    if os.path.isdir(path):
+    if member_of(path) is None and os.path.isdir(path):
         return FolderReader(path, template, start)
     if is_image(path):
         return ImageReader(path)

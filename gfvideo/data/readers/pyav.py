@@ -9,10 +9,12 @@ from itertools import chain, islice
 import av
 import numpy as np
 from av.codec.context import Flags
+from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from ..orientation import display_matrix, orientation_of
-from ..video_index import VideoIndex, index_packets, open_stream, packets_of
+from ..video_index import VideoIndex, content_of, index_packets, open_stream, packets_of
 from .base import DROP, IndexedReader, Make
 
 __all__ = ['PyAVReader']
@@ -34,10 +36,13 @@ class PyAVReader(IndexedReader):
     so passes may interleave.
 
     Args:
-        path: the file.
+        path: the file, or a video in a shard.
         exact: decode everything once to count the frames.
         probed: see :func:`gfvideo.data.video_index.open_stream`; the properties that tell what the header
             says are complete then.
+
+    Attributes:
+        content: of a video in a shard, all its bytes; None of a file of its own.
     """
 
     name = 'pyav'
@@ -45,7 +50,8 @@ class PyAVReader(IndexedReader):
     def __init__(self, path: str, exact: bool = False, probed: bool = False):
         super().__init__(path)
         self._probed = probed
-        self._container, self._stream = open_stream(path, self.name, probed)
+        self.content = content_of(path, self.name)
+        self._container, self._stream = self._open()
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._unmarking: dict[tuple[int, int, str], av.filter.Graph] = {}
         self._kept: list[av.Packet] | None = None
@@ -61,6 +67,9 @@ class PyAVReader(IndexedReader):
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        return open_stream(self.path, self.name, self._probed, self.content)
 
     @property
     def doubt(self) -> str:
@@ -113,6 +122,22 @@ class PyAVReader(IndexedReader):
         if not self._count:
             raise self._error('no frame of it decodes', DROP)
         return self._count
+
+    def times(self) -> np.ndarray:
+        stamps = self.index.times
+        if self.doubt:
+            told = [frame.pts for frame in self._sequence()]
+            shown = [time for time in told if time is not None]
+            self._count = len(told)
+            if not told or len(shown) < len(told) or sorted(shown) != shown:
+                raise self._error(
+                    f'it does not say when each frame is shown ({self.doubt})',
+                    're-encode it, or leave out start and end of its row',
+                )
+            stamps = np.array(shown, np.int64)
+        unit = self._stream.time_base
+        assert unit is not None  # of every stream that has packets
+        return (stamps - stamps[0]) * unit.numerator / unit.denominator
 
     def iter_frames(self) -> Iterator[np.ndarray]:
         with closing(self._sequence()) as frames:
@@ -245,7 +270,7 @@ class PyAVReader(IndexedReader):
             self._idle.append(context)
 
     def _new_decoder(self) -> av.VideoCodecContext:
-        container, stream = open_stream(self.path, self.name, self._probed)
+        container, stream = self._open()
         container.close()  # a decoder does not need it: packets come from elsewhere
         return stream.codec_context
 
@@ -269,7 +294,7 @@ class PyAVReader(IndexedReader):
         if self._kept is not None:
             yield from self._kept[first:stop]
             return
-        container, stream = open_stream(self.path, self.name, self._probed)
+        container, stream = self._open()
         with container:
             yield from islice(packets_of(container, stream), first, stop)
 

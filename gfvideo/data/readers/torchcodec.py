@@ -22,7 +22,7 @@ class TorchCodecReader(CheckedReader):
         super().__init__(path, exact, (RuntimeError, ValueError, IndexError, KeyError, OSError))
         self._decoder = self._attempt(
             decoders.VideoDecoder,
-            os.path.abspath(path),
+            os.path.abspath(path) if self._content is None else self._content,
             dimension_order='NHWC',
             num_ffmpeg_threads=1,
             seek_mode='exact',

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ...data.manifest import read_manifest
+from ...data.remote import is_address
 from .known import ConfigError
 
 __all__ = ['fill']
@@ -108,9 +109,10 @@ def _count_classes(cfg: Config) -> None:
         return
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = (cfg.get(key) or {}).get('dataset') or {}
-        if (
-            dataset.get('form', 'manifest') == 'manifest'
-            and (Path(dataset.get('root', '')) / 'dataset.json').is_file()
-        ):
+        if dataset.get('form', 'manifest') == 'manifest' and _is_prepared(dataset.get('root', '')):
             model['num_classes'] = len(read_manifest(dataset['root']).classes)
             return
+
+
+def _is_prepared(root: str | Path) -> bool:
+    return is_address(root) or (Path(root) / 'dataset.json').is_file()
