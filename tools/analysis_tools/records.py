@@ -148,7 +148,7 @@ def latency(args: argparse.Namespace) -> Record:
                     times[name].append(1e3 * (time.perf_counter() - began))
     mean = {name: statistics.fmean(values) for name, values in times.items()}
     return Record(
-        f"ms per clip within {args.points:g} point of the static network's accuracy, demo's test clips",
+        f"ms per clip within {args.points:g} points of the static network's accuracy, demo's test clips",
         f'{mean["ours"]:.1f} ms at {100 * ours:.1f} %, static TSM {mean["static"]:.1f} ms at'
         f' {100 * static:.1f} % (means of {len(clips)} clips)',
     )
