@@ -23,6 +23,7 @@ LINE = (
     'progress',
     'registry',
     'structures',
+    'measuring',
     'weights',
     'ops',
     'data',

@@ -92,20 +92,20 @@ def glances_of(
     most = max(len(row) for row in rows)
     if not most:
         raise ValueError('no clip shows an object of the table; are its ids those of this dataset?')
-    frames_of_clip = maps[0].shape[1]
-    padded = torch.full((len(rows), most, frames_of_clip, 4), torch.nan)
+    num_frames = maps[0].shape[1]
+    padded = torch.full((len(rows), most, num_frames, 4), torch.nan)
     for place, row in zip(padded, rows):
         place[: len(row)] = row
     patch = model.patch_size
     return Glances(torch.cat(maps), torch.cat(small), torch.cat(logits), padded, Geometry(sizes.pop(), patch))
 
 
-def _boxes_of(objects: Objects, frames: list[int]) -> Tensor:
+def _boxes_of(objects: Objects, indices: list[int]) -> Tensor:
     """``(O, T, 4)``, nan where an object is not shown."""
     names = sorted({name for boxes in objects.values() for name in boxes})
     nowhere = (torch.nan,) * 4
-    table = [[objects.get(int(frame), {}).get(name, nowhere) for frame in frames] for name in names]
-    return torch.tensor(table, dtype=torch.float32).view(len(names), len(frames), 4)
+    table = [[objects.get(int(frame), {}).get(name, nowhere) for frame in indices] for name in names]
+    return torch.tensor(table, dtype=torch.float32).view(len(names), len(indices), 4)
 
 
 def hits_of(centres: Tensor, boxes: Tensor, geometry: Geometry) -> Tensor:

@@ -207,8 +207,9 @@ def test_what_was_measured_stays_when_interrupted(benchmark, counted, threads, t
 
 
 def test_rows_say_what_they_reach_and_when_the_machine_was_busy(benchmark, tmp_path, monkeypatch, capsys):
-    table = sys.modules.get('benchmark_table') or importlib.import_module('benchmark_table')
-    row = table.Result(2, 3, (1.0, 2.0, 3.0), (1.4, 1.5, 1.6), limit=3.0, mark=2.0, others=0.02)
+    from gfvideo.measuring import table
+
+    row = table.MeasuredRow(2, 3, (1.0, 2.0, 3.0), (1.4, 1.5, 1.6), limit=3.0, mark=2.0, others=0.02)
     assert row.reached == 0.5
     assert '50 %' in table.as_line('a', row) and '2.00*' in table.as_line('a', row)
     assert '1.50 (1.40 to 1.60)' in table.as_line('a', row) and 'busy' not in table.as_line('a', row)

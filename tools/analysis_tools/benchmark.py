@@ -50,7 +50,6 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 174
 VIDEO_ENDINGS = {'.webm', '.mp4', '.avi', '.mkv', '.mov'}
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
 
 
@@ -750,11 +749,11 @@ class Pairs:
         limit: float | None = None,
         mark: float | None = None,
     ) -> Any:
-        from benchmark_table import Result
+        from gfvideo.measuring import MeasuredRow
 
         with torch.no_grad():
             found = compare(ours, plain, self.args.rounds)
-        return Result(found.ours_ms / units, found.plain_ms / units, found.wall, found.cpu, limit, mark)
+        return MeasuredRow(found.ours_ms / units, found.plain_ms / units, found.wall, found.cpu, limit, mark)
 
     # ---- rows
 
@@ -930,7 +929,7 @@ def run_all(args: argparse.Namespace) -> None:
 
 
 def tell_table(args: argparse.Namespace, rows: dict[str, Callable[[], Any]]) -> None:
-    from benchmark_table import Table
+    from gfvideo.measuring import Table
 
     torch.set_num_threads(args.threads)
     names = (

@@ -40,10 +40,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that is not installed works too
-
-from machine_load import Load, own_work, warning
 
 from data_prep.common.checking import Checker, Verdict
 from data_prep.common.children import run_child
@@ -57,6 +54,7 @@ from data_prep.common.steps.verify import VerifyJob
 from data_prep.common.workspace import Workspace
 from gfvideo.data.readers import open_video
 from gfvideo.data.shards import Member
+from gfvideo.measuring import Load, own_work, warning
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,12 +3,12 @@
 
     python tools/analysis_tools/findable.py CONFIG objects.csv --epochs 6
 
-A map that misses may see too little at a glance, or have too weak a
-teacher. Here a fresh map of the config's own form is taught the places,
-which training never sees, by the clips of one split, and looks once at
-those of another. Compare its hits with those of the trained policy (tools/
-analysis_tools/controls.py). --samples 64 tells it nearly everything about
-every frame; --samples 2 as much as two random looks of a training epoch.
+A map that misses may see too little at a glance, or have too weak a teacher.
+Here a fresh map of the config's own form is taught the places, which training
+never sees, by the clips of one split, and looks once at those of another, on
+the CPU. Compare its hits with those of the trained policy that controls.py
+tells. --samples 64 tells it nearly everything about every frame; --samples 2 as
+much as two random looks of a training epoch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from gfvideo.usage import HelpFormatter
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument('config', help='config with a ValueMapPolicy')
     parser.add_argument('objects', type=Path, metavar='OBJECTS', help='table of the objects, see controls.py')
     parser.add_argument(
@@ -88,8 +88,8 @@ def teach(args: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse_args(arguments)
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
+    args = parse_args(arguments)
     from gfvideo.engine import tell_faults
     from gfvideo.files import write_atomically
 

@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from machine_load import BUSY, Load
+from .load import BUSY, Load
 
-__all__ = ['Result', 'Table', 'machine']
+__all__ = ['MeasuredRow', 'Table', 'machine']
 
 
-class Result(NamedTuple):
+class MeasuredRow(NamedTuple):
     """A row.
 
     Attributes:
@@ -46,7 +46,7 @@ HEAD = (
 )
 
 
-def as_line(name: str, row: Result) -> str:
+def as_line(name: str, row: MeasuredRow) -> str:
     """A row as a line below HEAD; with a star where the mark is not reached, and a word if the machine was
     busy."""
     wall, cpu = (f'{half:.2f} ({low:.2f} to {high:.2f})' for low, half, high in (row.wall, row.cpu))
@@ -82,6 +82,11 @@ def _processor() -> str:
     return next(named, platform.machine())
 
 
+def _quartiles(told: list[float]) -> tuple[float, float, float]:
+    low, middle, high = told
+    return low, middle, high
+
+
 class Table:
     """Rows by name, in a file.
 
@@ -97,14 +102,17 @@ class Table:
     def __init__(self, path: Path | None, settings: Mapping[str, Any], again: bool = False):
         self.path, self.settings = path, json.loads(json.dumps(dict(settings)))
         self.machine = json.loads(json.dumps(machine()))
-        self.rows: dict[str, Result] = {}
+        self.rows: dict[str, MeasuredRow] = {}
         if path is not None and path.exists() and not again:
             self._read(path)
 
     def _read(self, path: Path) -> None:
         try:
             told = json.loads(path.read_text())
-            rows = {name: Result(**row) for name, row in told['rows'].items()}
+            rows = {
+                name: MeasuredRow(**row | dict(wall=_quartiles(row['wall']), cpu=_quartiles(row['cpu'])))
+                for name, row in told['rows'].items()
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f'{path} is no table of this tool ({error}); give another --out') from error
         for name, ours in (('settings', self.settings), ('machine', self.machine)):
@@ -113,9 +121,7 @@ class Table:
                     f'{path} holds rows of other {name}, {told.get(name)} and not {ours}; give another --out,'
                     ' or --again to measure all anew'
                 )
-        self.rows = {
-            name: row._replace(wall=tuple(row.wall), cpu=tuple(row.cpu)) for name, row in rows.items()
-        }
+        self.rows = rows
 
     def _write(self) -> None:
         if self.path is None:
@@ -126,7 +132,7 @@ class Table:
         part.write_text(json.dumps(told, indent=1) + '\n')
         part.replace(self.path)
 
-    def measure(self, rows: Mapping[str, Callable[[], Result]]) -> None:
+    def measure(self, rows: Mapping[str, Callable[[], MeasuredRow]]) -> None:
         """Measure those of ``rows`` that are not there yet, and write the file after each: what is
         interrupted goes on where it was.
 
