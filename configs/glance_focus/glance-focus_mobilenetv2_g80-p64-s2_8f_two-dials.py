@@ -12,7 +12,7 @@ model = dict(
     patch_size=64,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
-    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4),
 )
 train_cfg = dict(max_epochs=7, val_interval=7)
 stages = dict(tune=dict(train_cfg=dict(max_epochs=4, val_interval=2)))
