@@ -782,7 +782,7 @@ def _mmaction2_frames(place: str, line: str) -> ClipRow:
 def _several_labels(place: str, line: str) -> ClipRow:
     folder, *numbers = line.split(',')
     if len(numbers) < 2:
-        raise ManifestError(f'{place}: {line!r} is not "folder,frames,label" with one label or more')
+        raise ManifestError(f'{place}: {_short(line)} is not "folder,frames,label" with one label or more')
     frames, *labels = (_whole(place, 'a number', text.strip()) for text in numbers)
     return ClipRow(folder, folder, 'frames', None, frames, labels=tuple(sorted(set(labels))))
 

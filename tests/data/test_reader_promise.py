@@ -322,12 +322,16 @@ def test_lists_of_other_files(painted_video, reader, tmp_path, kind, suffix):
         open_stream(str(path), 'pyav')
 
 
-def test_numbered_pictures_are_no_video(painted_video, reader, tmp_path):
+def test_a_picture_with_the_name_of_a_pattern_is_itself_alone(painted_video, reader, tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f'{number}.png'), painted_video.frame(number))
     (tmp_path / '%d.png').write_bytes((tmp_path / '0.png').read_bytes())
-    with pytest.raises(VideoError, match='no video'):
-        open_video(tmp_path / '%d.png', reader)
+    with open_video(tmp_path / '%d.png', reader) as video:
+        assert len(video) == 1
+        assert (video.get_frames([0])[0] == painted_video.frame(0)[..., ::-1]).all()
+    (tmp_path / '%d.png').unlink()
+    with open_video(tmp_path / '%d.png', reader) as video, pytest.raises(VideoError, match='no such file'):
+        video.get_frames([0])
 
 
 def test_a_codec_that_nothing_decodes(painted_video, reader, tmp_path):

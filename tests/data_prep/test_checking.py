@@ -105,7 +105,7 @@ def test_permission_denied(monkeypatch, clip):
     def denied(path):
         raise PermissionError(13, 'Permission denied', path)
 
-    monkeypatch.setattr(checking, 'check_video', denied)
+    monkeypatch.setitem(checking.CHECKS, 'video', denied)
     assert check(str(clip()), 'video') == Verdict.bad('unreadable', 'Permission denied')
 
 
@@ -113,7 +113,7 @@ def test_whatever_a_decoder_throws(monkeypatch, clip):
     def surprised(path):
         raise KeyError(path)
 
-    monkeypatch.setattr(checking, 'check_video', surprised)
+    monkeypatch.setitem(checking.CHECKS, 'video', surprised)
     verdict = check(str(clip()), 'video')
     assert (
         verdict.reason == 'decode_error'
@@ -329,6 +329,7 @@ def test_every_reason_has_a_remedy():
         'unreadable',
         'too_short',
         'ambiguous',
+        'damaged',
     } == REMEDIES.keys()
 
 

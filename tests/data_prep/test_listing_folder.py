@@ -477,7 +477,7 @@ def test_any_csv(tmp_path_factory, paths, data, quoting, end):
 def test_any_list(tmp_path_factory, form, paths, data, end):
     names = ['ball', 'throwing ball', 'b', 'a b', '7']
     rows = [(path, data.draw(st.integers(0, 4))) for path in paths]
-    middle = ' 30 ' if form in folder.FRAME_FORMS else ' '
+    middle = ',30,' if form == 'arnet' else ' 30 ' if form in folder.FRAME_FORMS else ' '
     file = tmp_path_factory.mktemp('any') / 'list'
     file.write_text(''.join(f'{path}{middle}{names[label]}{end}' for path, label in rows), newline='')
     listing = folder.read_listing(file, form, split='train', classes=names)
