@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/glance_focus_mobilenetv2.py',
     '../_base_/datasets/two_dials.py',
-    '../_base_/schedules/joint.py',
+    '../_base_/schedules/joint_map.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
@@ -14,5 +14,5 @@ model = dict(
     focus=dict(frozen_stride=4),
     policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4),
 )
-train_cfg = dict(max_epochs=7, val_interval=7)
+train_cfg = dict(max_epochs=10, val_interval=10)
 stages = dict(tune=dict(train_cfg=dict(max_epochs=4, val_interval=2)))
