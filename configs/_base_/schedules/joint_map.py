@@ -1,5 +1,5 @@
-"""As joint.py, with a stage of the value map alone between the two: encoders that can read patches by then, and
-are left as they are, teach it where reading pays."""
+"""As joint.py, with a stage of the value map alone between the two: the encoders can read patches by
+then, and stay as they are while the map learns where reading pays."""
 
 _base_ = ['joint.py']
 _others = ('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')
