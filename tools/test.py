@@ -409,10 +409,11 @@ def table(results: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     args = parse_args(arguments)
-    from gfvideo.engine import tell_faults
+    from gfvideo.engine import leave_distributed, tell_faults
 
     with tell_faults():
         test(args)
+        leave_distributed()
 
 
 if __name__ == '__main__':

@@ -175,11 +175,12 @@ def command() -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     sys.path.insert(0, str(ROOT))  # a checkout that is not installed works too
     args = parse_args(arguments)
-    from gfvideo.engine import tell_faults
+    from gfvideo.engine import leave_distributed, tell_faults
 
     given = sys.argv[1:] if arguments is None else [str(argument) for argument in arguments]
     with tell_faults(resuming(given)):
         train(args, options_of(given))
+        leave_distributed()
 
 
 if __name__ == '__main__':

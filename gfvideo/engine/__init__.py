@@ -14,7 +14,7 @@ from .exiting import ExitingRecognizer, costs_of
 from .faults import tell_faults
 from .hooks import DatasetEpochHook, EpochSeedHook, FiniteHook, NotFiniteError
 from .identity import check_exits, describe_model, same_clips, weights_hash
-from .launch import adapt_to_devices, choose_device, init_distributed
+from .launch import adapt_to_devices, choose_device, init_distributed, leave_distributed
 from .loops import ResumableEpochLoop
 from .next_steps import next_commands, next_steps
 from .optim import AutocastOptimWrapper, TSMOptimWrapperConstructor, scale_rates
@@ -63,6 +63,7 @@ __all__ = [
     'fill_workers',
     'init_distributed',
     'latest_checkpoint',
+    'leave_distributed',
     'load_checkpoint',
     'load_config',
     'keep_for_the_file',

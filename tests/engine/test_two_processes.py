@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gfvideo.engine import ConfigError, init_distributed, load_checkpoint
+from gfvideo.engine import ConfigError, init_distributed, leave_distributed, load_checkpoint
 from gfvideo.engine.stages import read_record
 
 STAGES = ('random', 'policy', 'tune')
@@ -77,3 +78,32 @@ def test_processes_nobody_started_are_told_how(monkeypatch):
     with pytest.raises(ConfigError, match="launcher='ray' is unknown"):
         init_distributed('ray')
     init_distributed('none')
+
+
+@pytest.fixture
+def one_of_one(monkeypatch, free_port):
+    """As torchrun starts the only process."""
+    told = dict(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    yield
+    leave_distributed()
+
+
+def test_the_group_is_left(one_of_one):
+    leave_distributed()  # where there is none
+    init_distributed('pytorch')
+    assert torch.distributed.is_initialized()
+    leave_distributed()
+    assert not torch.distributed.is_initialized()
+
+
+def test_commands_leave_their_group(one_of_one, train, three_stages, tmp_path):
+    """The threads of a group that is left to the interpreter's end may abort a process that is done."""
+    train(tmp_path, '--launcher', 'pytorch', '--stage', 'random', 'train_cfg.max_epochs=1')
+    assert not torch.distributed.is_initialized()
+    checkpoint = tmp_path / 'random' / 'epoch_1.pth'
+    arguments = [three_stages, checkpoint, '--work-dir', tmp_path / 'test', '--launcher', 'pytorch']
+    runpy.run_path(str(TOOLS / 'test.py'))['main']([str(argument) for argument in arguments])
+    assert (tmp_path / 'test' / 'test_results.json').exists() and not torch.distributed.is_initialized()
