@@ -99,6 +99,9 @@ class GlanceFocusRecognizer(Recognizer):
             (AdaptiveNN).
         full_frame_weight: weight of the focus encoder's own answer to whole frames, resized to the patch
             size (AdaptiveNN; there 2).
+        value_looks: looks at further random places beside each one that is taken, for a policy that learns
+            values and for it alone: no gradient reaches the encoders. They cost little where the encoders are
+            frozen, as in a stage of the map alone.
         budgets: what is drawn anew for each training batch, so that one network serves many costs: any of
             ``steps``, ``patch_sizes`` and ``frames``, lists of choices; of S looks the first ones are taken,
             of T frames evenly spaced ones. None trains at the full cost. Distributed training needs
@@ -132,6 +135,7 @@ class GlanceFocusRecognizer(Recognizer):
         supervision: Supervision = 'clip',
         distil_weight: float = 0.0,
         full_frame_weight: float = 0.0,
+        value_looks: int = 0,
         budgets: Mapping[str, Sequence] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -193,6 +197,12 @@ class GlanceFocusRecognizer(Recognizer):
                 " through the policy; use scope='frame' with the causal shift"
             )
         self.controls = dict(random=RandomPolicy(self.policy.scope), centre=CentrePolicy(self.policy.scope))
+        if value_looks < 0 or (value_looks and not isinstance(self.policy, ValuePolicy)):
+            raise ValueError(
+                f'value_looks={value_looks}: give 0, or a number from 1 on with a policy that learns values'
+                f' ({type(self.policy).__name__} does not)'
+            )
+        self.value_looks = value_looks
         self.train_centres = self._known_centres('train_centres', train_centres)
         self.test_centres = self._known_centres('test_centres', test_centres)
         self.frozen = tuple(frozen)
@@ -469,14 +479,29 @@ class GlanceFocusRecognizer(Recognizer):
     def _value_loss(
         self, policy: ValuePolicy, frames: Tensor, states: Sequence[LookState], labels: Tensor
     ) -> Tensor:
-        """What the policy expected of every look that was taken, against what it gained."""
-        with torch.no_grad():
-            known = [self._label_log_probs(state.logits, labels).exp() for state in states]
-            own = [self.focus_head(state.vector) for state in states[1:]]
-            alone = torch.stack([self._label_log_probs(logits, labels).exp() for logits in own])
+        """What the policy expected of every look that was taken, and of ``value_looks`` others in its place,
+        against what it gained."""
         observations = [self.observe(frames, state)._replace(memory=None) for state in states[:-1]]
-        centres = torch.stack([state.centres for state in states[1:] if state.centres is not None])
-        return policy.value_loss(observations, centres.detach(), torch.stack(known).diff(dim=0), alone)
+        taken = [self._looks_told(frames, before, after, labels) for before, after in zip(states, states[1:])]
+        centres, gains, alone = (torch.stack(told) for told in zip(*taken))
+        return policy.value_loss(observations, centres, gains, alone)
+
+    @torch.no_grad()
+    def _looks_told(
+        self, frames: Tensor, before: LookState, after: LookState, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a look, then of ``value_looks`` at random in its place: centres ``(N, B, T, 2)``, and what each
+        gained and tells by itself ``(N, B, A)``."""
+        known, told = self._label_log_probs(before.logits, labels).exp(), []
+        for number in range(1 + self.value_looks):
+            if number > 0:
+                after = self._look(frames, before, self.choose(frames, before, 'random'))
+            assert after.centres is not None  # of a look
+            gain = self._label_log_probs(after.logits, labels).exp() - known
+            own = self.focus_head(after.vector)
+            told.append((after.centres, gain, self._label_log_probs(own, labels).exp()))
+        centres, gains, alone = (torch.stack(parts) for parts in zip(*told))
+        return centres, gains, alone
 
     def _check_policy_learns(self) -> None:
         """Refuse a policy that is not frozen and that no loss would train."""

@@ -136,7 +136,7 @@ def test_it_learns_where_a_look_pays_from_random_patches():
             torch.minimum(first + 10, corners + 8.0) - torch.maximum(first, corners.float())
         ).clamp_min(0)
         gains = overlap.prod(-1) / 64
-        loss = policy.value_loss([observation], centres[None], gains[None], gains[None])
+        loss = policy.value_loss([observation], centres[None, None], gains[None, None], gains[None, None])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -234,33 +234,71 @@ def test_weights_of_the_first_version_give_its_places():
         )
 
 
+@pytest.mark.parametrize('others', [0, 3])
 @pytest.mark.parametrize('scope', ['frame', 'clip'])
-def test_both_values_are_taught_what_the_looks_were_worth(scope):
-    """The loss against a loop over looks, clips and choices."""
-    model = build(dict(type='ValueMapPolicy', hidden=8, scope=scope)).train()
+def test_both_values_are_taught_what_the_looks_were_worth(scope, others, monkeypatch):
+    """The loss against a loop over looks, clips and choices; of looks that were taken, and of others."""
+    model = build(dict(type='ValueMapPolicy', hidden=8, scope=scope), value_looks=others).train()
     frames, labels = torch.rand(2, 4, 3, 40, 60), torch.tensor([2, 0])
-    torch.manual_seed(1)
-    states = model.looks(frames)
-    torch.manual_seed(1)  # the same draws
+    before, looks, look = {}, {0: [], 1: []}, model._look
+
+    def watched(frames, state, choice):
+        after = look(frames, state, choice)
+        before.setdefault(state.step, state)
+        looks[state.step].append(after)
+        return after
+
+    monkeypatch.setattr(model, '_look', watched)
     found = model.losses(frames, labels)['loss_policy']
+    assert [len(looks[step]) for step in (0, 1)] == [1 + others] * 2
 
     def told(logits, b, a):  # probability of the true class, of a frame or of the clip
         chosen = logits[b, a] if scope == 'frame' else logits[b].mean(0)
         return chosen.softmax(-1)[labels[b]]
 
     losses, memory, geometry = [], None, Geometry((40, 60), model.patch_size)
-    for before, after in zip(states, states[1:]):
-        valued = model.policy.valued(model.observe(frames, before)._replace(memory=memory))
+    for step in (0, 1):
+        valued = model.policy.valued(model.observe(frames, before[step])._replace(memory=memory))
         memory = valued.memory
-        own = model.focus_head(after.vector)
-        for b in range(2):
-            for a in range(memory.seen.shape[1]):
-                gain = told(after.logits, b, a) - told(before.logits, b, a)
-                for values, target in ((valued.promise, gain), (valued.alone, told(own, b, a))):
-                    value = value_at(values, after.centres[:, : values.shape[1]], geometry)[b, a]
-                    far = (value - target).abs()
-                    losses.append(far - 0.125 if far > 0.25 else far**2 / 0.5)
+        for after in looks[step]:
+            own = model.focus_head(after.vector)
+            for b in range(2):
+                for a in range(memory.seen.shape[1]):
+                    gain = told(after.logits, b, a) - told(before[step].logits, b, a)
+                    for values, target in ((valued.promise, gain), (valued.alone, told(own, b, a))):
+                        value = value_at(values, after.centres[:, : values.shape[1]], geometry)[b, a]
+                        far = (value - target).abs()
+                        losses.append(far - 0.125 if far > 0.25 else far**2 / 0.5)
     torch.testing.assert_close(found, 2 * torch.stack(losses).mean())
+    centres = torch.stack([after.centres for after in looks[0]])
+    assert len(centres.unique(dim=0)) == 1 + others  # elsewhere each time
+
+
+def test_other_looks_teach_the_map_alone():
+    """What the encoders learn does not depend on them, and the map's stage takes them with frozen parts."""
+    frames, labels = torch.rand(2, 4, 3, 40, 60), torch.tensor([2, 0])
+    gradients = []
+    for others in (0, 2):
+        model = build(dict(type='ValueMapPolicy', hidden=8), value_looks=others).train()
+        torch.manual_seed(1)
+        losses = model.losses(frames, labels)
+        sum(value for name, value in losses.items() if name.startswith('loss')).backward()
+        parts = {name: part for name, part in model.parts().items() if name != 'policy'}
+        gradients.append([p.grad for part in parts.values() for p in part.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    model = build(dict(type='ValueMapPolicy', hidden=8), value_looks=2, frozen=tuple(parts)).train()
+    model.losses(frames, labels)['loss_policy'].backward()
+    assert all(p.grad is None for part in parts for p in model.parts()[part].parameters())
+    assert model.policy.value[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ('policy', 'looks'), [(dict(type='ValueMapPolicy'), -1), (dict(type='CentrePolicy'), 2)]
+)
+def test_other_looks_are_for_a_policy_that_learns_values(policy, looks):
+    with pytest.raises(ValueError, match=f'value_looks={looks}: give 0, or .*{policy["type"]}'):
+        build(policy, value_looks=looks)
 
 
 def test_a_deeper_stem_sees_further_at_the_same_stride():

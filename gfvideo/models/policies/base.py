@@ -198,13 +198,14 @@ class ValuePolicy(Policy):
     def value_loss(
         self, observations: Sequence[Observation], centres: Tensor, gains: Tensor, alone: Tensor
     ) -> Tensor:
-        """How far what it expects of S looks is from what was gained.
+        """How far what it expects of looks is from what was gained: of the S looks that were taken, and of
+        others that might have been taken in their place, N in all at each step.
 
         Args:
-            observations: before each look, without memory.
-            centres: ``(S, B, T, 2)`` where they were cut.
-            gains: ``(S, B, A)`` what each added to the probability of the true class, in [-1, 1].
-            alone: ``(S, B, A)`` the probability of the true class from each look by itself, in [0, 1]. It
+            observations: before each of the S looks, without memory.
+            centres: ``(S, N, B, T, 2)`` where they were cut; the first of N is the look that was taken.
+            gains: ``(S, N, B, A)`` what each added to the probability of the true class, in [-1, 1].
+            alone: ``(S, N, B, A)`` the probability of the true class from each look by itself, in [0, 1]. It
                 tells good places from others where the looks before left little to gain.
 
         Returns:

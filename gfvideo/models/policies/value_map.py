@@ -279,10 +279,10 @@ class ValueMapPolicy(ValuePolicy):
         for observation, places in zip(observations, centres, strict=True):
             valued = self.valued(observation._replace(memory=memory))
             memory = valued.memory
-            places = places[:, : memory.seen.shape[1]]
+            places = rearrange(places[:, :, : memory.seen.shape[1]], 'n b a yx -> b a n yx')
             both = [value_at(one, places, observation.geometry) for one in (valued.promise, valued.alone)]
-            expected.append(torch.stack(both))
-        found = torch.stack(expected, 1).float()  # (2, S, B, A)
+            expected.append(rearrange(torch.stack(both), 'two b a n -> two n b a'))
+        found = torch.stack(expected, 1).float()  # (2, S, N, B, A)
         return 2 * F.smooth_l1_loss(found, torch.stack([gains, alone]), beta=0.25)
 
 
@@ -336,15 +336,16 @@ def centres_at(places: Tensor, geometry: Geometry) -> Tensor:
 
 
 def value_at(values: Tensor, centres: Tensor, geometry: Geometry) -> Tensor:
-    """Values ``(B, A, h, w)`` at the middles of the patches at ``centres`` ``(B, A, 2)``, between cells
-    bilinear: ``(B, A)``."""
+    """Values ``(B, A, h, w)`` at the middles of the patches at ``centres`` ``(B, A, 2)`` or ``(B, A, N, 2)``,
+    between cells bilinear: ``(B, A)`` or ``(B, A, N)``."""
     A = values.shape[1]
     frame, patch = (numbers_like(centres, size) for size in geometry)
-    middles = (centres * (frame - patch) + patch / 2) / frame  # (B, A, 2), parts of height and width
-    grid = rearrange(2 * middles - 1, 'b a yx -> (b a) 1 1 yx').flip(-1)  # x first
+    middles = (centres * (frame - patch) + patch / 2) / frame  # parts of height and width
+    points = (2 * middles - 1).flip(-1)  # x first
+    grid = points.reshape(len(values) * A, 1, -1, 2)
     maps = rearrange(values, 'b a h w -> (b a) 1 h w')
     at = F.grid_sample(maps, grid.to(maps.dtype), padding_mode='border', align_corners=False)
-    return rearrange(at, '(b a) 1 1 1 -> b a', a=A)
+    return at.reshape(centres.shape[:-1])
 
 
 def refined(values: Tensor, cells: Tensor) -> Tensor:
