@@ -240,15 +240,15 @@ def test_both_values_are_taught_what_the_looks_were_worth(scope, others, monkeyp
     """The loss against a loop over looks, clips and choices; of looks that were taken, and of others."""
     model = build(dict(type='ValueMapPolicy', hidden=8, scope=scope), value_looks=others).train()
     frames, labels = torch.rand(2, 4, 3, 40, 60), torch.tensor([2, 0])
-    before, looks, look = {}, {0: [], 1: []}, model._look
+    before, looks, choose = {}, {0: [], 1: []}, model.choose
 
-    def watched(frames, state, choice):
-        after = look(frames, state, choice)
+    def watched(frames, state, *how):
+        choice = choose(frames, state, *how)
         before.setdefault(state.step, state)
-        looks[state.step].append(after)
-        return after
+        looks[state.step].append(choice.centres)
+        return choice
 
-    monkeypatch.setattr(model, '_look', watched)
+    monkeypatch.setattr(model, 'choose', watched)
     found = model.losses(frames, labels)['loss_policy']
     assert [len(looks[step]) for step in (0, 1)] == [1 + others] * 2
 
@@ -260,7 +260,8 @@ def test_both_values_are_taught_what_the_looks_were_worth(scope, others, monkeyp
     for step in (0, 1):
         valued = model.policy.valued(model.observe(frames, before[step])._replace(memory=memory))
         memory = valued.memory
-        for after in looks[step]:
+        for centres in looks[step]:
+            after = model.focus(frames, before[step], centres)
             own = model.focus_head(after.vector)
             for b in range(2):
                 for a in range(memory.seen.shape[1]):
@@ -270,8 +271,7 @@ def test_both_values_are_taught_what_the_looks_were_worth(scope, others, monkeyp
                         far = (value - target).abs()
                         losses.append(far - 0.125 if far > 0.25 else far**2 / 0.5)
     torch.testing.assert_close(found, 2 * torch.stack(losses).mean())
-    centres = torch.stack([after.centres for after in looks[0]])
-    assert len(centres.unique(dim=0)) == 1 + others  # elsewhere each time
+    assert len(torch.stack(looks[0]).unique(dim=0)) == 1 + others  # elsewhere each time
 
 
 def test_other_looks_teach_the_map_alone():
