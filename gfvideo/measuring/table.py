@@ -63,7 +63,7 @@ def as_line(name: str, row: MeasuredRow) -> str:
 def machine() -> dict[str, Any]:
     """What the numbers are of."""
     versions = {}
-    for library in ('torch', 'onnxruntime', 'torchcodec', 'av', 'decord'):
+    for library in ('torch', 'onnxruntime', 'torchcodec', 'av', 'decord', 'mmaction2'):
         try:
             versions[library] = version(library)
         except PackageNotFoundError:

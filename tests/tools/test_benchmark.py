@@ -177,6 +177,7 @@ def test_all_rows_are_kept_and_gone_on_with(benchmark, counted, threads, tmp_pat
     assert len(counted) == len(rows) and 'eager: exits at half cost to none, batch 3' in rows
     for library in ('decord', 'torchcodec'):
         assert f'reading to {library} and cv2' in shown  # measured, or left out by name
+    assert 'eager: static TSM to MMAction2' in shown
     assert all(name in shown for name in rows)
     with pytest.raises(SystemExit, match=r'rows of other settings.*--out'):
         benchmark.main([*command, '--rounds', '2'])
@@ -223,3 +224,23 @@ def test_rows_say_what_they_reach_and_when_the_machine_was_busy(benchmark, tmp_p
     told = capsys.readouterr().out
     assert 'busy: 60% other work' in told and 'the machine was busy' in told
     assert 'left out: no such library' in told
+
+
+def test_engines_and_batches_suit_the_device(benchmark, monkeypatch):
+    """One clip after the other on a CPU; on a GPU all of a run together."""
+    assert benchmark.parse_args(['engines']).engines == ['eager', 'onnxruntime']
+    assert benchmark.parse_args(['all', '--device', 'cuda:1']).engines == ['eager', 'compile']
+    assert benchmark.parse_args(['all', '--device', 'cuda', '--engines', 'eager']).engines == ['eager']
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match="device 'cuda' is not here"):
+            benchmark.main(['engines', '--device', 'cuda'])
+    assert benchmark.Pairs(benchmark.parse_args(['engines', *TINY[:-2]])).together == 1
+    monkeypatch.setattr('gfvideo.engine.choose_device', lambda name: torch.device('meta'))
+    pairs = benchmark.Pairs(benchmark.parse_args(['engines', *TINY[:-2], '--device', 'cuda']))
+    assert pairs.together == 2 and pairs.frames.device.type == 'meta'
+
+
+def test_the_static_network_is_that_of_mmaction2(benchmark, counted, threads, capsys):
+    pytest.importorskip('mmaction.models', reason='MMAction2 is not installed', exc_type=ImportError)
+    benchmark.main(['all', *TINY, '--engines', 'eager', '--only', 'MMAction2'])  # refused if it says another
+    assert len(counted) == 1

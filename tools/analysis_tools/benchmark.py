@@ -72,9 +72,11 @@ class Comparison(NamedTuple):
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds by the clock and by the processors."""
+    """Seconds by the clock and by the processors; of a GPU too, until it is done."""
     wall, cpu = time.perf_counter(), time.process_time()
     function()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
@@ -701,6 +703,36 @@ def at_half_cost(model: Any, frames: Tensor, costs: Sequence[int]) -> tuple[Any,
     return StepExits((threshold, *[float('inf')] * (model.steps - 1))), mean
 
 
+def mmaction2_tsm() -> nn.Module:
+    """MobileNetV2 with the temporal shift as MMAction2 builds it, with weights that keep activations alive.
+
+    Raises:
+        ImportError: if MMAction2 is not there.
+    """
+    import mmaction.models  # noqa: F401 (registers)
+    from mmaction.registry import MODELS as THEIRS
+
+    torch.manual_seed(0)
+    head = dict(type='TSMHead', num_segments=8, in_channels=1280, num_classes=CLASSES, is_shift=True)
+    backbone = dict(type='MobileNetV2TSM', num_segments=8, shift_div=8, pretrained=None, pretrained2d=False)
+    before = dict(type='mmaction.ActionDataPreprocessor')
+    model = THEIRS.build(
+        dict(type='Recognizer2D', backbone=backbone, cls_head=head, data_preprocessor=before)
+    )
+    return with_living_norms(model, lambda model: model(clips(4, 8, 224), stage='head'))
+
+
+def same_weights(theirs: nn.Module) -> nn.Module:
+    """The static TSM of this package with the weights of one of MMAction2."""
+    from gfvideo.conversion import FORMS, Options
+    from gfvideo.registry import MODELS
+
+    config, weights, _ = FORMS['mmaction2'](dict(state_dict=theirs.state_dict()), Options())
+    ours = MODELS.build(config).eval()
+    ours.load_state_dict(weights)
+    return ours
+
+
 class Pairs:
     """What is compared on each engine; networks are made when a row first asks for them.
 
@@ -710,8 +742,14 @@ class Pairs:
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
+        from gfvideo.engine import choose_device
+
+        self.device = choose_device(args.device)
         shape = (args.clips, 8, 3, *args.frame_size)
-        self.frames = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        frames = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        self.frames = frames.to(self.device)
+        # clips looked at together: one on a CPU; as many as there are on a GPU, which one leaves idle
+        self.together = 1 if self.device.type == 'cpu' else args.clips
         self._made: dict[Any, Any] = {}
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -725,7 +763,7 @@ class Pairs:
 
         args = self.args
         sizes = (None, args.size, 0) if static else (args.glance_size, args.patch_size, args.steps)
-        torchs = self._once((shift, static), lambda: mobilenet(shift, *sizes))
+        torchs = self._once((shift, static), lambda: mobilenet(shift, *sizes).to(self.device))
         return self._once((engine, shift, static), lambda: with_runtime(torchs, engine, args.threads))
 
     def costs(self, static: bool = False) -> list[int]:
@@ -764,12 +802,13 @@ class Pairs:
         rule, cost, frames = self.exits(1) if early else (None, self.costs()[-1], self.frames)
         ours, plain = self.network(engine), self.network(engine, static=True)
         limit = self.costs(static=True)[-1] / cost
+        share = 0.9 if self.device.type == 'cpu' else 0.8
         return self.result(
-            lambda: run_clips(ours, frames, rule, 1),
-            lambda: run_clips(plain, frames, None, 1),
+            lambda: run_clips(ours, frames, rule, self.together),
+            lambda: run_clips(plain, frames, None, self.together),
             len(frames),
             limit,
-            0.9 * limit if early else None,
+            share * limit if early or self.device.type != 'cpu' else None,
         )
 
     def streams(self, engine: str) -> Any:
@@ -790,7 +829,7 @@ class Pairs:
         model = self.network(engine, 'causal')
         return self.result(
             lambda: read_on(model, self.frames),
-            lambda: run_clips(model, self.frames, None, 1),
+            lambda: run_clips(model, self.frames, None, self.together),
             8 * len(self.frames),
             1.0,
             1 / 1.5,
@@ -817,8 +856,8 @@ class Pairs:
         ours, plain = self.network(engine, static=static), self.network('eager', static=static)
         frames = self.frames
         return self.result(
-            lambda: [ours.predict_steps(clip) for clip in frames.split(1)],
-            lambda: [plain.predict_steps(clip) for clip in frames.split(1)],
+            lambda: [ours.predict_steps(clip) for clip in frames.split(self.together)],
+            lambda: [plain.predict_steps(clip) for clip in frames.split(self.together)],
             len(frames),
             mark=mark,
         )
@@ -828,9 +867,21 @@ class Pairs:
         from gfvideo.deployment import with_runtime
 
         side = self.args.glance_size
-        plain = self._once('glance', lambda: glancing_mobilenet(8, side))
-        ours, x = with_runtime(plain, engine, self.args.threads), clips(1, 8, side)
+        plain = self._once('glance', lambda: glancing_mobilenet(8, side).to(self.device))
+        ours, x = with_runtime(plain, engine, self.args.threads), clips(1, 8, side).to(self.device)
         return self.result(lambda: ours.glance(x), lambda: plain.glance(x), 1, mark=3.0)
+
+    def against_mmaction2(self, engine: str) -> Any:
+        """The static TSM on an engine against MMAction2's, which is eager torch: the same weights, frames of
+        224x224 ready to be read, one clip."""
+        from gfvideo.deployment import with_runtime
+
+        plain = self._once('mmaction2', lambda: mmaction2_tsm().to(self.device))
+        model = self._once('mmaction2, ours', lambda: same_weights(plain).to(self.device))
+        ours, x = with_runtime(model, engine, self.args.threads), clips(1, 8, 224).to(self.device)
+        with torch.no_grad():
+            check_equal(ours(x), plain(x, stage='head'))
+        return self.result(lambda: ours(x), lambda: plain(x, stage='head'), 1, mark=3.0)
 
     def folded(self, static: bool) -> Any:
         """Normalisation folded against unfolded, eager, one clip."""
@@ -895,6 +946,7 @@ class Pairs:
         for engine in self.args.engines:
             if engine != 'eager':
                 rows[f'{engine} to eager, a glance'] = partial(self.glance_against_eager, engine)
+            rows[f'{engine}: static TSM to MMAction2'] = partial(self.against_mmaction2, engine)
         for engine in self.args.engines:
             for batch in dict.fromkeys((1, self.args.batch)):
                 name = f'{engine}: exits at half cost to none, batch {batch}'
@@ -944,11 +996,13 @@ def tell_table(args: argparse.Namespace, rows: dict[str, Callable[[], Any]]) -> 
         'rounds',
     )
     settings = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    device = torch.device(args.device)
+    settings['device'] = torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device)
     settings['videos'] = [str(path) for path in getattr(args, 'videos', [])]
     print(
         'MobileNetV2, 8 frames of {frame_size[0]}x{frame_size[1]}; ours: a glance at {glance_size}, {steps}'
-        ' looks of {patch_size}, a value map; static TSM at {size}; threads: {threads}; {rounds}'
-        ' rounds'.format(**settings)
+        ' looks of {patch_size}, a value map; static TSM at {size}; {device}, threads:'
+        ' {threads}; {rounds} rounds'.format(**settings)
     )
     print('limit: ratio of the multiply-adds; * the mark is not reached by the time of the processors')
     table = Table(getattr(args, 'out', None), settings, getattr(args, 'again', False))
@@ -1136,7 +1190,17 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     everything.set_defaults(run=run_all)
     for table in (engines, everything):
         table.add_argument(
-            '--engines', nargs='+', default=['eager', 'onnxruntime'], help='eager, onnxruntime, compile'
+            '--engines',
+            nargs='+',
+            default=argparse.SUPPRESS,
+            help='eager, onnxruntime, compile (default: the first two on a CPU; on a GPU the first and the'
+            ' last)',
+        )
+        table.add_argument(
+            '--device',
+            default='cpu',
+            metavar='NAME',
+            help='cpu, or cuda, cuda:1, ..., where --clips are looked at together',
         )
         table.add_argument('--clips', type=int, default=8, help='clips of a run')
         table.add_argument('--frame-size', type=int, nargs=2, default=[240, 320], help='height and width')
@@ -1170,6 +1234,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         )
     streams.add_argument('exits', help='file of tools/calibrate.py --stream')
     args = parser.parse_args(arguments)
+    if args.run in (run_engines, run_all) and not hasattr(args, 'engines'):
+        args.engines = ['eager', 'onnxruntime' if args.device == 'cpu' else 'compile']
     names = ('frames', 'size', 'threads', 'rounds', 'limit', 'short', 'crop', 'batch', 'glance_size', 'clips')
     if min(np.min(getattr(args, name, 1)) for name in names) < 1:
         parser.error('give positive numbers')
