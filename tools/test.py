@@ -255,7 +255,9 @@ def prepare(args: argparse.Namespace, runner: Any, checkpoint: dict[str, Any], r
             name: told[name] and tuple(told[name]) for name in ('patch_size', 'glance_size') if name in told
         }
         classes = (checkpoint['meta'].get('dataset_meta') or {}).get('classes')
-        runner.register_hook(ShowHook(args.show_dir, args.interval, classes=classes, **sizes))
+        runner.register_hook(
+            ShowHook(args.show_dir, args.interval, classes=classes, loss=recognizer.loss, **sizes)
+        )
 
 
 def _bare(model: Any) -> Any:

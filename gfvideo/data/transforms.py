@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from einops import rearrange
 from mmengine.logging import print_log
+from torch.utils.data import get_worker_info
 
 from ..registry import TRANSFORMS
 from ..structures import ClipSample
@@ -634,11 +635,12 @@ def _numbered(names: tuple[tuple[str, str], ...], classes: tuple[str, ...]) -> d
 
 @lru_cache
 def _direction_in(classes: tuple[str, ...]) -> bool:
-    """Whether a class name holds a direction; warns, once per process, if one does."""
+    """Whether a class name holds a direction; warns, once of all processes that read for one, if one does."""
     named = [
         name for name in classes if DIRECTIONS & set(name.lower().replace('-', ' ').replace('_', ' ').split())
     ]
-    if named:
+    worker = get_worker_info()
+    if named and (worker is None or worker.id == 0):
         print_log(
             f'Flip mirrors nothing: {len(named)} classes name a direction, e.g. {named[0]!r}, and label_map'
             ' is not given; give the pairs that change into each other, or label_map={} if none does',

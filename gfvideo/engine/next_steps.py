@@ -57,12 +57,13 @@ def next_commands(
         return commands
     split = _held_out(cfg)
     looks = 'policy' in cfg.model and cfg.model.get('steps', 1) != 0
-    if looks and split and cfg.model.get('test_centres', 'mean') in ('mean', 'centre'):
+    one_class = not _several_classes(cfg)  # a clip, without which exits and controls are not fitted
+    if looks and split and one_class and cfg.model.get('test_centres', 'mean') in ('mean', 'centre'):
         commands['early exit'] = [*_tool('calibrate'), *both, *split, *more]
     if looks and cfg.get('test_dataloader') is not None:
         pictures = os.path.join(cfg.work_dir, 'focus')
         commands['pictures of where it looks'] = [*_tool('focus'), *both, '--out', pictures, *more]
-    if looks and split and str(cfg.model.type).endswith('GlanceFocusRecognizer'):
+    if looks and split and one_class and str(cfg.model.type).endswith('GlanceFocusRecognizer'):
         commands['what the policy is worth'] = [*_tool('controls'), *both, *split, *more]
     if (home() / _SCRIPTS['report']).is_file():
         run = os.path.dirname(cfg.work_dir) if name else cfg.work_dir
@@ -79,6 +80,13 @@ def next_steps(commands: dict[str, list[str]]) -> str:
 def _kept(options: Sequence[str], stage: str, number: int) -> list[str]:
     of_stage = tuple(f'stages.{which}.{key}' for which in (stage, number) for key in _KEPT)
     return [option for option in options if option.startswith((*_KEPT, *of_stage))]
+
+
+def _several_classes(cfg: Any) -> bool:
+    """Whether the clips that are tested may show several classes."""
+    metrics = cfg.get('test_evaluator') or cfg.get('val_evaluator') or []
+    metrics = [metrics] if isinstance(metrics, dict) else metrics
+    return any(str(metric['type']).endswith('MeanAveragePrecision') for metric in metrics)
 
 
 def _held_out(cfg: Any) -> list[str]:

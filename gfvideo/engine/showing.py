@@ -25,6 +25,7 @@ class ShowHook(Hook):
         patch_size, glance_size: of the recognizer in pixels, as of
             :func:`~gfvideo.visualization.draw_sample`.
         classes: their names; None takes those of the dataset, or numbers.
+        loss: of the recognizer, which says what its logits mean.
     """
 
     priority = 'LOW'
@@ -36,9 +37,10 @@ class ShowHook(Hook):
         patch_size: tuple[int, int] | None = None,
         glance_size: tuple[int, int] | None = None,
         classes: Sequence[str] | None = None,
+        loss: str = 'cross_entropy',
     ):
         self.folder, self.interval, self.classes = Path(folder), interval, classes
-        self.patch_size, self.glance_size = patch_size, glance_size
+        self.patch_size, self.glance_size, self.loss = patch_size, glance_size, loss
         self._seen = 0
 
     def before_test_epoch(self, runner: Any) -> None:
@@ -60,7 +62,12 @@ class ShowHook(Hook):
             if place % self.interval or place >= len(dataset):  # the last ones only fill up
                 continue
             picture = draw_sample(
-                inputs, sample, names, patch_size=self.patch_size, glance_size=self.glance_size
+                inputs,
+                sample,
+                names,
+                patch_size=self.patch_size,
+                glance_size=self.glance_size,
+                loss=self.loss,
             )
             save_picture(picture, picture_path(self.folder, str(sample.get('video_id', place))))
 

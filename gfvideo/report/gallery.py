@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..apis import build_pipeline, frame_names, init_recognizer, prepare_video
 from ..complexity import recognizer_cost
@@ -58,6 +59,10 @@ class Trained:
         inputs = prepare_video(str(clip['path']), self._pipeline, **self._names)['inputs']
         inputs = inputs[0] if inputs.ndim == 5 else inputs
         return np.ascontiguousarray(inputs.permute(0, 2, 3, 1).numpy())
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What logits ``(..., C)`` mean."""
+        return self._model.probabilities(logits)
 
     def gmacs(self, frames: np.ndarray) -> list[float]:
         """1e9 multiply-adds of a clip of such frames, cumulative after each step."""
@@ -160,7 +165,7 @@ class Gallery:
         clips, unread = [], []
         for place in progress(places, f'{run.name}: clips'):
             clip = answers.clips[place]
-            told = _answer(answers, place) | dict(id=ids[place], video=None, windows=None)
+            told = _answer(answers, place, trained) | dict(id=ids[place], video=None, windows=None)
             if trained is not None:
                 try:
                     told |= self._pictures(clip, trained, each)
@@ -201,9 +206,10 @@ def _classes(trained: Trained | None, answers: ClipAnswers) -> list[str]:
     return trained.classes if known and trained is not None else [f'class {n}' for n in range(count)]
 
 
-def _answer(answers: ClipAnswers, place: int) -> dict[str, Any]:
+def _answer(answers: ClipAnswers, place: int, trained: Trained | None) -> dict[str, Any]:
     """What was said of one clip after each step."""
-    shares = answers.step_logits[place].softmax(-1)  # (S+1, C)
+    logits = answers.step_logits[place]  # (S+1, C)
+    shares = logits.softmax(-1) if trained is None else trained.probabilities(logits)
     label = int(answers.labels[place])
     best, numbers = shares.topk(min(3, shares.shape[1]), dim=-1)  # (S+1, 3)
     return dict(

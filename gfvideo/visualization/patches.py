@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..evaluation import Box, Objects
+from ..models.losses import CROSS_ENTROPY, probabilities_of
 from ..ops import patch_corners, resize_frames
 from ..structures import ClipSample
 from .canvas import Canvas, fit_inside, resize
@@ -172,6 +173,7 @@ def draw_sample(
     objects: Objects | None = None,
     title: str | None = None,
     promises: Tensor | None = None,
+    loss: str = CROSS_ENTROPY,
 ) -> np.ndarray:
     """Draw the looks at one recognized clip; :func:`draw_looks` with what a :class:`ClipSample` holds.
 
@@ -190,6 +192,7 @@ def draw_sample(
         objects: frame number -> name -> box in pixels of ``inputs``.
         title: the video id by default.
         promises: ``(S, T, h, w)`` what a look at each place promised, of the first view.
+        loss: of the recognizer, which says what its logits mean.
 
     Returns:
         The picture, ``(height, width, 3)`` uint8 RGB.
@@ -199,7 +202,7 @@ def draw_sample(
     step_logits = sample.logits[None] if step_logits is None else step_logits
     C = step_logits.shape[-1]
     names = [f'class {number}' for number in range(C)] if classes is None else classes
-    said: list[NamedScore | None] = [*step_predictions(step_logits, names)]
+    said: list[NamedScore | None] = [*step_predictions(step_logits, names, loss)]
     centres = sample.get('centres')
     indices = sample.get('frame_indices')
     title = str(sample.get('video_id', '')) if title is None else title
@@ -250,14 +253,17 @@ def _until_exit(
     return inputs, None if centres is None or not exit_at else centres[:exit_at], told
 
 
-def step_predictions(step_logits: Tensor, classes: Sequence[str]) -> list[NamedScore]:
-    """The best class after each step and its softmax probability, from ``(S+1, C)`` logits."""
+def step_predictions(
+    step_logits: Tensor, classes: Sequence[str], loss: str = CROSS_ENTROPY
+) -> list[NamedScore]:
+    """The best class after each step and its probability, from ``(S+1, C)`` logits of a recognizer that
+    learned by ``loss``."""
     if step_logits.shape[-1] != len(classes):
         raise ValueError(
             f'{step_logits.shape[-1]} logits for {len(classes)} class names; are the names those of the'
             ' dataset that the recognizer was trained on?'
         )
-    probabilities, best = step_logits.float().softmax(-1).max(-1)
+    probabilities, best = probabilities_of(step_logits, loss).max(-1)
     return [(classes[c], p) for c, p in zip(best.tolist(), probabilities.tolist())]
 
 

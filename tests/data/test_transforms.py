@@ -519,6 +519,23 @@ def test_flip_without_a_map_leaves_directions_alone():
     )
 
 
+class Mirrored(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, number):
+        T.Flip(prob=1)(results(places(), classes=['Swiping left']))
+        return number
+
+
+def test_one_of_several_readers_says_so(capfd):
+    from torch.utils.data import DataLoader
+
+    list(DataLoader(Mirrored(), batch_size=1, num_workers=3, multiprocessing_context='spawn'))
+    said = capfd.readouterr()
+    assert (said.out + said.err).count('Flip mirrors nothing') == 1
+
+
 def test_flip_without_a_label():
     unlabelled = results(places(1), label=None)
     assert T.Flip(prob=1, label_map={1: 2})(unlabelled)['label'] is None

@@ -81,3 +81,14 @@ def test_networks_that_do_not_look_are_only_tested(monkeypatch):
     cfg.work_dir = 'runs/tsm'
     commands = next_commands(expand_stages(cfg, {'model.num_classes': 6}), 0, 'x.pth', 'tsm_tiny_toy')
     assert set(commands) - {'all of it on one page'} == {'accuracy on the test split'}
+
+
+def test_of_clips_with_several_classes_no_exits_and_controls_are_promised(monkeypatch):
+    """Both would refuse them."""
+    monkeypatch.chdir(home())
+    config = 'configs/glance_focus/glance-focus_mobilenetv2-r50_g224-p128-s1_16f_activitynet.py'
+    cfg = load_config(config)
+    cfg.work_dir = 'runs/several'
+    commands = next_commands(expand_stages(cfg), 2, 'x.pth', config)
+    assert not {'early exit', 'what the policy is worth'} & set(commands)
+    assert {'accuracy on the test split', 'pictures of where it looks'} <= set(commands)

@@ -160,6 +160,21 @@ def test_step_predictions_are_softmax():
         step_predictions(logits, ['a', 'b', 'c'])
 
 
+def test_probabilities_are_those_of_the_loss():
+    logits = torch.tensor([[0.0, 1.0], [3.0, 1.0]])
+    each = [
+        (CLASSES[1], pytest.approx(1 / (1 + np.exp(-1)))),
+        (CLASSES[0], pytest.approx(1 / (1 + np.exp(-3)))),
+    ]
+    assert step_predictions(logits, CLASSES, 'binary_cross_entropy') == each
+    made, inputs = sample(0), torch.zeros(4, 3, 40, 60, dtype=torch.uint8)
+    made.step_logits = torch.tensor([[2.0, 2.0]])  # a half, or 88 % each
+    shown = [
+        draw_sample(inputs, made, CLASSES, loss=loss) for loss in ('cross_entropy', 'binary_cross_entropy')
+    ]
+    assert (shown[0] != shown[1]).any()
+
+
 def test_sheet_keeps_every_pixel_in_its_place():
     pictures = [np.full((h, w, 3), v, dtype=np.uint8) for h, w, v in ((4, 6, 1), (5, 3, 2), (2, 8, 3))]
     whole = sheet(pictures, columns=2, gap=2)

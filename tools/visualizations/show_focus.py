@@ -250,6 +250,7 @@ def show(args: argparse.Namespace) -> None:
                 model.dataset_meta.get('classes'),
                 objects=boxes,
                 promises=promises,
+                loss=model.loss,
                 **sizes,
             )
         )
