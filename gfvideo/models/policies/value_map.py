@@ -280,7 +280,7 @@ class ValueMapPolicy(ValuePolicy):
             valued = self.valued(observation._replace(memory=memory))
             memory = valued.memory
             places = rearrange(places[:, :, : memory.seen.shape[1]], 'n b a yx -> b a n yx')
-            both = [value_at(one, places, observation.geometry) for one in (valued.promise, valued.alone)]
+            both = [values_at(one, places, observation.geometry) for one in (valued.promise, valued.alone)]
             expected.append(rearrange(torch.stack(both), 'two b a n -> two n b a'))
         found = torch.stack(expected, 1).float()  # (2, S, N, B, A)
         return 2 * F.smooth_l1_loss(found, torch.stack([gains, alone]), beta=0.25)
@@ -336,16 +336,20 @@ def centres_at(places: Tensor, geometry: Geometry) -> Tensor:
 
 
 def value_at(values: Tensor, centres: Tensor, geometry: Geometry) -> Tensor:
-    """Values ``(B, A, h, w)`` at the middles of the patches at ``centres`` ``(B, A, 2)`` or ``(B, A, N, 2)``,
-    between cells bilinear: ``(B, A)`` or ``(B, A, N)``."""
+    """Values ``(B, A, h, w)`` at the middles of the patches at ``centres`` ``(B, A, 2)``, between cells
+    bilinear: ``(B, A)``."""
+    return values_at(values, centres[:, :, None], geometry).squeeze(2)
+
+
+def values_at(values: Tensor, centres: Tensor, geometry: Geometry) -> Tensor:
+    """As :func:`value_at`, of N patches each: centres ``(B, A, N, 2)``, values ``(B, A, N)``."""
     A = values.shape[1]
     frame, patch = (numbers_like(centres, size) for size in geometry)
-    middles = (centres * (frame - patch) + patch / 2) / frame  # parts of height and width
-    points = (2 * middles - 1).flip(-1)  # x first
-    grid = points.reshape(len(values) * A, 1, -1, 2)
+    middles = (centres * (frame - patch) + patch / 2) / frame  # (B, A, N, 2), parts of height and width
+    grid = rearrange(2 * middles - 1, 'b a n yx -> (b a) 1 n yx').flip(-1)  # x first
     maps = rearrange(values, 'b a h w -> (b a) 1 h w')
     at = F.grid_sample(maps, grid.to(maps.dtype), padding_mode='border', align_corners=False)
-    return at.reshape(centres.shape[:-1])
+    return rearrange(at, '(b a) 1 1 n -> b a n', a=A)
 
 
 def refined(values: Tensor, cells: Tensor) -> Tensor:
