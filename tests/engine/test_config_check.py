@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
@@ -670,3 +672,23 @@ def test_a_backend_whose_library_is_missing(three_stages, monkeypatch, kind, lib
         f' pip install {library}, or leave this backend out',
     ):
         check(three_stages, visualizer__vis_backends=backends)
+
+
+def test_a_variable_is_told_once(tmp_path, monkeypatch):
+    """However often the file is read for the stages that it inherits."""
+    monkeypatch.setenv('GFVIDEO_SOME_CLIPS', str(tmp_path / 'clips'))
+    (tmp_path / 'base.py').write_text(
+        "root = '{{$GFVIDEO_SOME_CLIPS:data}}'\nwork_dir = root\nstages = dict(random=dict(seed=0))\n"
+    )
+    (tmp_path / 'child.py').write_text("_base_ = ['base.py']\nstages = dict(random=dict(seed=1))\n")
+    told = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        for _ in range(2):
+            assert load_config(tmp_path / 'child.py').work_dir == str(tmp_path / 'clips')
+    finally:
+        logger.removeHandler(handler)
+    assert len([line for line in told if 'GFVIDEO_SOME_CLIPS' in line]) == 1

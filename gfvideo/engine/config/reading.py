@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from ...home import model_config
 from .known import KNOWN_KEYS, ConfigError, explain_unknown
@@ -25,6 +29,11 @@ def load_config(file: str | Path) -> Config:
     """
     if not Path(file).is_file():
         file = model_config(str(file))
+    with _variables_told_once():
+        return _load(file)
+
+
+def _load(file: str | Path) -> Config:
     try:
         cfg = Config.fromfile(file)
     except TypeError as error:  # mmengine's, of a dict that is to be merged into a list
@@ -40,6 +49,31 @@ def load_config(file: str | Path) -> Config:
     if Path(file).suffix == '.py' and cfg.get('stages'):
         _inherit_stages(cfg, Path(file))
     return cfg
+
+
+class _Once(logging.Filter):
+    """Lines that tell of a variable of the environment pass once in a process."""
+
+    told: ClassVar[set[str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if not text.startswith('Using env variable'):
+            return True
+        new = text not in self.told
+        self.told.add(text)
+        return new
+
+
+@contextmanager
+def _variables_told_once() -> Iterator[None]:
+    """A config is read several times, with the files that it inherits; its variables are told each time."""
+    logger, once = MMLogger.get_current_instance(), _Once()
+    logger.addFilter(once)
+    try:
+        yield
+    finally:
+        logger.removeFilter(once)
 
 
 def _inherit_stages(cfg: Config, file: Path) -> None:
