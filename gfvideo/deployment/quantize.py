@@ -3,8 +3,10 @@ accuracy measured and written down."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,16 +181,37 @@ def _quantize_graph(source: Path, target: Path, feeds: Sequence[dict[str, Any]])
         def get_next(self) -> dict[str, Any] | None:
             return next(self.left, None)
 
-    quantize_static(
-        str(source),
-        str(target),
-        Feeds(),
-        quant_format=QuantFormat.QDQ,
-        nodes_to_quantize=_nodes_of_encoder(onnx.load(str(source)).graph),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    with _without_advice():
+        quantize_static(
+            str(source),
+            str(target),
+            Feeds(),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=_nodes_of_encoder(onnx.load(str(source)).graph),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """onnxruntime's advice to fuse normalisation first, which these graphs have done already, on the root
+    logger, and the handler that it leaves there."""
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+
+    def other(record: logging.LogRecord) -> bool:
+        return 'pre-processing before quantization' not in record.getMessage()
+
+    root.addFilter(other)
+    try:
+        yield
+    finally:
+        root.removeFilter(other)
+        for handler in root.handlers[:]:
+            if handler not in handlers:
+                root.removeHandler(handler)
 
 
 def _nodes_of_encoder(graph: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 import torch
@@ -56,12 +57,15 @@ def labelled(model):
         return [(clip, int(model(clip).argmax())) for clip in CLIPS.split(1)]
 
 
-def test_answers_stay_near(export, tmp_path):
+def test_answers_stay_near(export, tmp_path, caplog):
     model, folder = export
+    handlers = logging.getLogger().handlers[:]
     record, drop = quantize_export(
         folder, tmp_path / 'int8', list(CLIPS[:4].split(1)), labelled(model), largest_drop=1.0, threads=1
     )
     assert drop.clips == 12 and drop.exported == 1.0
+    assert 'pre-processing' not in caplog.text  # which was done: nobody is to be told
+    assert logging.getLogger().handlers == handlers
     ours, theirs = OnnxRecognizer(tmp_path / 'int8', 1), OnnxRecognizer(folder, 1)
     with torch.no_grad():
         found, expected = ours(CLIPS), theirs(CLIPS)
