@@ -36,6 +36,7 @@ def test_two_processes_hold_the_same_weights_after_every_stage(
             '2',
             '--work-dir',
             str(tmp_path),
+            '--diff-rank-seed',  # each process draws patches of its own
             '--cfg-options',
             *options,
         ],
@@ -57,7 +58,8 @@ def test_two_processes_hold_the_same_weights_after_every_stage(
             assert torch.equal(first[key], second[key]), f'{stage}: {key}'
             assert torch.equal(first[key], saved['state_dict'][key]), f'{stage}: {key}'
         assert saved['meta']['iter'] == 2  # 8 clips, batches of 2, 2 processes
-        assert len(saved['message_hub']['runtime_info']['random_states']) == 2
+        drawn = [state['torch'] for state in saved['message_hub']['runtime_info']['random_states']]
+        assert len(drawn) == 2 and not torch.equal(*drawn)
     moved = {
         key.split('.')[0]
         for key in kept['policy'][0]
