@@ -56,7 +56,8 @@ class CutAt(Hook):
 
 @HOOKS.register_module()
 class KeepWeights(Hook):
-    """Save what each process holds at the end as ``<folder>/<stage>_rank<rank>.pth``."""
+    """Save what each process holds at the end as ``<folder>/<stage>_rank<rank>.pth``, and the seed that it
+    draws from as ``..._seed<rank>.pth``."""
 
     def __init__(self, folder: str):
         self.folder = folder
@@ -64,6 +65,7 @@ class KeepWeights(Hook):
     def after_train(self, runner) -> None:
         model = getattr(runner.model, 'module', runner.model)
         torch.save(model.state_dict(), f'{self.folder}/{runner.cfg.stage}_rank{runner.rank}.pth')
+        torch.save(torch.initial_seed(), f'{self.folder}/{runner.cfg.stage}_seed{runner.rank}.pth')
 
 
 @HOOKS.register_module()
