@@ -15,4 +15,3 @@ model = dict(
     policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4),
 )
 train_cfg = dict(max_epochs=10, val_interval=10)
-stages = dict(tune=dict(train_cfg=dict(max_epochs=4, val_interval=2)))

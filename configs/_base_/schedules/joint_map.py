@@ -1,8 +1,10 @@
-"""As joint.py, with a stage of the value map alone between the two: the encoders can read patches by
-then, and stay as they are while the map learns where reading pays."""
+"""Encoders and a value map by turns: both together as in joint.py, then the map alone on encoders that can
+read patches by then and stay as they are; and once more, now that patches are where there is something to
+read, with looks that teach the map alone and draws that keep closer to what it promises."""
 
 _base_ = ['joint.py']
 _others = ('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')
+_later = dict(value_looks=2, policy=dict(temperature=0.03))
 stages = dict(
     _delete_=True,
     joint=dict(model=dict(train_centres='mixed')),
@@ -10,9 +12,12 @@ stages = dict(
         model=dict(train_centres='mixed', frozen=_others),
         train_cfg=dict(max_epochs=10, val_interval=5),
     ),
-    tune=dict(
-        model=dict(train_centres='mean', frozen=('policy',)),
-        train_cfg=dict(max_epochs=3, val_interval=1),
-        optim_wrapper=dict(optimizer=dict(lr=2e-4)),
+    joint_again=dict(
+        model=dict(train_centres='mixed', **_later),
+        train_cfg=dict(max_epochs=5, val_interval=5),
+    ),
+    map_again=dict(
+        model=dict(train_centres='mixed', frozen=_others, **_later),
+        train_cfg=dict(max_epochs=5, val_interval=5),
     ),
 )
