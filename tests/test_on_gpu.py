@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.optim import AmpOptimWrapper
 
 from gfvideo.deployment import with_runtime
+from gfvideo.engine import AutocastOptimWrapper
 from gfvideo.exits import StepExits, run_clips
 from gfvideo.models import GlanceFocusRecognizer
 from gfvideo.registry import MODELS
@@ -151,7 +151,7 @@ def test_bfloat16_is_close():
 
 def test_a_training_step_in_mixed_precision():
     model = build().to(CARD).train()
-    wrapper = AmpOptimWrapper(dtype='bfloat16', optimizer=torch.optim.AdamW(model.parameters(), 1e-4))
+    wrapper = AutocastOptimWrapper(optimizer=torch.optim.AdamW(model.parameters(), 1e-4))
     samples = [ClipSample(gt_label=number % 5) for number in range(len(FRAMES))]
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with wrapper.optim_context(model):

@@ -86,7 +86,7 @@ def _several_classes(cfg: Any) -> bool:
     """Whether the clips that are tested may show several classes."""
     metrics = cfg.get('test_evaluator') or cfg.get('val_evaluator') or []
     metrics = [metrics] if isinstance(metrics, dict) else metrics
-    return any(str(metric['type']).endswith('MeanAveragePrecision') for metric in metrics)
+    return any('MeanAveragePrecision' in str(metric.get('type')) for metric in metrics)
 
 
 def _held_out(cfg: Any) -> list[str]:

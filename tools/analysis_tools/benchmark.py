@@ -745,6 +745,8 @@ class Pairs:
         from gfvideo.engine import choose_device
 
         self.device = choose_device(args.device)
+        if self.device.type == 'cuda':
+            torch.cuda.set_device(self.device)  # whose work is waited for
         shape = (args.clips, 8, 3, *args.frame_size)
         frames = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         self.frames = frames.to(self.device)
@@ -803,8 +805,9 @@ class Pairs:
         ours, plain = self.network(engine), self.network(engine, static=True)
         limit = self.costs(static=True)[-1] / cost
         share = 0.9 if self.device.type == 'cpu' else 0.8
+        buckets = engine == 'compile'  # which prepares itself for each size of batch
         return self.result(
-            lambda: run_clips(ours, frames, rule, self.together),
+            lambda: run_clips(ours, frames, rule, self.together, buckets),
             lambda: run_clips(plain, frames, None, self.together),
             len(frames),
             limit,
@@ -844,7 +847,7 @@ class Pairs:
         size = min(batch, micro_batch_for(frames.device) or batch)
         limit = self.costs()[-1] / cost
         return self.result(
-            lambda: run_clips(model, frames, rule, size),
+            lambda: run_clips(model, frames, rule, size, engine == 'compile'),
             lambda: run_clips(model, frames, None, size),
             len(frames),
             limit,
