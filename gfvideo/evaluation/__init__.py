@@ -21,6 +21,7 @@ from .functional import (
     mean_class_accuracy,
     top_k_accuracy,
 )
+from .hit_signals import Signal, signals_of, told_apart
 from .metrics import ClipAccuracy, anytime_table
 from .objects import (
     Box,
@@ -60,6 +61,7 @@ __all__ = [
     'Objects',
     'PatchHits',
     'PredictionsError',
+    'Signal',
     'accuracy_standard_error',
     'accuracy_within',
     'anytime_table',
@@ -85,9 +87,11 @@ __all__ = [
     'right_answers',
     'running_answers',
     'scale_boxes',
+    'signals_of',
     'sources_by_pattern',
     'sources_of_table',
     'teach_places',
+    'told_apart',
     'top_k_accuracy',
     'ways_over_frames',
 ]

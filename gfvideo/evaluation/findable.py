@@ -21,7 +21,7 @@ from ..ops import patch_corners
 from ..structures import ClipSample
 from .objects import Objects, scale_boxes
 
-__all__ = ['Glances', 'found_share', 'glances_of', 'teach_places']
+__all__ = ['Glances', 'boxes_of', 'found_share', 'glances_of', 'hits_of', 'teach_places']
 
 
 class Glances(NamedTuple):
@@ -82,30 +82,40 @@ def glances_of(
         logits.append(state.logits.float().cpu())
         size = (frames.shape[-2], frames.shape[-1])
         sizes.add(size)
-        for sample in samples:
-            boxes = scale_boxes(objects.get(sample.video_id, {}), sample.frame_size, size)
-            rows.append(_boxes_of(boxes, list(sample.frame_indices)))
+        rows.extend(_boxes_of(sample, objects, size) for sample in samples)
     if len(sizes) != 1:
         raise ValueError(
             f'frames of {len(sizes)} sizes {sorted(sizes)} cannot be taught together; resize them alike'
         )
-    most = max(len(row) for row in rows)
-    if not most:
+    boxes = _padded(rows)
+    if not boxes.shape[1]:
         raise ValueError('no clip shows an object of the table; are its ids those of this dataset?')
-    num_frames = maps[0].shape[1]
-    padded = torch.full((len(rows), most, num_frames, 4), torch.nan)
+    patch = model.patch_size
+    return Glances(torch.cat(maps), torch.cat(small), torch.cat(logits), boxes, Geometry(sizes.pop(), patch))
+
+
+def boxes_of(samples: Sequence[ClipSample], objects: Mapping[str, Objects], size: tuple[int, int]) -> Tensor:
+    """Where the objects of clips are, in frames of ``size`` (H, W): ``(B, O, T, 4)``, as in
+    :class:`Glances`."""
+    return _padded([_boxes_of(sample, objects, size) for sample in samples])
+
+
+def _boxes_of(sample: ClipSample, objects: Mapping[str, Objects], size: tuple[int, int]) -> Tensor:
+    """``(O, T, 4)``, nan where an object is not shown."""
+    frames = scale_boxes(objects.get(sample.video_id, {}), sample.frame_size, size)
+    names = sorted({name for boxes in frames.values() for name in boxes})
+    nowhere, indices = (torch.nan,) * 4, list(sample.frame_indices)
+    table = [[frames.get(int(frame), {}).get(name, nowhere) for frame in indices] for name in names]
+    return torch.tensor(table, dtype=torch.float32).view(len(names), len(indices), 4)
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    """Rows ``(O, T, 4)`` of clips with as many frames, one below the other; nan where one has fewer
+    objects."""
+    padded = torch.full((len(rows), max(len(row) for row in rows), *rows[0].shape[1:]), torch.nan)
     for place, row in zip(padded, rows):
         place[: len(row)] = row
-    patch = model.patch_size
-    return Glances(torch.cat(maps), torch.cat(small), torch.cat(logits), padded, Geometry(sizes.pop(), patch))
-
-
-def _boxes_of(objects: Objects, indices: list[int]) -> Tensor:
-    """``(O, T, 4)``, nan where an object is not shown."""
-    names = sorted({name for boxes in objects.values() for name in boxes})
-    nowhere = (torch.nan,) * 4
-    table = [[objects.get(int(frame), {}).get(name, nowhere) for frame in indices] for name in names]
-    return torch.tensor(table, dtype=torch.float32).view(len(names), len(indices), 4)
+    return padded
 
 
 def hits_of(centres: Tensor, boxes: Tensor, geometry: Geometry) -> Tensor:

@@ -35,6 +35,7 @@ from .policies import (
     Choice,
     DifferentiablePolicy,
     Geometry,
+    LooksTold,
     Observation,
     Policy,
     RandomPolicy,
@@ -482,26 +483,40 @@ class GlanceFocusRecognizer(Recognizer):
         """What the policy expected of every look that was taken, and of ``value_looks`` others in its place,
         against what it gained."""
         observations = [self.observe(frames, state)._replace(memory=None) for state in states[:-1]]
-        taken = [self._looks_told(frames, before, after, labels) for before, after in zip(states, states[1:])]
-        centres, gains, alone = (torch.stack(told) for told in zip(*taken))
-        return policy.value_loss(observations, centres, gains, alone)
+        steps = []
+        for before, taken in zip(states, states[1:]):
+            looks = [taken]
+            with torch.no_grad():
+                for _ in range(self.value_looks):
+                    looks.append(self._look(frames, before, self.choose(frames, before, 'random')))
+            steps.append(self.looks_told(before, looks, labels))
+        return policy.value_loss(observations, LooksTold(*(torch.stack(told) for told in zip(*steps))))
 
     @torch.no_grad()
-    def _looks_told(
-        self, frames: Tensor, before: LookState, after: LookState, labels: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of a look, then of ``value_looks`` at random in its place: centres ``(N, B, T, 2)``, and what each
-        gained and tells by itself ``(N, B, A)``."""
-        known, told = self._label_log_probs(before.logits, labels).exp(), []
-        for number in range(1 + self.value_looks):
-            if number > 0:
-                after = self._look(frames, before, self.choose(frames, before, 'random'))
-            assert after.centres is not None  # of a look
+    def looks_told(self, before: LookState, looks: Sequence[LookState], labels: Tensor) -> LooksTold:
+        """What N looks at one clip, each from the same state, were worth: :class:`LooksTold` of one step, its
+        fields without the dimension S.
+
+        Args:
+            before: the state that all of them follow.
+            looks: the states after each.
+            labels: as :meth:`losses` takes them.
+        """
+        known = self._label_log_probs(before.logits, labels).exp()
+        told = []
+        for after in looks:
+            if after.centres is None:
+                raise ValueError('a glance is no look at a place; give states after a focus step')
             gain = self._label_log_probs(after.logits, labels).exp() - known
-            own = self.focus_head(after.vector)
-            told.append((after.centres, gain, self._label_log_probs(own, labels).exp()))
-        centres, gains, alone = (torch.stack(parts) for parts in zip(*told))
-        return centres, gains, alone
+            own = self._label_log_probs(self.focus_head(after.vector), labels).exp()
+            told.append((after.centres, gain, own, self._change(before.logits, after.logits)))
+        return LooksTold(*(torch.stack(parts) for parts in zip(*told)))
+
+    def _change(self, before: Tensor, after: Tensor) -> Tensor:
+        """How far logits ``(B, T, C)`` moved, ``(B, A)``: root mean square over the classes."""
+        moved = (after - before).float()
+        moved = moved if self.policy.scope == 'frame' else moved.mean(1, keepdim=True)
+        return moved.square().mean(-1).sqrt()
 
     def _check_policy_learns(self) -> None:
         """Refuse a policy that is not frozen and that no loss would train."""

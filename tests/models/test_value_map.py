@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gfvideo.engine.checkpoint import check_weights
-from gfvideo.models import Geometry, Observation, ValueMapPolicy, cell_centres
+from gfvideo.models import Geometry, LooksTold, Observation, ValueMapPolicy, cell_centres
 from gfvideo.models.policies.stem import GlanceStem
 from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
 from gfvideo.registry import MODELS
@@ -88,14 +88,17 @@ def test_draws_follow_the_promise():
     assert inside.float().mean() >= 0.8 * weights.max()
 
 
-def test_places_are_chosen_by_the_sum_or_by_one_of_the_two():
+def test_places_are_chosen_by_one_of_the_three_values_or_the_sum_of_two():
     torch.manual_seed(0)
     observation = Observation(
         0, torch.randn(2, 3, 3, 8, 8), None, GEOMETRY, None, torch.randn(2, 3, 3, 32, 32)
     )
     policy = ValueMapPolicy(3, 9, hidden=8).eval()
     valued = policy.valued(observation)
-    worths = dict(sum=valued.promise + valued.alone, gain=valued.promise, alone=valued.alone)
+    assert policy.promises(observation).equal(valued.change)
+    worths = dict(
+        change=valued.change, sum=valued.promise + valued.alone, gain=valued.promise, alone=valued.alone
+    )
     for name, worth in worths.items():
         other = ValueMapPolicy(3, 9, hidden=8, chosen_by=name).eval()
         other.load_state_dict(policy.state_dict())
@@ -113,10 +116,11 @@ def test_unknown_options(options):
         ValueMapPolicy(3, 9, **options)
 
 
-def test_it_learns_where_a_look_pays_from_random_patches():
-    """A bright square somewhere; what a patch gains is how much of the square it holds."""
+@pytest.mark.parametrize('by', ['change', 'sum'])
+def test_it_learns_where_a_look_pays_from_random_patches(by):
+    """A bright square somewhere; what a patch is worth is how much of the square it holds."""
     torch.manual_seed(0)
-    policy, geometry = ValueMapPolicy(4, 9, hidden=16), Geometry((32, 32), (10, 10))
+    policy, geometry = ValueMapPolicy(4, 9, hidden=16, chosen_by=by), Geometry((32, 32), (10, 10))
     optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
 
     def squares(clips):
@@ -135,8 +139,10 @@ def test_it_learns_where_a_look_pays_from_random_patches():
         overlap = (
             torch.minimum(first + 10, corners + 8.0) - torch.maximum(first, corners.float())
         ).clamp_min(0)
-        gains = overlap.prod(-1) / 64
-        loss = policy.value_loss([observation], centres[None, None], gains[None, None], gains[None, None])
+        worth = overlap.prod(-1)[None, None] / 64
+        nothing = torch.zeros_like(worth)
+        told = (nothing, nothing, 12 * worth) if by == 'change' else (worth, worth, nothing)
+        loss = policy.value_loss([observation], LooksTold(centres[None, None], *told))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -217,6 +223,7 @@ def test_weights_of_the_first_version_give_its_places():
     with torch.no_grad():
         singly.value[0].weight[:, 9:11] = 0  # places seen at other frames, sureness
         singly.value[2].weight[1], singly.value[2].bias[1] = 0, 0  # what a look tells by itself
+    singly.chosen_by = 'sum'
     weights = {name.replace('stem.pixels.', 'stem.'): value for name, value in singly.state_dict().items()}
     weights['value.0.weight'] = weights['value.0.weight'][:, [*range(9), 11]]
     weights |= {name: weights[name][:1] for name in ('value.2.weight', 'value.2.bias')}
@@ -234,9 +241,25 @@ def test_weights_of_the_first_version_give_its_places():
         )
 
 
+@pytest.mark.parametrize('by', ['change', 'sum', 'gain', 'alone'])
+def test_weights_that_know_of_no_change_choose_as_they_did(by):
+    torch.manual_seed(0)
+    theirs = ValueMapPolicy(3, 9, hidden=8, chosen_by='sum' if by == 'change' else by).eval()
+    weights = dict(theirs.state_dict())
+    weights |= {name: weights[name][:2] for name in ('value.2.weight', 'value.2.bias')}
+    policy = ValueMapPolicy(3, 9, hidden=8, chosen_by=by).eval()
+    check_weights(policy, weights, 'model.pth')
+    policy.load_state_dict(weights)
+    assert policy.described()['chosen_by'] == theirs.chosen_by
+    glance, maps = torch.randn(4, 2, 3, 32, 32), torch.randn(4, 2, 3, 8, 8)
+    observation = Observation(0, maps, None, GEOMETRY, None, glance, torch.randn(4, 2, 5))
+    assert policy(observation).centres.equal(theirs(observation).centres)
+    assert not policy.valued(observation).change.any()
+
+
 @pytest.mark.parametrize('others', [0, 3])
 @pytest.mark.parametrize('scope', ['frame', 'clip'])
-def test_both_values_are_taught_what_the_looks_were_worth(scope, others, monkeypatch):
+def test_the_values_are_taught_what_the_looks_were_worth(scope, others, monkeypatch):
     """The loss against a loop over looks, clips and choices; of looks that were taken, and of others."""
     model = build(dict(type='ValueMapPolicy', hidden=8, scope=scope), value_looks=others).train()
     frames, labels = torch.rand(2, 4, 3, 40, 60), torch.tensor([2, 0])
@@ -266,11 +289,17 @@ def test_both_values_are_taught_what_the_looks_were_worth(scope, others, monkeyp
             for b in range(2):
                 for a in range(memory.seen.shape[1]):
                     gain = told(after.logits, b, a) - told(before[step].logits, b, a)
-                    for values, target in ((valued.promise, gain), (valued.alone, told(own, b, a))):
+                    moved = after.logits[b] - before[step].logits[b]  # (T, C)
+                    moved = (moved[a] if scope == 'frame' else moved.mean(0)).pow(2).mean()
+                    for values, target in (
+                        (valued.promise, gain),
+                        (valued.alone, told(own, b, a)),
+                        (valued.change, moved / (moved + 9)),  # half of it at 3 units of a logit
+                    ):
                         value = value_at(values, after.centres[:, : values.shape[1]], geometry)[b, a]
                         far = (value - target).abs()
                         losses.append(far - 0.125 if far > 0.25 else far**2 / 0.5)
-    torch.testing.assert_close(found, 2 * torch.stack(losses).mean())
+    torch.testing.assert_close(found, 3 * torch.stack(losses).mean())
     assert len(torch.stack(looks[0]).unique(dim=0)) == 1 + others  # elsewhere each time
 
 

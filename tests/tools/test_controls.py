@@ -334,3 +334,20 @@ def test_a_map_of_the_config_is_taught_the_places(world, tmp_path, capsys):
     assert 'epoch 2 of 2: loss' in capsys.readouterr().out
     with pytest.raises(SystemExit, match='has no ValueMapPolicy'):
         findable.main([str(world / 'plus.py'), str(world / 'objects.csv')])
+
+
+def test_what_the_map_is_taught_is_compared_with_the_places(world, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location('hit_signals', TOOL.with_name('hit_signals.py'))
+    hit_signals = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hit_signals)
+    out = tmp_path / 'signals.json'
+    paths = [str(world / 'gf.py'), str(world / 'gf.pth'), str(world / 'objects.csv')]
+    hit_signals.main([*paths, '--looks', '3', '--batches', '2', '--out', str(out)])
+    rows = json.loads(out.read_text())
+    assert list(rows) == ['gain', 'alone', 'change']
+    assert all(set(row) == {'hit', 'miss', 'correlation', 'auc'} for row in rows.values())
+    assert 'random first looks' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='takes no focus steps'):
+        hit_signals.main([str(world / 'tsm.py'), str(world / 'tsm.pth'), str(world / 'objects.csv')])
+    with pytest.raises(SystemExit):
+        hit_signals.main([*paths, '--looks', '0'])

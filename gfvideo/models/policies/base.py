@@ -30,6 +30,7 @@ __all__ = [
     'Choice',
     'DifferentiablePolicy',
     'Geometry',
+    'LooksTold',
     'Observation',
     'Policy',
     'Scope',
@@ -177,6 +178,25 @@ class DifferentiablePolicy(Policy):
     """
 
 
+class LooksTold(NamedTuple):
+    """What S looks were worth, and at each step N - 1 others that might have been taken in their place.
+
+    Attributes:
+        centres: ``(S, N, B, T, 2)`` where they were cut; the first of N is the look that was taken.
+        gains: ``(S, N, B, A)`` what each added to the probability of the true class, in [-1, 1].
+        alone: ``(S, N, B, A)`` the probability of the true class from each look by itself, in [0, 1].
+        changes: ``(S, N, B, A)`` how far each moved what the looks before it said: the root mean square over
+            the classes of the change of the logits, 0 or more. It asks no label, and tells places apart where
+            the other two hardly do: a look that reads something changes an opinion, whether or not it is
+            right by then.
+    """
+
+    centres: Tensor
+    gains: Tensor
+    alone: Tensor
+    changes: Tensor
+
+
 class ValuePolicy(Policy):
     """A policy that knows what a look is worth: it learns from looks that were taken, random ones too, with
     the encoders and without a stage of its own.
@@ -190,23 +210,17 @@ class ValuePolicy(Policy):
         """A choice drawn at random, more often where much is promised."""
 
     def promises(self, observation: Observation) -> Tensor | None:
-        """How good a look at each cell of a map of the frame still is, ``(B, A, h, w)``, in units of the
-        probability of the true class; for pictures. None of a policy that keeps no map."""
+        """How good a look at each cell of a map of the frame still is, ``(B, A, h, w)``, in units of its
+        own; for pictures. None of a policy that keeps no map."""
         return None
 
     @abstractmethod
-    def value_loss(
-        self, observations: Sequence[Observation], centres: Tensor, gains: Tensor, alone: Tensor
-    ) -> Tensor:
-        """How far what it expects of looks is from what was gained: of the S looks that were taken, and of
-        others that might have been taken in their place, N in all at each step.
+    def value_loss(self, observations: Sequence[Observation], told: LooksTold) -> Tensor:
+        """How far what it expects of looks is from what they were worth.
 
         Args:
             observations: before each of the S looks, without memory.
-            centres: ``(S, N, B, T, 2)`` where they were cut; the first of N is the look that was taken.
-            gains: ``(S, N, B, A)`` what each added to the probability of the true class, in [-1, 1].
-            alone: ``(S, N, B, A)`` the probability of the true class from each look by itself, in [0, 1]. It
-                tells good places from others where the looks before left little to gain.
+            told: of the looks that were taken, and of others in their place.
 
         Returns:
             A scalar, with a gradient to the policy alone.

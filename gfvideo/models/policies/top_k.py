@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -12,7 +10,7 @@ from ...ops import numbers_like
 from ...registry import MODELS
 from ..temporal import Shift
 from .base import Choice, Geometry, Observation, Scope
-from .value_map import ValueMapPolicy, centres_at, refined, value_at
+from .value_map import By, ValueMapPolicy, centres_at, refined, value_at
 
 __all__ = ['TopKPolicy', 'best_centres']
 
@@ -46,7 +44,7 @@ class TopKPolicy(ValueMapPolicy):
         temperature: float = 0.1,
         write_back: bool = True,
         temporal: bool = True,
-        chosen_by: Literal['sum', 'gain', 'alone'] = 'sum',
+        chosen_by: By = 'change',
     ):
         super().__init__(
             glance_channels,

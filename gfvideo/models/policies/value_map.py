@@ -19,12 +19,15 @@ from ...ops import bidirectional_shift, causal_shift, numbers_like
 from ...registry import MODELS
 from ..arguments import one_of
 from ..temporal import Shift
-from .base import Choice, Geometry, Observation, Scope, ValuePolicy
+from .base import Choice, Geometry, LooksTold, Observation, Scope, ValuePolicy
 from .stem import GlanceStem
 
 __all__ = ['ValueMapPolicy', 'ValueMemory']
 
 KEPT = 0.5  # of the places seen at earlier frames, a frame later
+NOTABLE = 3.0  # a change of logits that counts half, between nothing and all
+BY = ('change', 'sum', 'gain', 'alone')
+By = Literal['change', 'sum', 'gain', 'alone']
 
 
 class ValueMemory(NamedTuple):
@@ -46,12 +49,14 @@ class Valued(NamedTuple):
         memory: of the looks so far.
         promise: ``(B, A, h, w)`` expected gain of a look at each cell.
         alone: ``(B, A, h, w)`` expected probability of the true class from a look at each cell by itself.
+        change: ``(B, A, h, w)`` expected change of what the looks so far say, from 0, nothing, to 1.
         carried: for the next frame of a causal stream.
     """
 
     memory: ValueMemory
     promise: Tensor
     alone: Tensor
+    change: Tensor
     carried: dict[str, Tensor]
 
 
@@ -65,10 +70,13 @@ class ValueMapPolicy(ValuePolicy):
     frame and at those it may know of, and so is how sure the looks so far are. Neighbouring frames are seen
     through a temporal shift of the map, as the encoders see them.
 
-    A cell has two values: what a look there would add, and what it would tell by itself. The first is what
-    exits ask for, but where a glance or the looks before know a training clip already, and frames see each
-    other's patches, it hardly tells places apart; the second does. Places are chosen by their sum, or by what
-    ``chosen_by`` says, which falls by ``discount`` as far as a cell was seen.
+    A cell has three values. What a look there would add to the probability of the true class, the gain, is
+    what exits ask for, but a poor teacher of places: it is small where the looks before know a training clip
+    already, and of either sign where patches cannot be read well yet. What a look would tell by itself is
+    little where no single look can know. How far a look moves the logits, whatever the class, the change
+    (compare Bayesian surprise: Itti and Baldi, Vision Research 2009), needs far fewer looks to tell a place
+    with something to read from one without, and is small again where the looks before have read it. Places
+    are chosen by it, or by what ``chosen_by`` says, which falls by ``discount`` as far as a cell was seen.
 
     Args:
         glance_channels: D of the glance's map.
@@ -82,7 +90,7 @@ class ValueMapPolicy(ValuePolicy):
         temperature: of the draws while learning: cells are drawn by softmax(value / temperature).
         write_back: whether patches are written back.
         temporal: whether the map is shifted in time.
-        chosen_by: 'sum', or one of the two values: 'gain', 'alone'.
+        chosen_by: 'change', 'gain', 'alone', or 'sum', that of the last two.
         stem_depth: convolutions of the stem, 2 or more: fine detail is found by a deeper one.
 
     Raises:
@@ -103,11 +111,11 @@ class ValueMapPolicy(ValuePolicy):
         temperature: float = 0.1,
         write_back: bool = True,
         temporal: bool = True,
-        chosen_by: Literal['sum', 'gain', 'alone'] = 'sum',
+        chosen_by: By = 'change',
         stem_depth: int = 2,
     ):
         super().__init__(scope)
-        self.chosen_by = one_of(chosen_by, 'chosen_by', ('sum', 'gain', 'alone'))
+        self.chosen_by = one_of(chosen_by, 'chosen_by', BY)
         if not 0 <= discount <= 1:
             raise ValueError(f'discount={discount} must be in [0, 1]')
         if temperature <= 0:
@@ -122,17 +130,27 @@ class ValueMapPolicy(ValuePolicy):
             nn.init.zeros_(self.write.bias)  # type: ignore[arg-type]  # a stub's gap
         # the map of features; how far each cell was seen, here and at other frames; how sure; which look
         self.value = nn.Sequential(
-            nn.Conv2d(hidden + 4, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 2, 1)
+            nn.Conv2d(hidden + 4, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 3, 1)
         )
 
     def described(self) -> dict[str, Any]:
         return dict(discount=self.discount, chosen_by=self.chosen_by)
 
     def upgrade_weights(self, weights: dict[str, Tensor], prefix: str = '') -> None:
-        """Turn weights of the first version, which saw frames singly and wrote nothing back, into those of
-        this one, in place, and see as it did: its places come back."""
-        if prefix + 'stem.0.weight' not in weights:
+        """Turn weights of earlier versions into those of this one, in place, and choose as they did: their
+        places come back. The first version saw frames singly and wrote nothing back; the second knew of no
+        change."""
+        if prefix + 'stem.0.weight' in weights:
+            self._upgrade_first(weights, prefix)
+        weight = weights.get(prefix + 'value.2.weight')
+        if weight is None or len(weight) != 2:
             return
+        for name in ('weight', 'bias'):
+            both = weights[f'{prefix}value.2.{name}']
+            weights[f'{prefix}value.2.{name}'] = torch.cat([both, torch.zeros_like(both[:1])])
+        self.chosen_by = 'sum' if self.chosen_by == 'change' else self.chosen_by
+
+    def _upgrade_first(self, weights: dict[str, Tensor], prefix: str) -> None:
         for name in ('0.weight', '0.bias', '2.weight', '2.bias'):
             weights[f'{prefix}stem.pixels.{name}'] = weights.pop(f'{prefix}stem.{name}')
         weight = weights[prefix + 'value.0.weight']  # of features, seen, look
@@ -217,8 +235,8 @@ class ValueMapPolicy(ValuePolicy):
         return features, None
 
     def valued(self, observation: Observation) -> Valued:
-        """What is known before the choice, and what a look at each cell would add, and tell by itself, in
-        units of the probability of the true class."""
+        """What is known before the choice, and what a look at each cell would add, tell by itself, and
+        change."""
         memory = self.remember(observation)
         carried: Mapping[str, Tensor] = observation.carried or {}
         A = memory.seen.shape[1]
@@ -229,14 +247,19 @@ class ValueMapPolicy(ValuePolicy):
             [memory.seen, elsewhere, self._sureness(observation, memory.seen), look], 2
         )  # (B, A, 4, h, w)
         x = rearrange(torch.cat([features, planes.to(features.dtype)], 2), 'b a k h w -> (b a) k h w')
-        promise, alone = rearrange(self.value(x), '(b a) two h w -> two b a h w', a=A)
+        promise, alone, change = rearrange(self.value(x), '(b a) values h w -> values b a h w', a=A)
         left = {} if kept is None else dict(features=kept, seen=known)
-        return Valued(memory, promise, alone, left)
+        return Valued(memory, promise, alone, change, left)
 
     def left(self, valued: Valued) -> Tensor:
-        """How good each cell still is, ``(B, A, h, w)``, by the sum of its two values or one of them: less
-        where it was seen, down to the least of all cells."""
-        values = dict(sum=valued.promise + valued.alone, gain=valued.promise, alone=valued.alone)
+        """How good each cell still is, ``(B, A, h, w)``, by ``chosen_by``: less where it was seen, down to
+        the least of all cells."""
+        values = dict(
+            change=valued.change,
+            sum=valued.promise + valued.alone,
+            gain=valued.promise,
+            alone=valued.alone,
+        )
         worth, seen = values[self.chosen_by], valued.memory.seen
         return worth - self.discount * seen * (worth - reduce(worth, 'b a h w -> b a 1 1', 'min'))
 
@@ -271,19 +294,20 @@ class ValueMapPolicy(ValuePolicy):
             carried=valued.carried or None,
         )
 
-    def value_loss(
-        self, observations: Sequence[Observation], centres: Tensor, gains: Tensor, alone: Tensor
-    ) -> Tensor:
+    def value_loss(self, observations: Sequence[Observation], told: LooksTold) -> Tensor:
         expected: list[Tensor] = []
         memory = None
-        for observation, places in zip(observations, centres, strict=True):
+        for observation, places in zip(observations, told.centres, strict=True):
             valued = self.valued(observation._replace(memory=memory))
             memory = valued.memory
             places = rearrange(places[:, :, : memory.seen.shape[1]], 'n b a yx -> b a n yx')
-            both = [values_at(one, places, observation.geometry) for one in (valued.promise, valued.alone)]
-            expected.append(rearrange(torch.stack(both), 'two b a n -> two n b a'))
-        found = torch.stack(expected, 1).float()  # (2, S, N, B, A)
-        return 2 * F.smooth_l1_loss(found, torch.stack([gains, alone]), beta=0.25)
+            values = (valued.promise, valued.alone, valued.change)
+            at = torch.stack([values_at(one, places, observation.geometry) for one in values])
+            expected.append(rearrange(at, 'values b a n -> values n b a'))
+        found = torch.stack(expected, 1).float()  # (3, S, N, B, A)
+        notable = told.changes**2 / (told.changes**2 + NOTABLE**2)
+        worth = torch.stack([told.gains, told.alone, notable])
+        return len(worth) * F.smooth_l1_loss(found, worth, beta=0.25)
 
 
 def coverage(centres: Tensor, cells: tuple[int, int], geometry: Geometry) -> Tensor:
