@@ -70,7 +70,8 @@ def glances_of(
     Raises:
         ValueError: if no clip shows an object, if frames differ in size or were cropped.
     """
-    maps, small, logits, rows, sizes = [], [], [], [], set()
+    maps, small, logits, sizes = [], [], [], set()
+    rows: list[Tensor] = []
     for frames, samples in batches:
         state = model.glance(frames)
         if state.glance is None or state.feature_map is None:

@@ -91,7 +91,7 @@ def told_apart(values: Tensor, hits: Tensor) -> Signal:
     values = values.double()
     of_hits, of_misses = values[hits], values[~hits]
     if not len(of_hits) or not len(of_misses):
-        return Signal(*(float(part.mean()) for part in (of_hits, of_misses)), math.nan, math.nan)
+        return Signal(float(of_hits.mean()), float(of_misses.mean()), math.nan, math.nan)
     correlation = torch.corrcoef(torch.stack([values, hits.double()]))[0, 1]
     ranked = of_misses.sort().values
     below = torch.searchsorted(ranked, of_hits) + torch.searchsorted(ranked, of_hits, right=True)
