@@ -8,4 +8,4 @@ _base_ = [
 ]
 model = dict(policy=dict(_delete_=True, type='ValueMapPolicy', hidden=16))
 optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=None)
-stages = dict(tune=dict(optim_wrapper=dict(optimizer=dict(lr=1e-3))))
+stages = dict(tune=dict(train_cfg=dict(max_epochs=2), optim_wrapper=dict(optimizer=dict(lr=1e-3))))
