@@ -122,7 +122,7 @@ def _padded(rows: Sequence[Tensor]) -> Tensor:
 def hits_of(centres: Tensor, boxes: Tensor, geometry: Geometry) -> Tensor:
     """Whether patches at ``(B, T, 2)`` hold the middle of any object of ``(B, O, T, 4)``: bool ``(B, T)``."""
     first = patch_corners(centres, geometry.frame_size, geometry.patch_size).floor()[:, None]
-    last = first + torch.tensor(geometry.patch_size)
+    last = first + first.new_tensor(geometry.patch_size)
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2  # (B, O, T, 2)
     return ((first <= middle) & (middle < last)).all(-1).any(1)
 

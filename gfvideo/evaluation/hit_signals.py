@@ -71,7 +71,8 @@ def signals_of(
         boxes = boxes_of(samples, objects, size).to(frames.device)
         shown = ~boxes.isnan().any(-1).all(1)  # (B, T)
         before = model.glance(frames)
-        after = [model.focus(frames, before, torch.rand_like(_places(frames))) for _ in range(looks)]
+        places = torch.rand(looks, *frames.shape[:2], 2, device=frames.device)
+        after = [model.focus(frames, before, centres) for centres in places]
         told = model.looks_told(before, after, labels_of(samples, model.num_classes, frames.device))
         for name, values in zip(found, (told.gains, told.alone, told.changes)):
             found[name].append(values[:, shown].flatten().cpu())
@@ -80,10 +81,6 @@ def signals_of(
     if not hits or not torch.cat(hits).numel():
         raise ValueError('no clip shows an object of the table; are its ids those of this dataset?')
     return {name: torch.cat(values) for name, values in found.items()}, torch.cat(hits)
-
-
-def _places(frames: Tensor) -> Tensor:
-    return frames.new_empty(*frames.shape[:2], 2)
 
 
 def told_apart(values: Tensor, hits: Tensor) -> Signal:

@@ -53,7 +53,7 @@ def test_numbers_are_those_of_the_looks():
     with torch.no_grad():
         before = network.glance(frames)
     row = 0
-    for centres in [torch.rand(2, T, 2) for _ in range(3)]:
+    for centres in torch.rand(3, 2, T, 2):
         with torch.no_grad():
             after = network.focus(frames, before, centres)
             own = network.focus_head(after.vector)
