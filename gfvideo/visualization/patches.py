@@ -368,7 +368,7 @@ def _rows(
                 _Row(
                     f'Worth of look {look + 1}, as expected',
                     [_over(frame, one, (least, most), cell) for frame, one in zip(frames, promises[look])],
-                    notes=(f'dark {least:.2f}, bright {most:.2f}: what it adds, and tells alone',),
+                    notes=(f'dark {least:.2f}, bright {most:.2f}: value of a look there',),
                     look=look,
                 )
             )

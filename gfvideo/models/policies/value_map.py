@@ -1,8 +1,8 @@
-"""A policy that learns what a look is worth: the gain of every place, regressed on looks that were taken.
+"""A policy that learns what a look is worth: values of every place, regressed on looks that were taken.
 
-Where each look is judged by what it adds, no trial by trial search is needed: every patch that training cuts,
-random ones first of all, tells what a patch at its place was worth. The gain of a place is learned from what
-a glance shows there, once for all places; the best place not seen yet is looked at next.
+Where each look is judged by itself, no trial by trial search is needed: every patch that training cuts,
+random ones first of all, tells what a patch at its place was worth. What a place is worth is learned from
+what a glance shows there, once for all places; the best place not seen yet is looked at next.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Valued(NamedTuple):
 
 @MODELS.register_module()
 class ValueMapPolicy(ValuePolicy):
-    """The cell of the glance's map with the largest expected gain, refined within its neighbours.
+    """The cell of the glance's map with the largest value, refined within its neighbours.
 
     It reads the glance's map and, through a stem of its own, the glance's pixels: a map that was trained for
     classes says little of where they are told apart. What patches showed is written back into the map where
