@@ -1,5 +1,5 @@
-"""Two small dials at two places, one look for each. At the end the value map goes on learning by itself, from two
-more looks beside each that is taken: small things are found late."""
+"""Two small dials at two places, one look for each. At the end the value map goes on learning by itself, from
+two more looks beside each that is taken: small things are found late."""
 
 _base_ = [
     '../_base_/models/glance_focus_mobilenetv2.py',
