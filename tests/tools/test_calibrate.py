@@ -660,7 +660,9 @@ def test_budget_curve_draws_the_exits_of_every_criterion(world, tmp_path, monkey
     cfg.model.policy = dict(type='ValueMapPolicy', hidden=8)
     cfg.dump(tmp_path / 'value.py')
     torch.manual_seed(3)
-    torch.save(dict(state_dict=init_recognizer(cfg).state_dict(), meta={}), tmp_path / 'value.pth')
+    model = init_recognizer(cfg)
+    torch.nn.init.constant_(model.policy.value[2].bias, 0.5)  # looks that promise something
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'value.pth')
     tool = runpy.run_path(str(TOOLS / 'analysis_tools/budget_curve.py'))['main']
     arguments = [str(tmp_path / 'value.py'), str(tmp_path / 'value.pth'), '--fit', 'val', '--judge', 'test']
     tool([*arguments, '--criterion', 'max_prob', 'value', 'inverted_value', '--out', str(tmp_path)])

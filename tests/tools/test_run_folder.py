@@ -34,6 +34,10 @@ LOOKING = {
         'curves.json',
     ),
     'analysis_tools/confusion_matrix.py': ('{config} {run} --show-path {out}/matrix.png', 'matrix.png'),
+    'analysis_tools/hit_signals.py': (
+        '{config} {run} {objects} --split test --out {out}/signals.json',
+        'signals.json',
+    ),
     'analysis_tools/over_frames.py': ('{config} {run} --split val --last 1', None),
     'analysis_tools/benchmark.py': ('exits {config} {run} --split val --limit 2 --rounds 1', None),
     'visualizations/show_focus.py': ('{config} {run} --count 1 --out {out}', 'test0.png'),
@@ -57,6 +61,14 @@ def test_every_tool_with_a_checkpoint_is_tried_here():
     assert asking == set(LOOKING)
 
 
+def objects_of(tiny_run, folder: Path) -> Path:
+    """A table with an object in the first frame of every clip that is tested."""
+    table = folder / 'objects.csv'
+    rows = [f'{video_id},0,20,20,8' for video_id in tiny_run.ids]
+    table.write_text('\n'.join(['id,frame,x,y,diameter', *rows]) + '\n')
+    return table
+
+
 def main_of(load_tool, tool: str):
     return look.main if tool == 'look.py' else load_tool(tool).main
 
@@ -76,6 +88,7 @@ def test_a_work_dir_will_do(tiny_run, load_tool, tmp_path, monkeypatch, capsys, 
         pytest.importorskip(library)
     arguments, written = LOOKING[tool]
     names = {**vars(tiny_run), 'out': tmp_path, 'clip': tiny_run.folder / 'clips' / tiny_run.ids[0]}
+    names['objects'] = objects_of(tiny_run, tmp_path)
     given = arguments.format(**names).split()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', [tool, *given])
@@ -104,6 +117,7 @@ def test_a_folder_without_one_is_told_in_a_line(tiny_run, load_tool, tmp_path, m
     empty.mkdir()
     clip = tiny_run.folder / 'clips' / tiny_run.ids[0]
     names = {**vars(tiny_run), 'out': tmp_path, 'run': empty, 'static_run': empty, 'clip': clip}
+    names['objects'] = objects_of(tiny_run, tmp_path)
     given = LOOKING[tool][0].format(**names).split()
     monkeypatch.setattr(sys, 'argv', [tool, *given])
     with pytest.raises(SystemExit) as left, contextlib.redirect_stderr(io.StringIO()):
