@@ -368,7 +368,7 @@ def _rows(
                 _Row(
                     f'Worth of look {look + 1}, as expected',
                     [_over(frame, one, (least, most), cell) for frame, one in zip(frames, promises[look])],
-                    notes=(f'dark {least:.2f}, bright {most:.2f}: value of a look there',),
+                    notes=(f'dark {_plain(least)}, bright {_plain(most)}: value of a look there',),
                     look=look,
                 )
             )
@@ -389,6 +389,11 @@ def _rows(
             )
         )
     return rows
+
+
+def _plain(value: float) -> str:
+    """With two places, and no sign before a zero."""
+    return f'{round(value, 2) + 0.0:.2f}'
 
 
 def _over(
