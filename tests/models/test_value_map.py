@@ -255,6 +255,9 @@ def test_weights_that_know_of_no_change_choose_as_they_did(by):
     observation = Observation(0, maps, None, GEOMETRY, None, glance, torch.randn(4, 2, 5))
     assert policy(observation).centres.equal(theirs(observation).centres)
     assert not policy.valued(observation).change.any()
+    again = ValueMapPolicy(3, 9, hidden=8, chosen_by=by).eval()
+    again.load_state_dict(policy.state_dict())  # as one that was saved anew
+    assert again(observation).centres.equal(theirs(observation).centres)
 
 
 @pytest.mark.parametrize('others', [0, 3])

@@ -142,13 +142,16 @@ class ValueMapPolicy(ValuePolicy):
         change."""
         if prefix + 'stem.0.weight' in weights:
             self._upgrade_first(weights, prefix)
-        weight = weights.get(prefix + 'value.2.weight')
-        if weight is None or len(weight) != 2:
+        names = [f'{prefix}value.2.{name}' for name in ('weight', 'bias')]
+        if names[0] not in weights:
             return
-        for name in ('weight', 'bias'):
-            both = weights[f'{prefix}value.2.{name}']
-            weights[f'{prefix}value.2.{name}'] = torch.cat([both, torch.zeros_like(both[:1])])
-        self.chosen_by = 'sum' if self.chosen_by == 'change' else self.chosen_by
+        for name in names:
+            if len(weights[name]) == 2:
+                weights[name] = torch.cat([weights[name], torch.zeros_like(weights[name][:1])])
+        if self.chosen_by == 'change' and not any(weights[name][2].any() for name in names):
+            self.chosen_by = (
+                'sum'  # of weights that were saved again, too, so long as none learned the change
+            )
 
     def _upgrade_first(self, weights: dict[str, Tensor], prefix: str) -> None:
         for name in ('0.weight', '0.bias', '2.weight', '2.bias'):
