@@ -6,8 +6,9 @@ lets both looks see time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Literal, get_args
 
 import torch
@@ -485,15 +486,15 @@ class GlanceFocusRecognizer(Recognizer):
         observations = [self.observe(frames, state)._replace(memory=None) for state in states[:-1]]
         steps = []
         for before, taken in zip(states, states[1:]):
-            looks = [taken]
-            with torch.no_grad():
-                for _ in range(self.value_looks):
-                    looks.append(self._look(frames, before, self.choose(frames, before, 'random')))
-            steps.append(self.looks_told(before, looks, labels))
+            others = (
+                self._look(frames, before, self.choose(frames, before, 'random'))
+                for _ in range(self.value_looks)
+            )  # one at a time, for each holds a map; without gradient, as looks_told asks for them
+            steps.append(self.looks_told(before, chain([taken], others), labels))
         return policy.value_loss(observations, LooksTold(*(torch.stack(told) for told in zip(*steps))))
 
     @torch.no_grad()
-    def looks_told(self, before: LookState, looks: Sequence[LookState], labels: Tensor) -> LooksTold:
+    def looks_told(self, before: LookState, looks: Iterable[LookState], labels: Tensor) -> LooksTold:
         """What N looks at one clip, each from the same state, were worth: :class:`LooksTold` of one step, its
         fields without the dimension S.
 
