@@ -37,7 +37,7 @@ def glance_focus(shift, policy, classifier='ConcatClassifier', **options):
         num_classes=5,
         glance_size=16,
         patch_size=12,
-        policy=dict(type=policy),
+        policy=dict(type=policy) if isinstance(policy, str) else policy,
         classifier=dict(type=classifier),
         **options,
     )
@@ -67,6 +67,9 @@ UNI = dict(
 CONFIGS = {
     'value map': glance_focus('bidirectional', 'ValueMapPolicy'),
     'causal value map': glance_focus('causal', 'ValueMapPolicy'),
+    'normalized value map': glance_focus(
+        'causal', dict(type='ValueMapPolicy', hidden=8, stem_depth=4, stem_norm=True)
+    ),
     'causal Gaussian': glance_focus('causal', 'RecurrentGaussianPolicy', 'RecurrentClassifier'),
     'three steps': glance_focus('bidirectional', 'RecurrentGaussianPolicy', steps=3),
     'static': dict(type='ClipRecognizer', encoder=encoder('bidirectional'), num_classes=5, input_size=16),

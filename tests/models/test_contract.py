@@ -87,6 +87,9 @@ RECOGNIZERS = {
     ),
     'looking, glance alone': looking('causal', steps=0),
     'looking, a value map': looking('causal', policy=dict(type='ValueMapPolicy', hidden=8)),
+    'looking, a normalized value map': looking(
+        'causal', policy=dict(type='ValueMapPolicy', hidden=8, stem_norm=True)
+    ),
     'looking both ways, a value map': looking(policy=dict(type='ValueMapPolicy', hidden=8)),
     'looking at the centre': looking('causal', policy=dict(type='CentrePolicy')),
     'looking, a stacked map': looking(policy=dict(STACKED, glance_frames=T), steps=1),

@@ -116,11 +116,14 @@ def test_unknown_options(options):
         ValueMapPolicy(3, 9, **options)
 
 
-@pytest.mark.parametrize('by', ['change', 'sum'])
-def test_it_learns_where_a_look_pays_from_random_patches(by):
+@pytest.mark.parametrize(
+    'by, options', [('change', {}), ('sum', {}), ('change', dict(stem_depth=4, stem_norm=True))]
+)
+def test_it_learns_where_a_look_pays_from_random_patches(by, options):
     """A bright square somewhere; what a patch is worth is how much of the square it holds."""
     torch.manual_seed(0)
-    policy, geometry = ValueMapPolicy(4, 9, hidden=16, chosen_by=by), Geometry((32, 32), (10, 10))
+    policy = ValueMapPolicy(4, 9, hidden=16, chosen_by=by, **options)
+    geometry = Geometry((32, 32), (10, 10))
     optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
 
     def squares(clips):
@@ -345,3 +348,20 @@ def test_a_deeper_stem_sees_further_at_the_same_stride():
     assert reach[2] <= 2 < reach[4] <= 6
     with pytest.raises(ValueError, match='depth=1 of the stem must be 2 or more'):
         ValueMapPolicy(3, 9, stem_depth=1)
+
+
+def test_a_normalized_stem_learns_alike_from_faint_glances_and_reads_each_frame_by_itself():
+    torch.manual_seed(0)
+    glance, maps = torch.randn(6, 3, 32, 32), torch.zeros(6, 2, 8, 8)
+    plain, normed = GlanceStem(8, 3), GlanceStem(8, 3, norm=True)
+    for stem in (plain, normed):
+        assert sum(isinstance(layer, torch.nn.Conv2d) for layer in stem.pixels) == 3
+    convolutions = [n for n, layer in enumerate(normed.pixels) if isinstance(layer, torch.nn.Conv2d)]
+    for n, name in zip(convolutions, ('0', '2', '4')):  # the names that weights of before have
+        assert plain.state_dict()[f'pixels.{name}.weight'].shape == normed.pixels[n].weight.shape
+    first = torch.nn.Sequential(*list(normed.pixels)[:2])(glance)
+    torch.testing.assert_close(first.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(first.var((0, 2, 3), unbiased=False), torch.ones(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(normed(maps, 0.1 * glance), normed(maps, glance), atol=0.02, rtol=0.02)
+    normed.eval()
+    torch.testing.assert_close(normed(maps, glance)[2:3], normed(maps[2:3], glance[2:3]))

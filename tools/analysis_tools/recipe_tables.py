@@ -249,7 +249,8 @@ def name_of(recipe: Recipe) -> str:
         backbones = '-'.join(dict.fromkeys((recipe.glance.backbone, recipe.focus.backbone)))
         looks = f'g{recipe.glance.size}-p{recipe.focus.size}-s{recipe.steps}'
         frames = str(recipe.looked_at).replace('+', '-')
-        return f'{METHODS[recipe.method]}_{backbones}_{looks}_{frames}f{causal}_{recipe.dataset.key}'
+        policy = '_value-map' if recipe.model['policy']['type'] == 'ValueMapPolicy' else ''
+        return f'{METHODS[recipe.method]}_{backbones}_{looks}_{frames}f{causal}{policy}_{recipe.dataset.key}'
     size = f'_{recipe.model["input_size"]}' if recipe.model.get('input_size') else ''
     return (
         f'{recipe.method.lower()}_{recipe.glance.backbone}{size}_{recipe.frames}f{causal}'

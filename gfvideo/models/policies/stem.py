@@ -17,19 +17,24 @@ class GlanceStem(nn.Module):
     Args:
         hidden: channels of the pixels' features.
         depth: how many convolutions of 3x3, 2 or more; those after the second one stay at stride 4.
+        norm: whether a batch normalization follows each, with which it learns in far fewer steps.
 
     Raises:
         ValueError: if ``depth`` is less than 2.
     """
 
-    def __init__(self, hidden: int, depth: int = 2):
+    def __init__(self, hidden: int, depth: int = 2, norm: bool = False):
         super().__init__()
         if depth < 2:
             raise ValueError(f'depth={depth} of the stem must be 2 or more')
-        layers = [nn.Conv2d(3, hidden // 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(hidden // 2, hidden, 3, 2, 1)]
-        for _ in range(depth - 2):
-            layers += [nn.ReLU(), nn.Conv2d(hidden, hidden, 3, 1, 1)]
-        self.pixels = nn.Sequential(*layers, nn.ReLU())
+        channels, layers = 3, []
+        for wanted, stride in ((hidden // 2, 2), *((hidden, 2 if n == 0 else 1) for n in range(depth - 1))):
+            layers.append(nn.Conv2d(channels, wanted, 3, stride, 1))
+            if norm:
+                layers.append(nn.BatchNorm2d(wanted))
+            layers.append(nn.ReLU())
+            channels = wanted
+        self.pixels = nn.Sequential(*layers)
 
     def forward(self, maps: Tensor, glance: Tensor) -> Tensor:
         """Maps ``(N, D, h, w)`` and frames as glanced at ``(N, 3, G, G)`` to ``(N, D + hidden, h, w)``."""

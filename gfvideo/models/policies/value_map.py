@@ -92,6 +92,8 @@ class ValueMapPolicy(ValuePolicy):
         temporal: whether the map is shifted in time.
         chosen_by: 'change', 'gain', 'alone', or 'sum', that of the last two.
         stem_depth: convolutions of the stem, 2 or more: fine detail is found by a deeper one.
+        stem_norm: whether a batch normalization follows each of them; the map finds small things in far fewer
+            steps with it.
 
     Raises:
         ValueError: if the discount is outside [0, 1], the temperature not above 0, or ``chosen_by`` unknown,
@@ -113,6 +115,7 @@ class ValueMapPolicy(ValuePolicy):
         temporal: bool = True,
         chosen_by: By = 'change',
         stem_depth: int = 2,
+        stem_norm: bool = False,
     ):
         super().__init__(scope)
         self.chosen_by = one_of(chosen_by, 'chosen_by', BY)
@@ -122,7 +125,7 @@ class ValueMapPolicy(ValuePolicy):
             raise ValueError(f'temperature={temperature} must be above 0')
         self.discount, self.temperature = discount, temperature
         self.shift = shift if temporal and scope == 'frame' else None
-        self.stem = GlanceStem(hidden, stem_depth)
+        self.stem = GlanceStem(hidden, stem_depth, stem_norm)
         self.mix = nn.Sequential(nn.Conv2d(glance_channels + hidden, hidden, 3, padding=1), nn.ReLU())
         self.write = nn.Conv2d(focus_channels, hidden, 1) if write_back else None
         if self.write is not None:  # at first the map is that of the glance
