@@ -13,7 +13,7 @@ model = dict(
     patch_size=64,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
-    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4),
 )
 train_cfg = dict(max_epochs=10, val_interval=5)
 _others = ('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')

@@ -12,5 +12,5 @@ model = dict(
     patch_size=72,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
-    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
 )

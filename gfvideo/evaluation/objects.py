@@ -42,12 +42,14 @@ class PatchHits(NamedTuple):
         centre: ``(O, S, T)``, whether the patch holds the centre of the object.
         whole: ``(O, S, T)``, whether it holds all of it that can be seen.
         known: ``(O, T)``, whether the frame shows the object; where it does not, the others are False.
+        near: ``(O, S, T)``, whether a patch of twice the size about the same middle would hold the centre.
     """
 
     names: tuple[str, ...]
     centre: np.ndarray
     whole: np.ndarray
     known: np.ndarray
+    near: np.ndarray
 
 
 class HitRates(TypedDict):
@@ -58,6 +60,9 @@ class HitRates(TypedDict):
     * ``centre``: of the patches of this look, those that hold the centre of an object;
     * ``whole``: those that hold all of one (what can be seen of it);
     * ``clip``: of the clips, those of which at least one patch up to this look holds a centre;
+    * ``clip_throughout``: of the clips, those where every frame that shows an object has such a patch;
+    * ``near``: of the patches of this look that hold no centre, those that are close to one (within half a
+      patch of it); the others look elsewhere. nan where none missed;
     * ``frame``: of the frames, those in which a patch up to this look does (the union over looks);
     * ``after_miss``: of the frames where no look before held a centre, those where this one does (of look 2
       P(hit 2 | miss 1)); nan where every frame was hit before;
@@ -71,6 +76,8 @@ class HitRates(TypedDict):
     centre: list[float]
     whole: list[float]
     clip: list[float]
+    clip_throughout: list[float]
+    near: list[float]
     frame: list[float]
     after_miss: list[float]
     misses: list[int]
@@ -189,9 +196,11 @@ def patch_hits(
     known = np.all((last > 0) & (first < frame_size), axis=-1)  # (O, 1, T)
     middle = (first + last) / 2
     centre = ((corners <= middle) & (middle < ends)).all(-1)  # (O, S, T)
+    around = np.asarray(patch_size) / 2
+    near = ((corners - around <= middle) & (middle < ends + around)).all(-1)  # (O, S, T)
     seen_first, seen_last = first.clip(0, None), last.clip(None, frame_size)
     whole = ((corners <= seen_first) & (seen_last <= ends)).all(-1)  # (O, S, T)
-    return PatchHits(names, centre & known, whole & known, known[:, 0])
+    return PatchHits(names, centre & known, whole & known, known[:, 0], near & known)
 
 
 def covered_areas(
@@ -269,13 +278,16 @@ def patch_hit_rate(
         )
     shown = [np.any(clip.known, axis=0) for clip in clips]  # (T,): frames with an object
     # (S, frames) of all clips
-    centre, whole = (
-        np.concatenate([np.any(hits, axis=0)[:, frames] for hits, frames in zip(found, shown)], axis=1)
-        for found in ([clip.centre for clip in clips], [clip.whole for clip in clips])
+    centre, whole, near = (
+        np.concatenate([np.any(getattr(clip, kind), axis=0)[:, at] for clip, at in zip(clips, shown)], axis=1)
+        for kind in ('centre', 'whole', 'near')
     )
     so_far = np.logical_or.accumulate(centre, axis=0)
     missed = np.vstack([np.ones_like(centre[:1]), ~so_far[:-1]])  # (S, frames): by all looks before
     by_clip = [np.logical_or.accumulate(clip.centre.any((0, 2))) for clip in clips]  # (S,) each
+    throughout = [
+        np.logical_or.accumulate(np.any(clip.centre, axis=0))[:, at].all(1) for clip, at in zip(clips, shown)
+    ]  # (S,) each
     by_name = {name: _of_object(clips, name) for name in sorted({n for clip in clips for n in clip.names})}
     held = [np.logical_or.accumulate(clip.centre, axis=1).sum((0, 2)) for clip in clips]  # (S,): objects
     areas = [covered_areas(looks, size, patch_size) for looks, size in zip(centres, sizes, strict=True)]
@@ -283,16 +295,23 @@ def patch_hit_rate(
         centre=centre.mean(1).tolist(),
         whole=whole.mean(1).tolist(),
         clip=np.mean(by_clip, axis=0).tolist(),
+        clip_throughout=np.mean(throughout, axis=0).tolist(),
+        near=_shares(near, ~centre),
         frame=so_far.mean(1).tolist(),
-        after_miss=[
-            float(hit[miss].mean()) if miss.any() else float('nan')
-            for hit, miss in zip(centre, missed, strict=True)
-        ],
+        after_miss=_shares(centre, missed),
         misses=missed.sum(1).tolist(),
         found=(sum(held) / sum(int(clip.known.sum()) for clip in clips)).tolist(),
         area=np.concatenate(areas, axis=1).mean(1).tolist(),
         objects=by_name,
     )
+
+
+def _shares(found: np.ndarray, among: np.ndarray) -> list[float]:
+    """Of each look ``(S, frames)``, the share found among some frames; nan among none."""
+    return [
+        float(own[some].mean()) if some.any() else float('nan')
+        for own, some in zip(found, among, strict=True)
+    ]
 
 
 def _of_object(clips: Sequence[PatchHits], name: str) -> dict[str, list[float]]:

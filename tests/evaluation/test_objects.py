@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfvideo.evaluation import covered_areas, patch_hit_rate, patch_hits, read_objects, scale_boxes
-from gfvideo.ops import crop_patches
+from gfvideo.ops import crop_patches, patch_corners
 
 H, W = 20, 28
 
@@ -83,11 +83,12 @@ def test_rates_are_counts_of_pixels_and_frames(samples):
     rates = patch_hit_rate(*zip(*clips, strict=True), (H, W), size)
     masks = [masks_of(centres, size) for centres, *_ in clips]
     for s in range(S):
-        area, centre, union, after_miss, found, clip = [], [], [], [], [], []
+        area, centre, union, after_miss, found, clip, throughout = [], [], [], [], [], [], []
         own = {name: ([], []) for name in NAMES}
         for mask, (_, indices, objects) in zip(masks, clips, strict=True):
             if objects:
                 clip.append(False)
+                throughout.append(True)
             for t, frame in enumerate(indices):
                 area.append(mask[: s + 1, t].any(0).mean())
                 middles = {name: pixels_of(box)[1] for name, box in objects.get(frame, {}).items()}
@@ -98,6 +99,7 @@ def test_rates_are_counts_of_pixels_and_frames(samples):
                 centre.append(looked[s])
                 union.append(looked[: s + 1].any())
                 clip[-1] |= looked[: s + 1].any()
+                throughout[-1] &= looked[: s + 1].any()
                 found += [one[: s + 1].any() for one in held.values()]
                 after_miss += [] if looked[:s].any() else [looked[s]]
                 for name, one in held.items():
@@ -107,6 +109,7 @@ def test_rates_are_counts_of_pixels_and_frames(samples):
         assert rates['centre'][s] == pytest.approx(np.mean(centre))
         assert rates['frame'][s] == pytest.approx(np.mean(union))
         assert rates['clip'][s] == pytest.approx(np.mean(clip))
+        assert rates['clip_throughout'][s] == pytest.approx(np.mean(throughout))
         assert rates['found'][s] == pytest.approx(np.mean(found))
         assert rates['misses'][s] == len(after_miss)
         expected = np.mean(after_miss) if after_miss else np.nan
@@ -137,6 +140,8 @@ def test_rates_over_clips():
         centre=pytest.approx([1 / 3, 1 / 3]),
         whole=pytest.approx([1 / 3, 1 / 3]),
         clip=pytest.approx([0.5, 1.0]),
+        clip_throughout=pytest.approx([0.5, 0.5]),
+        near=pytest.approx([0.0, 0.0]),
         frame=pytest.approx([1 / 3, 2 / 3]),
         after_miss=pytest.approx([1 / 3, 1 / 2]),  # look 1 missed two frames, look 2 holds one of them
         misses=[3, 2],
@@ -150,6 +155,31 @@ def test_rates_over_clips():
             )
         },
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(looks())
+def test_a_miss_is_near_where_a_patch_of_twice_the_size_would_hold_the_object(sample):
+    centres, indices, objects, size = sample
+    hits = patch_hits(centres, indices, objects, (H, W), size)
+    corners = patch_corners(centres, (H, W), size).floor().numpy()
+    for o, name in enumerate(hits.names):
+        for t, frame in enumerate(indices):
+            box = objects.get(frame, {}).get(name)
+            for s in range(len(centres)):
+                middles = corners[s, t] + np.asarray(size) / 2
+                away = (np.inf, np.inf) if box is None else np.abs((np.add(box[:2], box[2:])) / 2 - middles)
+                if np.all(away != size):  # on the edge of it either way is right
+                    assert hits.near[o, s, t] == np.all(away < size)
+    assert not (hits.centre & ~hits.near).any()
+
+
+def test_misses_are_near_or_elsewhere():
+    boxes = {0: {'': (4, 4, 6, 6)}, 1: {'': (14, 14, 16, 16)}, 2: {'': (0, 0, 2, 2)}}
+    rates = patch_hit_rate(torch.zeros(1, 1, 3, 2), [[0, 1, 2]], [boxes], (H, W), (4, 4))
+    assert rates['near'] == pytest.approx([1 / 2]) and rates['clip_throughout'] == [0]  # 5, 5 and 15, 15
+    hit = patch_hit_rate(torch.zeros(1, 1, 1, 2), [[2]], [boxes], (H, W), (4, 4))
+    assert np.isnan(hit['near']).all() and hit['clip_throughout'] == [1]
 
 
 def test_an_object_that_sticks_out_is_whole_when_all_that_can_be_seen_is_in_the_patch():

@@ -31,10 +31,10 @@ def test_rates(tool, tmp_path, capsys):
     tool.main(write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == [
-        'look 1: centre 50.0  whole 50.0  clips 100.0  frames 50.0  after a miss 50.0 (of 2)  found 50.0'
-        '  area 16.7',
-        'look 2: centre 50.0  whole 50.0  clips 100.0  frames 100.0  after a miss 100.0 (of 1)  found 100.0'
-        '  area 33.3',
+        'look 1: centre 50.0  whole 50.0  clips 100.0  throughout 0.0  frames 50.0  after a miss 50.0'
+        ' (of 2)  near misses 0.0  found 50.0  area 16.7',
+        'look 2: centre 50.0  whole 50.0  clips 100.0  throughout 100.0  frames 100.0  after a miss'
+        ' 100.0 (of 1)  near misses 0.0  found 100.0  area 33.3',
     ]
 
 

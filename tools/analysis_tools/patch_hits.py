@@ -75,14 +75,24 @@ def report(args: argparse.Namespace) -> list[str]:
         (args.patch_size[0], args.patch_size[-1]),
     )
     lines = [
-        f'{len(clips)} clips; % of patches that hold the centre of an object, all of one; of clips and of'
-        ' frames with a centre held so far; of patches after misses alone (and how many those were); of the'
-        ' objects in all frames, those found so far; of the frame, what was covered so far'
+        f'{len(clips)} clips; % of patches that hold the centre of an object, all of one; of clips, those'
+        ' with a centre held so far in any frame, in every one; of frames with a centre held so far; of'
+        ' patches after misses alone (and how many those were); of the patches of a look that miss, those'
+        ' within half a patch of a centre; of the objects in all frames, those found so far; of the frame,'
+        ' what was covered so far'
     ]
-    names = dict(centre='centre', whole='whole', clip='clips', frame='frames', after_miss='after a miss')
+    names = dict(
+        centre='centre',
+        whole='whole',
+        clip='clips',
+        clip_throughout='throughout',
+        frame='frames',
+        after_miss='after a miss',
+    )
     for step, misses in enumerate(rates['misses']):
         told = [f'{word} {100 * rates[name][step]:.1f}' for name, word in names.items()]
         told[-1] += f' (of {misses})'
+        told.append(f'near misses {100 * rates["near"][step]:.1f}')
         told += [f'{name} {100 * rates[name][step]:.1f}' for name in ('found', 'area')]
         lines.append(f'look {step + 1}: {"  ".join(told)}')
         if len(rates['objects']) > 1:

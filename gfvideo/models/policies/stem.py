@@ -27,7 +27,7 @@ class GlanceStem(nn.Module):
         super().__init__()
         if depth < 2:
             raise ValueError(f'depth={depth} of the stem must be 2 or more')
-        channels, layers = 3, []
+        channels, layers = 3, list[nn.Module]()
         for wanted, stride in ((hidden // 2, 2), *((hidden, 2 if n == 0 else 1) for n in range(depth - 1))):
             layers.append(nn.Conv2d(channels, wanted, 3, stride, 1))
             if norm:
