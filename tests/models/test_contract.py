@@ -88,7 +88,7 @@ RECOGNIZERS = {
     'looking, glance alone': looking('causal', steps=0),
     'looking, a value map': looking('causal', policy=dict(type='ValueMapPolicy', hidden=8)),
     'looking, a normalized value map': looking(
-        'causal', policy=dict(type='ValueMapPolicy', hidden=8, stem_norm=True)
+        'causal', policy=dict(type='ValueMapPolicy', hidden=8, stem_norm=True, discount=0.5)
     ),
     'looking both ways, a value map': looking(policy=dict(type='ValueMapPolicy', hidden=8)),
     'looking at the centre': looking('causal', policy=dict(type='CentrePolicy')),
