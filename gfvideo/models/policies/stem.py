@@ -17,7 +17,7 @@ class GlanceStem(nn.Module):
     Args:
         hidden: channels of the pixels' features.
         depth: how many convolutions of 3x3, 2 or more; those after the second one stay at stride 4.
-        norm: whether a batch normalization follows each, with which it learns in far fewer steps.
+        norm: whether a batch normalization follows each, with which it learns in fewer steps.
 
     Raises:
         ValueError: if ``depth`` is less than 2.

@@ -92,8 +92,8 @@ class ValueMapPolicy(ValuePolicy):
         temporal: whether the map is shifted in time.
         chosen_by: 'change', 'gain', 'alone', or 'sum', that of the last two.
         stem_depth: convolutions of the stem, 2 or more: fine detail is found by a deeper one.
-        stem_norm: whether a batch normalization follows each of them; the map finds small things in far fewer
-            steps with it.
+        stem_norm: whether a batch normalization follows each of them, with which the map learns in fewer
+            steps.
 
     Raises:
         ValueError: if the discount is outside [0, 1], the temperature not above 0, or ``chosen_by`` unknown,
