@@ -60,13 +60,16 @@ def describe_stage(cfg: Config | Mapping, model: nn.Module) -> str:
 
 
 def _policys_way(loop: Mapping, policy: nn.Module, beside: bool) -> str:
+    if isinstance(policy, ValuePolicy):
+        beside = beside and loop.get('type') != 'PolicyLoop'
+        told = f'the policy learns {"beside them " if beside else ""}what a look at each place is worth'
+        often = loop.get('update_epochs', 4) if str(loop.get('type')) in ('PolicyLoop', 'JointLoop') else 1
+        return told + (f', {often} times from each look' if often > 1 else '')
     if loop.get('type') == 'PolicyLoop':
         return 'the policy learns by PPO where patches pay'
     if loop.get('type') == 'JointLoop':
         every = loop.get('policy_interval', 4)
         return f'the policy learns by PPO where patches pay, at one batch in {every}'
-    if isinstance(policy, ValuePolicy):
-        return f'the policy learns {"beside them " if beside else ""}what a look at each place is worth'
     if isinstance(policy, DifferentiablePolicy):
         return 'the policy learns by the gradient through its patches'
     return 'the policy learns'

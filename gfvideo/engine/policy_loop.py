@@ -1,5 +1,5 @@
-"""The policy's stage: roll out, then several epochs of minibatches on what was rolled out (PPO, Schulman et
-al., 2017)."""
+"""The policy's stage: roll out, then several epochs of minibatches on what was rolled out: PPO (Schulman et
+al., 2017), or values of looks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ['JointLoop', 'PolicyLoop']
 
 @LOOPS.register_module()
 class PolicyLoop(ResumableEpochLoop):
-    """Epoch-based training of a policy: one iteration is one batch of clips, looked at once and learned from
-    several times.
+    """Epoch-based training of a policy that draws or learns values: one iteration is one batch of clips,
+    looked at once and learned from several times.
 
     All passes go through the model's ``forward`` (modes 'rollout' and 'policy_loss'), so that a DDP wrapper
     sees them; it would never call a ``train_step`` of the model. Before each iteration the model's
@@ -33,13 +33,13 @@ class PolicyLoop(ResumableEpochLoop):
         update_epochs: passes over each rollout.
         minibatches: parts, of whole clips, a pass is cut in; a part per clip at most.
         target_kl: no further pass over a rollout once the mean approximate KL of a pass is above this (over
-            all processes); None: never.
+            all processes); None: never. Of PPO alone.
 
     Raises:
         ValueError: if a number is out of range.
     """
 
-    # PPO makes as many updates whatever the batch, with Adam, whose steps do not grow with it
+    # as many updates whatever the batch, with Adam, whose steps do not grow with it
     scales_rates = False
 
     def __init__(
@@ -126,6 +126,8 @@ class PolicyLoop(ResumableEpochLoop):
     def _mean_kl(logs: list[dict[str, Tensor]]) -> float:
         """Mean over updates and processes: all processes must agree to stop, or they wait for each other for
         ever."""
+        if 'approx_kl' not in logs[0]:
+            raise ValueError('target_kl is for policies that learn by PPO; set train_cfg.target_kl=None')
         kl = torch.stack([log['approx_kl'] for log in logs]).mean()
         all_reduce(kl, 'mean')
         return kl.item()

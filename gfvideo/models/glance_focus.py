@@ -42,6 +42,7 @@ from .policies import (
     RandomPolicy,
     StochasticPolicy,
     ValuePolicy,
+    ValueRollout,
 )
 from .policies.base import has_trainable
 from .ppo import (
@@ -452,7 +453,8 @@ class GlanceFocusRecognizer(Recognizer):
             and has_trainable(self.policy)
             and len(states) > 1
         ):
-            results['loss_policy'] = self._value_loss(self.policy, frames, states, labels)
+            rollout = self._value_rollout(frames, states, labels)
+            results['loss_policy'] = self.policy.value_loss(rollout.observations, rollout.told)
         return results
 
     def _looks_within_budget(self, frames: Tensor) -> tuple[Tensor, list[LookState]]:
@@ -478,12 +480,10 @@ class GlanceFocusRecognizer(Recognizer):
         logits = self.focus_head(self.dropout(self.focus_encoder(whole).vector))
         return supervised_loss(logits, labels, self.supervision, self.loss)
 
-    def _value_loss(
-        self, policy: ValuePolicy, frames: Tensor, states: Sequence[LookState], labels: Tensor
-    ) -> Tensor:
-        """What the policy expected of every look that was taken, and of ``value_looks`` others in its place,
-        against what it gained."""
-        observations = [self.observe(frames, state)._replace(memory=None) for state in states[:-1]]
+    def _value_rollout(self, frames: Tensor, states: Sequence[LookState], labels: Tensor) -> ValueRollout:
+        """What the policy may learn of every look that was taken, and of ``value_looks`` others in its
+        place."""
+        observations = tuple(self.observe(frames, state)._replace(memory=None) for state in states[:-1])
         steps = []
         for before, taken in zip(states, states[1:]):
             others = (
@@ -491,7 +491,7 @@ class GlanceFocusRecognizer(Recognizer):
                 for _ in range(self.value_looks)
             )  # one at a time, for each holds a map; without gradient, as looks_told asks for them
             steps.append(self.looks_told(before, chain([taken], others), labels))
-        return policy.value_loss(observations, LooksTold(*(torch.stack(told) for told in zip(*steps))))
+        return ValueRollout(observations, LooksTold(*(torch.stack(told) for told in zip(*steps))))
 
     @torch.no_grad()
     def looks_told(self, before: LookState, looks: Iterable[LookState], labels: Tensor) -> LooksTold:
@@ -543,14 +543,17 @@ class GlanceFocusRecognizer(Recognizer):
             f" losses would reach them: {why}, or freeze it here: model.frozen=('policy',)"
         )
 
-    # ---- the stage of a stochastic policy
+    # ---- the stage of a policy alone
 
     def forward(
-        self, inputs: Tensor | Rollout, data_samples: Sequence[ClipSample] | None = None, mode: str = 'tensor'
+        self,
+        inputs: Tensor | Rollout | ValueRollout,
+        data_samples: Sequence[ClipSample] | None = None,
+        mode: str = 'tensor',
     ):
-        """mmengine's entry; beside the modes of :class:`Recognizer`, 'rollout' draws centres for frames,
-        'policy_loss' learns from them."""
-        if isinstance(inputs, Rollout):
+        """mmengine's entry; beside the modes of :class:`Recognizer`, 'rollout' looks at frames, 'policy_loss'
+        learns from what that brought."""
+        if isinstance(inputs, Rollout | ValueRollout):
             if mode != 'policy_loss':
                 raise ValueError(
                     f"mode={mode!r} takes frames, and a rollout was given; use mode='policy_loss'"
@@ -567,14 +570,18 @@ class GlanceFocusRecognizer(Recognizer):
         return label_log_probs(logits, labels, self.loss)
 
     @torch.no_grad()
-    def rollout(self, frames: Tensor, labels: Tensor) -> Rollout:
-        """Look at frames ``(B, T, 3, H, W)`` where the policy's draws say, and note what it brought.
+    def rollout(self, frames: Tensor, labels: Tensor) -> Rollout | ValueRollout:
+        """Look at frames ``(B, T, 3, H, W)``, and note what it brought: where the draws of a stochastic
+        policy say; of one that learns values, where ``train_centres`` says, and at ``value_looks`` other
+        places.
 
         Raises:
-            TypeError: if the policy does not draw.
+            TypeError: if the policy is of another kind.
             ValueError: if it is frozen, or there are no focus steps to choose for.
         """
-        policy = self._policy_that_draws()
+        policy = self._policy_that_learns()
+        if isinstance(policy, ValuePolicy):
+            return self._value_rollout(*self._looks_within_budget(frames), labels)
         state = self.glance(frames)
         if self.ppo['baseline'] == 'group':
             rows = torch.arange(len(frames), device=frames.device).repeat_interleave(self.ppo['group'])
@@ -612,13 +619,14 @@ class GlanceFocusRecognizer(Recognizer):
         returns, _ = generalised_advantages(rewards, torch.zeros_like(rewards), self.ppo['gamma'], 1.0)
         return leave_one_out(returns, self.ppo['group']), returns
 
-    def _policy_that_draws(self) -> StochasticPolicy:
+    def _policy_that_learns(self) -> StochasticPolicy | ValuePolicy:
+        """The policy, if a stage of its own can train it."""
         policy = type(self.policy).__name__
-        if not isinstance(self.policy, StochasticPolicy):
+        if not isinstance(self.policy, StochasticPolicy | ValuePolicy):
             raise TypeError(
-                f'{policy} is no StochasticPolicy, so PPO cannot train it; a DifferentiablePolicy'
-                " (train_centres='mean') and a ValuePolicy learn with the encoders, any other has nothing to"
-                ' learn: leave this stage out'
+                f'{policy} is no StochasticPolicy or ValuePolicy, so no stage of its own trains it; a'
+                " DifferentiablePolicy (train_centres='mean') learns with the encoders, any other has nothing"
+                ' to learn: leave this stage out'
             )
         if not self.steps or not has_trainable(self.policy):
             raise ValueError(
@@ -644,9 +652,14 @@ class GlanceFocusRecognizer(Recognizer):
                 )
         return torch.stack([getattr(choice, name) for choice in choices])
 
-    def policy_losses(self, rollout: Rollout) -> dict[str, Tensor]:
-        """PPO's losses of the policy as it is now on what an earlier one did, and diagnostics."""
-        policy, memory, choices = self._policy_that_draws(), None, []
+    def policy_losses(self, rollout: Rollout | ValueRollout) -> dict[str, Tensor]:
+        """Losses of the policy as it is now on what an earlier one did, and diagnostics: PPO's; of values,
+        how far they are from what looks were worth."""
+        policy = self._policy_that_learns()
+        if isinstance(rollout, ValueRollout):
+            return self._value_losses(policy, rollout)
+        assert isinstance(policy, StochasticPolicy)  # it made this rollout
+        memory, choices = None, []
         for observation, action in zip(rollout.observations, rollout.actions.unbind(1), strict=True):
             choices.append(policy.evaluate(observation._replace(memory=memory), action))
             memory = choices[-1].memory
@@ -671,6 +684,13 @@ class GlanceFocusRecognizer(Recognizer):
             **diagnostics,
             **{f'reward_step{s + 1}': rollout.rewards[:, s].mean() for s in range(self.steps)},
         )
+
+    @staticmethod
+    def _value_losses(policy: StochasticPolicy | ValuePolicy, rollout: ValueRollout) -> dict[str, Tensor]:
+        assert isinstance(policy, ValuePolicy)  # it made this rollout
+        taken = rollout.told.changes[:, 0].flatten(1).mean(1)  # (S,)
+        loss = policy.value_loss(rollout.observations, rollout.told)
+        return dict(loss_policy=loss) | {f'change_step{s}': mean for s, mean in enumerate(taken, 1)}
 
 
 def _with_policys_part(cache: Cache, carried: Mapping[str, Tensor] | None) -> Cache:

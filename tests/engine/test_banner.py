@@ -71,6 +71,18 @@ def test_other_loops_and_policies():
     )
 
 
+def test_a_map_of_values_that_learns_by_itself():
+    cfg = stages('glance-focus_tiny_value-map')[0].cfg
+    cfg.train_cfg = dict(type='JointLoop', max_epochs=1, update_epochs=1)
+    assert describe_stage(cfg, built(cfg)).endswith('beside them what a look at each place is worth')
+    cfg.model.frozen = 'glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head'
+    cfg.train_cfg = dict(type='PolicyLoop', max_epochs=1)
+    assert describe_stage(cfg, built(cfg)) == (
+        'the policy learns what a look at each place is worth, 4 times from each look; the encoders and the'
+        ' classifier are frozen'
+    )
+
+
 def test_titles():
     assert describe_title('policy', 2, 3) == 'stage 2 of 3: policy'
     assert describe_title('', 1, 1) == 'training'

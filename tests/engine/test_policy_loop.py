@@ -109,6 +109,21 @@ def test_passes_stop_when_the_policy_has_moved_far_enough():
     assert len(model.parts) == 4
 
 
+def test_what_learns_values_has_no_divergence_to_stop_at():
+    class Values(Notes):
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            told = super().forward(inputs, data_samples, mode)
+            return {k: v for k, v in told.items() if k != 'approx_kl'} if mode == 'policy_loss' else told
+
+    model = Values()
+    loop, _ = build(model, clips=5, update_epochs=3, minibatches=2)
+    loop.learn(next(iter(loop.dataloader)))
+    assert len(model.parts) == 6
+    loop, _ = build(Values(), target_kl=0.02)
+    with pytest.raises(ValueError, match='target_kl is for policies that learn by PPO'):
+        loop.learn(next(iter(loop.dataloader)))
+
+
 @pytest.mark.parametrize(
     'kwargs, message',
     [

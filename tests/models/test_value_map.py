@@ -10,6 +10,7 @@ from gfvideo.models import Geometry, LooksTold, Observation, ValueMapPolicy, cel
 from gfvideo.models.policies.stem import GlanceStem
 from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
 from gfvideo.registry import MODELS
+from gfvideo.structures import ClipSample
 
 GEOMETRY = Geometry((40, 60), (12, 10))
 
@@ -192,8 +193,38 @@ def test_stages_that_cannot_teach_it_say_so():
     frames, labels = torch.randn(2, 2, 3, 30, 40), torch.arange(2)
     with pytest.raises(ValueError, match='with steps=0 there is no look to learn from'):
         build(dict(type='ValueMapPolicy', hidden=8), steps=0).train().losses(frames, labels)
-    with pytest.raises(TypeError, match='a ValuePolicy learn with the encoders'):
-        build(dict(type='ValueMapPolicy', hidden=8)).rollout(frames, labels)
+    with pytest.raises(ValueError, match='with steps=0|the recognizer has steps=0 and never asks it'):
+        build(dict(type='ValueMapPolicy', hidden=8), steps=0).train().rollout(frames, labels)
+    with pytest.raises(ValueError, match='this stage is to train ValueMapPolicy, but it is frozen'):
+        build(dict(type='ValueMapPolicy', hidden=8), frozen=('policy',)).train().rollout(frames, labels)
+
+
+def test_a_stage_of_its_own_teaches_it_what_the_encoders_stage_does():
+    ENCODERS = 'glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head'
+    model = build(dict(type='ValueMapPolicy', hidden=8), frozen=ENCODERS, value_looks=2).train()
+    frames, labels = torch.randn(5, 2, 3, 30, 40), torch.arange(5) % 3
+    torch.manual_seed(1)
+    rollout = model(frames, [ClipSample(gt_label=int(label)) for label in labels], mode='rollout')
+    torch.manual_seed(1)
+    expected = model.losses(frames, labels)['loss_policy']
+    expected.backward()
+    wanted = {name: value.grad for name, value in model.policy.named_parameters()}
+    model.zero_grad()
+    losses = model(rollout, mode='policy_loss')
+    losses['loss_policy'].backward()
+    torch.testing.assert_close(losses['loss_policy'], expected)
+    for name, value in model.policy.named_parameters():
+        torch.testing.assert_close(value.grad, wanted[name])
+    assert len(rollout) == 5 and rollout.told.centres.shape == (2, 3, 5, 2, 2)
+    torch.testing.assert_close(losses['change_step2'], rollout.told.changes[1, 0].mean())
+
+    # parts of whole clips: their losses, weighed by their clips, are that of all
+    rows = torch.tensor([3, 0]), torch.tensor([1, 4, 2])
+    parts = [model(rollout.select(some), mode='policy_loss')['loss_policy'] for some in rows]
+    torch.testing.assert_close((2 * parts[0] + 3 * parts[1]) / 5, expected)
+    alone = rollout.select(torch.tensor([3]))
+    assert alone.observations[1].glance.equal(rollout.observations[1].glance[3:4])
+    assert alone.told.changes.equal(rollout.told.changes[:, :, 3:4])
 
 
 def test_mixed_centres_are_random_at_half_of_the_places():

@@ -11,6 +11,7 @@ from .base import (
     Scope,
     StochasticPolicy,
     ValuePolicy,
+    ValueRollout,
     cell_centres,
 )
 from .fixed import CentrePolicy, RandomPolicy
@@ -36,6 +37,7 @@ __all__ = [
     'TopKPolicy',
     'ValueMapPolicy',
     'ValuePolicy',
+    'ValueRollout',
     'cell_centres',
     'frames_at_quantiles',
 ]

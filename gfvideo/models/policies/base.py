@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ __all__ = [
     'Scope',
     'StochasticPolicy',
     'ValuePolicy',
+    'ValueRollout',
     'cell_centres',
     'has_trainable',
 ]
@@ -196,10 +198,38 @@ class LooksTold(NamedTuple):
     alone: Tensor
     changes: Tensor
 
+    def select(self, rows: Tensor) -> LooksTold:
+        """Keep the clips at ``rows``, long ``(K,)``."""
+        return LooksTold(*(field[:, :, rows] for field in self))
+
+
+@dataclass
+class ValueRollout:
+    """What a policy that learns values is to learn from, of a batch of clips.
+
+    Attributes:
+        observations: what it read before each of its S looks, without its memory: that depends on its
+            weights, and is worked out anew.
+        told: what the looks were worth.
+    """
+
+    observations: tuple[Observation, ...]
+    told: LooksTold
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return self.told.gains.shape[2]
+
+    def select(self, rows: Tensor) -> ValueRollout:
+        """Keep the clips at ``rows``, long ``(K,)``."""
+        kept = tuple(observation.select(rows) for observation in self.observations)
+        return ValueRollout(kept, self.told.select(rows))
+
 
 class ValuePolicy(Policy):
     """A policy that knows what a look is worth: it learns from looks that were taken, random ones too, with
-    the encoders and without a stage of its own.
+    the encoders; and by itself, several times from each look, in a stage of
+    :class:`~gfvideo.engine.PolicyLoop`.
 
     A subclass gives :meth:`forward`, the place that promises most; :meth:`draw`, for training on places that
     it would choose (``train_centres='sample'``); and :meth:`value_loss`.
