@@ -1,10 +1,9 @@
-"""Two small dials at two places, one look for each. At the end the value map goes on learning by itself, from
-two more looks beside each that is taken: small things are found late."""
+"""Two small dials at two places, one look for each."""
 
 _base_ = [
     '../_base_/models/glance_focus_mobilenetv2.py',
     '../_base_/datasets/two_dials.py',
-    '../_base_/schedules/joint.py',
+    '../_base_/schedules/joint_map.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
@@ -13,14 +12,10 @@ model = dict(
     patch_size=64,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
-    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
 )
 train_cfg = dict(max_epochs=10, val_interval=5)
-_others = ('glance_encoder', 'focus_encoder', 'classifier', 'glance_head', 'focus_head')
 stages = dict(
+    map=dict(train_cfg=dict(max_epochs=6, val_interval=6)),
     tune=dict(train_cfg=dict(max_epochs=5, val_interval=5)),
-    map=dict(
-        model=dict(train_centres='mixed', frozen=_others, value_looks=2),
-        train_cfg=dict(max_epochs=5, val_interval=5),
-    ),
 )

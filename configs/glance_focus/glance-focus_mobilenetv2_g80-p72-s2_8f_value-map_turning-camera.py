@@ -1,9 +1,9 @@
-"""A value map that learns beside the encoders says where to look."""
+"""A value map that learns beside the encoders, and then by itself, says where to look."""
 
 _base_ = [
     '../_base_/models/glance_focus_mobilenetv2.py',
     '../_base_/datasets/turning_camera.py',
-    '../_base_/schedules/joint.py',
+    '../_base_/schedules/joint_map.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(
@@ -12,5 +12,5 @@ model = dict(
     patch_size=72,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
-    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame'),
+    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
 )

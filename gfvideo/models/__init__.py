@@ -21,6 +21,7 @@ from .policies import (
     TopKPolicy,
     ValueMapPolicy,
     ValuePolicy,
+    ValueRollout,
     cell_centres,
 )
 from .ppo import REWARDS, Rollout, register_reward
@@ -57,6 +58,7 @@ __all__ = [
     'TopKPolicy',
     'ValueMapPolicy',
     'ValuePolicy',
+    'ValueRollout',
     'cell_centres',
     'insert_shift',
     'register_reward',
