@@ -15,7 +15,3 @@ model = dict(
     policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
 )
 train_cfg = dict(max_epochs=10, val_interval=5)
-stages = dict(
-    map=dict(train_cfg=dict(max_epochs=6, val_interval=6)),
-    tune=dict(train_cfg=dict(max_epochs=5, val_interval=5)),
-)

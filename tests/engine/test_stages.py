@@ -80,6 +80,23 @@ def test_options_reach_every_stage_and_those_of_a_stage_win(cfg):
     assert cfg.train_cfg.max_epochs == 5 and cfg.stages.second.train_cfg.max_epochs == 2
 
 
+def test_an_option_leaves_a_stage_out(cfg):
+    del cfg.stages.third['load_from']
+    for option in ('stages.second', 'stages.1'):
+        others = {'stages.second.train_cfg.max_epochs': 3, 'stages.2.custom_hooks': []}
+        kept = expand_stages(cfg, {**others, option: None})
+        assert [stage.name for stage in kept] == ['first', 'third']
+        assert [stage.cfg.start_from for stage in kept] == ['load_from', 'last']
+    (last,) = expand_stages(cfg, {'stages.first': None, 'stages.second': None})
+    assert last.cfg.start_from == 'load_from'  # it is the first now
+    with pytest.raises(ConfigError, match='leave no stage'):
+        expand_stages(cfg, {'stages.0': None, 'stages.1': None, 'stages.2': None})
+    with pytest.raises(ConfigError, match="option 'stages.fourth': write stages.STAGE.KEY"):
+        expand_stages(cfg, {'stages.fourth': None})
+    with pytest.raises(ConfigError, match='or stages.STAGE=None to leave it out'):
+        expand_stages(cfg, {'stages.second': 3})
+
+
 @pytest.mark.parametrize(
     'option, message',
     [

@@ -43,7 +43,7 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
             hold their ``name`` means the same.
         options: ``{'model.num_classes': 3}`` as on the command line: set in every stage, over the stage's own
             value. ``stages.1.train_cfg.max_epochs`` or ``stages.policy.train_cfg.max_epochs`` sets one
-            stage's, over all else.
+            stage's, over all else; ``{'stages.policy': None}`` leaves a stage out.
 
     Returns:
         (name, config) of every stage in order; one with the name '' if the config has no stages.
@@ -53,13 +53,16 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
     """
     given = stages_by_name(cfg.get('stages'))
     common, special = _split_options(cfg, list(given), options or {})
+    given = {name: overrides for name, overrides in given.items() if special.get(name, {}) is not None}
     base = {key: value for key, value in cfg.items() if key in KNOWN_KEYS and key != 'stages'}
     base['work_dir'] = common.pop('work_dir', base.get('work_dir'))
+    if special and not given:
+        raise ConfigError('the options leave no stage; leave out fewer')
     if not given:
         return [Stage('', _finish(base, cfg, [common]))]
     stages: list[Stage] = []
     for name, overrides in given.items():
-        own = special.get(name, {})
+        own = special.get(name) or {}
         _check_overrides(name, overrides)
         merged = _merge(base, overrides)
         starts_elsewhere = not stages or 'load_from' in overrides or 'load_from' in own
@@ -80,25 +83,34 @@ def expand_stages(cfg: Config, options: Mapping[str, Any] | None = None) -> list
 
 def _split_options(
     cfg: Config, names: Sequence[str], options: Mapping[str, Any]
-) -> tuple[dict, dict[str, dict]]:
-    """Options of all stages, and those of single stages by name."""
+) -> tuple[dict, dict[str, dict | None]]:
+    """Options of all stages, and those of single stages by name; None of a stage that is left out."""
     common: dict[str, Any] = {}
-    special: dict[str, dict[str, Any]] = {}
+    special: dict[str, dict[str, Any] | None] = {}
     for key, value in options.items():
         parts = key.split('.')
         where = parts
         if parts[0] == 'stages':
-            if len(parts) < 3 or not (parts[1] in names or parts[1].isdigit() and int(parts[1]) < len(names)):
+            known = len(parts) > 1 and (
+                parts[1] in names or parts[1].isdigit() and int(parts[1]) < len(names)
+            )
+            if not known or len(parts) < 3 and value is not None:
                 raise ConfigError(
                     f'option {key!r}: '
                     + (
-                        f'write stages.STAGE.KEY, with STAGE of {names} or its number from 0'
+                        f'write stages.STAGE.KEY, with STAGE of {names} or its number from 0, or'
+                        ' stages.STAGE=None to leave it out'
                         if names
                         else 'the config has no stages'
                     )
                 )
             name, where = parts[1] if parts[1] in names else names[int(parts[1])], parts[2:]
-            special.setdefault(name, {})['.'.join(where)] = value
+            if not where:
+                special[name] = None
+                continue
+            own = special.setdefault(name, {})
+            if own is not None:  # what is left out takes no options
+                own['.'.join(where)] = value
         else:
             common[key] = value
         if where[0] not in KNOWN_KEYS - {'stages', 'stage'}:
