@@ -61,10 +61,7 @@ def describe_stage(cfg: Config | Mapping, model: nn.Module) -> str:
 
 def _policys_way(loop: Mapping, policy: nn.Module, beside: bool) -> str:
     if isinstance(policy, ValuePolicy):
-        beside = beside and loop.get('type') != 'PolicyLoop'
-        told = f'the policy learns {"beside them " if beside else ""}what a look at each place is worth'
-        often = loop.get('update_epochs', 4) if str(loop.get('type')) in ('PolicyLoop', 'JointLoop') else 1
-        return told + (f', {often} times from each look' if often > 1 else '')
+        return _values_way(loop, beside)
     if loop.get('type') == 'PolicyLoop':
         return 'the policy learns by PPO where patches pay'
     if loop.get('type') == 'JointLoop':
@@ -73,6 +70,17 @@ def _policys_way(loop: Mapping, policy: nn.Module, beside: bool) -> str:
     if isinstance(policy, DifferentiablePolicy):
         return 'the policy learns by the gradient through its patches'
     return 'the policy learns'
+
+
+def _values_way(loop: Mapping, beside: bool) -> str:
+    worth = 'what a look at each place is worth'
+    if loop.get('type') not in ('PolicyLoop', 'JointLoop'):
+        return f'the policy learns {"beside them " if beside else ""}{worth}'
+    times = loop.get('update_epochs', 4)
+    often = f', {times} times from each look' if times > 1 else ''
+    if loop.get('type') == 'PolicyLoop':
+        return f'the policy learns {worth}{often}'
+    return f'the policy learns beside them {worth}{often}, at one batch in {loop.get("policy_interval", 4)}'
 
 
 def _names(parts: Sequence[str]) -> list[str]:

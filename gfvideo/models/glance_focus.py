@@ -581,7 +581,13 @@ class GlanceFocusRecognizer(Recognizer):
         """
         policy = self._policy_that_learns()
         if isinstance(policy, ValuePolicy):
-            return self._value_rollout(*self._looks_within_budget(frames), labels)
+            frames, states = self._looks_within_budget(frames)
+            if len(states) == 1:
+                raise ValueError(
+                    f"budgets['steps']={self.budgets['steps']} drew 0, and without a look there is nothing to"
+                    f' learn for {type(policy).__name__}; leave 0 out in its own stage'
+                )
+            return self._value_rollout(frames, states, labels)
         state = self.glance(frames)
         if self.ppo['baseline'] == 'group':
             rows = torch.arange(len(frames), device=frames.device).repeat_interleave(self.ppo['group'])

@@ -197,6 +197,8 @@ def test_stages_that_cannot_teach_it_say_so():
         build(dict(type='ValueMapPolicy', hidden=8), steps=0).train().rollout(frames, labels)
     with pytest.raises(ValueError, match='this stage is to train ValueMapPolicy, but it is frozen'):
         build(dict(type='ValueMapPolicy', hidden=8), frozen=('policy',)).train().rollout(frames, labels)
+    with pytest.raises(ValueError, match=r"budgets\['steps'\]=\[0\] drew 0, and without a look"):
+        build(dict(type='ValueMapPolicy', hidden=8), budgets=dict(steps=[0])).train().rollout(frames, labels)
 
 
 def test_a_stage_of_its_own_teaches_it_what_the_encoders_stage_does():
