@@ -14,3 +14,10 @@ model = dict(
     focus=dict(frozen_stride=4),
     policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
 )
+_plain = [  # the map learns sooner from clips as they are at test, but mirrored
+    dict(type='SampleFrames', frames=None, strategy='segment'),
+    dict(type='DecodeFrames'),
+    dict(type='Flip', prob=None),
+    dict(type='PackClip'),
+]
+stages = dict(map=dict(train_dataloader=dict(dataset=dict(pipeline=_plain))))
