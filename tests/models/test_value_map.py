@@ -193,7 +193,7 @@ def test_stages_that_cannot_teach_it_say_so():
     frames, labels = torch.randn(2, 2, 3, 30, 40), torch.arange(2)
     with pytest.raises(ValueError, match='with steps=0 there is no look to learn from'):
         build(dict(type='ValueMapPolicy', hidden=8), steps=0).train().losses(frames, labels)
-    with pytest.raises(ValueError, match='with steps=0|the recognizer has steps=0 and never asks it'):
+    with pytest.raises(ValueError, match='the recognizer has steps=0 and never asks it'):
         build(dict(type='ValueMapPolicy', hidden=8), steps=0).train().rollout(frames, labels)
     with pytest.raises(ValueError, match='this stage is to train ValueMapPolicy, but it is frozen'):
         build(dict(type='ValueMapPolicy', hidden=8), frozen=('policy',)).train().rollout(frames, labels)
