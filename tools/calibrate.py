@@ -2,7 +2,7 @@
 """Fit early exits of a checkpoint on held-out clips and write them, with all they depend on, to exits.json
 beside it.
 
-    python tools/calibrate.py CONFIG CHECKPOINT --split val  # a sweep; the most accurate setting is chosen
+    python tools/calibrate.py CONFIG CHECKPOINT --split val  # a sweep; an accurate and sure setting is chosen
     python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 0.6  # 0.6 GMACs per clip on average
     # 40 ms per clip on this machine, at batch 1
     python tools/calibrate.py CONFIG CHECKPOINT --split val --budget 40 --unit ms
@@ -41,7 +41,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     target.add_argument('--budget', type=float, help='mean cost of a clip, in --unit')
     target.add_argument('--accuracy', type=float, help='accuracy to reach, a fraction')
     target.add_argument(
-        '--sweep', action='store_true', help='choose no setting but the most accurate one (the default)'
+        '--sweep',
+        action='store_true',
+        help='choose the cheapest of the most accurate settings that is as sure as any (the default)',
     )
     parser.add_argument(
         '--unit', choices=['gmacs', 'ms'], default='gmacs', help='what budgets are in (default: gmacs)'
@@ -199,20 +201,23 @@ def report(result: Any, without: float, whole: dict[str, float], clips: int) -> 
         f' {data.get("name")}, split {data.get("split")!r}'
         + (f', part {data["fold"]}' if data.get('fold') else ''),
         '',
-        f'{"GMACs/clip":>12}{"ms/clip":>10}{"top-1 (%)":>11}   clips that leave after {name} 0, 1, ...',
+        f'{"GMACs/clip":>12}{"ms/clip":>10}{"top-1 (%)":>11}{"true (%)":>10}'
+        f'   clips that leave after {name} 0, 1, ...',
     ]
     for i in shown:
         setting = result.sweep[i]
         lines.append(
-            f'{setting.costs["gmacs"]:>12.4f}{setting.costs["ms"]:>10.1f}{100 * setting.accuracy:>11.1f}   '
+            f'{setting.costs["gmacs"]:>12.4f}{setting.costs["ms"]:>10.1f}{100 * setting.accuracy:>11.1f}'
+            f'{100 * setting.probability:>10.1f}   '
             f'{" ".join(map(str, setting.counts))}{"   <- chosen" if i == chosen else ""}'
         )
-    lines.append(f'{whole["gmacs"]:>12.4f}{whole["ms"]:>10.1f}{100 * without:>11.1f}   without exits')
+    lines.append(f'{whole["gmacs"]:>12.4f}{whole["ms"]:>10.1f}{100 * without:>11.1f}{"":>10}   without exits')
     return '\n'.join(
         [
             *lines,
             '',
             f'ms: {result.source["measured_on"]}, batch 1, the model alone',
+            'true: mean probability of the true class where clips leave; tells settings of equal top-1 apart',
             (
                 'The accuracies are those on the clips that were fitted on; on others expect less'
                 ' (tools/test.py --exits).'

@@ -15,9 +15,18 @@ from .confidence import STATE_CRITERIA, confidence, fit_temperature
 from .replay import ExitTable, replay, step_table, stream_table
 from .rules import StepExits, StreamExits
 from .runtime import StreamExit
-from .thresholds import direct_search
+from .thresholds import direct_search, rising
 
 __all__ = ['Calibration', 'Costs', 'Setting', 'calibrate_steps', 'calibrate_stream']
+
+PROBABILITY_WEIGHT = 0.25
+"""What the mean probability of the true class counts for beside the accuracy.
+
+By accuracy alone a search of few clips takes exits for perfect that read those by luck, and has nothing to
+choose among stricter ones. How it was chosen: docs/early_exit.md.
+"""
+AS_SURE = 0.002
+"""Two settings whose mean probabilities of the true class differ by less are equally sure."""
 
 Costs = Mapping[str, Sequence[float]]
 """Unit ('gmacs', 'ms') -> S + 1 costs. Clips: cumulative, after step 0..S. Streams: of each look at one
@@ -34,17 +43,27 @@ class Setting:
         costs: unit -> mean cost of a clip.
         counts: clips that left at each step (of a clip) or after each frame (of a stream; one number where
             only the end was allowed).
+        probability: in [0, 1], mean probability of the true class where clips left, the temperature fitted;
+            None in files of earlier versions.
     """
 
     exits: StepExits | StreamExits
     accuracy: float
     costs: dict[str, float]
     counts: tuple[int, ...]
+    probability: float | None = None
+
+    @property
+    def worth(self) -> float:
+        """What settings are searched for: the accuracy, and a quarter of the mean probability of the true
+        class."""
+        return self.accuracy + PROBABILITY_WEIGHT * (self.probability or 0.0)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A sweep of settings on the Pareto frontier of cost and accuracy, cheapest first.
+    """A sweep of settings on the Pareto frontier of cost and :attr:`~Setting.worth`, cheapest first; the
+    accuracy never falls from one to the next.
 
     Attributes:
         kind: 'steps', for clips, or 'stream'.
@@ -65,8 +84,8 @@ class Calibration:
     def pick(
         self, budget: float | None = None, accuracy: float | None = None, unit: str | None = None
     ) -> Setting:
-        """The most accurate setting within ``budget`` (mean cost of a clip in ``unit``), or the cheapest with
-        ``accuracy``.
+        """The setting of most :attr:`~Setting.worth` within ``budget`` (mean cost of a clip in ``unit``), or
+        the cheapest with ``accuracy``.
 
         Without either, the chosen one.
 
@@ -85,7 +104,7 @@ class Calibration:
                     f'no setting costs {budget:g} {unit} or less; the cheapest costs '
                     f'{min(setting.costs[unit] for setting in self.sweep):.4g}'
                 )
-            return max(fitting, key=lambda setting: setting.accuracy)
+            return max(fitting, key=lambda setting: setting.worth)
         if accuracy is not None:
             fitting = [setting for setting in self.sweep if setting.accuracy >= accuracy - 1e-12]
             if not fitting:
@@ -102,11 +121,17 @@ class Calibration:
 
 
 def _settings(
-    tables: Mapping[str, ExitTable], unit: str, make: Callable[[tuple[float, ...]], StepExits | StreamExits]
+    tables: Mapping[str, ExitTable],
+    unit: str,
+    probability: Tensor,
+    make: Callable[[tuple[float, ...]], StepExits | StreamExits],
 ) -> list[Setting]:
+    """``probability (N, K)`` of the true class at each exit."""
     if unit not in tables:
         raise ValueError(f'unit {unit!r} has no costs; there are {", ".join(tables)}')
-    frontier = direct_search(tables[unit])
+    frontier = direct_search(
+        tables[unit], worth=tables[unit].correct + PROBABILITY_WEIGHT * probability.double()
+    )
     settings = []
     for thresholds in frontier.thresholds:
         outcome = {name: replay(table, thresholds) for name, table in tables.items()}
@@ -116,17 +141,32 @@ def _settings(
                 outcome[unit].accuracy,
                 {name: one.cost for name, one in outcome.items()},
                 tuple(outcome[unit].exits.tolist()),
+                probability.double().gather(1, outcome[unit].positions[:, None]).mean().item(),
             )
         )
     return settings
 
 
 def _best_of(settings: Sequence[Setting], unit: str) -> tuple[Setting, ...]:
-    kept: list[Setting] = []
-    for setting in sorted(settings, key=lambda one: (one.costs[unit], -one.accuracy)):
-        if not kept or setting.accuracy > kept[-1].accuracy + 1e-12:
-            kept.append(setting)
-    return tuple(kept)
+    kept = rising(
+        [one.costs[unit] for one in settings],
+        [one.worth for one in settings],
+        [one.accuracy for one in settings],
+    )
+    return tuple(settings[i] for i in kept)
+
+
+def _unasked(sweep: Sequence[Setting]) -> int:
+    """The cheapest of the most accurate settings that is as sure as any."""
+    accurate = [number for number, one in enumerate(sweep) if one.accuracy >= sweep[-1].accuracy - 1e-12]
+    sure = [sweep[number].probability or 0.0 for number in accurate]
+    return next(number for number, one in zip(accurate, sure) if one >= max(sure) - AS_SURE)
+
+
+def _true_probability(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """``(N, K)`` of logits ``(N, K, C)``."""
+    probabilities = (logits.cpu().double() / temperature).softmax(-1)
+    return probabilities.gather(-1, labels.cpu()[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(-1)
 
 
 def calibrate_steps(
@@ -154,22 +194,23 @@ def calibrate_steps(
             :func:`~gfvideo.exits.record_clips`; None asks it of the logits.
 
     Returns:
-        The sweep; the chosen setting is the most accurate one.
+        The sweep; the chosen setting is the cheapest of the most accurate ones that gives the true class as
+        much probability as any (0.002 less at most).
 
     Raises:
         ValueError: without scores, if the criterion reads more than logits.
     """
     S = step_logits.shape[1] - 1
+    temperature = _fitted_temperature(step_logits, labels)
     if rule is None and criterion in STATE_CRITERIA:
         rule = StepExits((math.inf,) * S, criterion)
     if rule is None:
-        predictions = step_logits.flatten(0, 1)  # (N*(S+1), C)
-        temperature = fit_temperature(predictions, labels.repeat_interleave(S + 1))
         rule = StepExits((math.inf,) * S, criterion, temperature)
     if scores is None:
         scores = torch.stack([rule.score(step_logits[:, step], step) for step in range(S + 1)], 1)
     tables = {name: step_table(step_logits, labels, values, scores=scores) for name, values in costs.items()}
-    settings = _settings(tables, unit, lambda thresholds: replace(rule, thresholds=thresholds))
+    probability = _true_probability(step_logits, labels, temperature)
+    settings = _settings(tables, unit, probability, lambda thresholds: replace(rule, thresholds=thresholds))
     return _calibration('steps', unit, settings, costs, source)
 
 
@@ -208,11 +249,8 @@ def calibrate_stream(
         raise ValueError(f"levels={levels!r} is unknown; choose 'both', 'step' or 'frame'")
     every_look = (math.inf,) * steps
     full = record((replace(rule, enough=every_look) if rule else StreamExits(every_look)).recording())
+    temperature = _fitted_temperature(full.frame_logits, labels)
     if rule is None:
-        T = full.looks.shape[1]
-        temperature = fit_temperature(
-            full.frame_logits.flatten(0, 1).cpu(), labels.repeat_interleave(T).cpu()
-        )
         rule = StreamExits(every_look, (), criterion, temperature)
     settings = []
     candidates = [every_look] if levels == 'frame' else _step_candidates(_scores(full, rule), steps, shares)
@@ -221,10 +259,17 @@ def calibrate_stream(
         trace = record(one.recording()) if one.asks else full
         scores = _scores(trace, one)
         tables = {name: stream_table(trace, labels, values, scores=scores) for name, values in costs.items()}
+        probability = _true_probability(trace.frame_logits, labels, temperature)
         if levels == 'step':  # the last frame is the only exit
             tables = {name: ExitTable(*(part[:, -1:] for part in table)) for name, table in tables.items()}
-        settings += _settings(tables, unit, partial(_with_stop, one))
+            probability = probability[:, -1:]
+        settings += _settings(tables, unit, probability, partial(_with_stop, one))
     return _calibration('stream', unit, settings, costs, source)
+
+
+def _fitted_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Of the predictions ``(N, K, C)`` at all exits."""
+    return fit_temperature(logits.flatten(0, 1).cpu(), labels.repeat_interleave(logits.shape[1]).cpu())
 
 
 def _with_stop(rule: StreamExits, stop: tuple[float, ...]) -> StreamExits:
@@ -235,7 +280,8 @@ def _calibration(
     kind: str, unit: str, settings: Sequence[Setting], costs: Costs, source: Mapping[str, Any] | None
 ) -> Calibration:
     given = {name: list(values) for name, values in costs.items()}
-    return Calibration(kind, unit, _best_of(settings, unit), given, dict(source or {}))
+    sweep = _best_of(settings, unit)
+    return Calibration(kind, unit, sweep, given, dict(source or {}), _unasked(sweep))
 
 
 def _scores(trace: StreamExit, rule: StreamExits) -> Tensor:

@@ -50,6 +50,7 @@ def write_exits(path: str | Path, calibration: Calibration) -> None:
                 costs=setting.costs,
                 counts=list(setting.counts),
             )
+            | ({} if setting.probability is None else dict(probability=setting.probability))
             for setting in calibration.sweep
         ],
     )
@@ -109,7 +110,13 @@ def read_exits(path: str | Path) -> Calibration:
         )
     _check(content, path)
     sweep = tuple(
-        Setting(from_plain(one['exits']), float(one['accuracy']), one['costs'], tuple(one['counts']))
+        Setting(
+            from_plain(one['exits']),
+            float(one['accuracy']),
+            one['costs'],
+            tuple(one['counts']),
+            one.get('probability'),
+        )
         for one in content['sweep']
     )
     return Calibration(
@@ -215,10 +222,18 @@ def _check_calibration(content: Mapping[str, Any]) -> None:
             f'above {before["costs"][unit]}, that of the setting before: cheapest first',
         )
         _require(
-            setting['accuracy'] > before['accuracy'],
+            _tells_probability(setting) == _tells_probability(before),
+            place,
+            setting,
+            'with a probability, or all without, as those of earlier versions',
+        )
+        surer = setting.get('probability', 0) > before.get('probability', 0)
+        _require(
+            setting['accuracy'] > before['accuracy'] or setting['accuracy'] == before['accuracy'] and surer,
             f'{place}.accuracy',
             setting['accuracy'],
-            f'above {before["accuracy"]}, that of the cheaper setting before',
+            f'above {before["accuracy"]}, that of the cheaper setting before'
+            + (', or the same with a higher probability' if _tells_probability(setting) else ''),
         )
         clips = sum(before['counts'])
         _require(
@@ -236,14 +251,15 @@ def _check_calibration(content: Mapping[str, Any]) -> None:
     )
 
 
+def _tells_probability(setting: Any) -> bool:
+    return isinstance(setting, dict) and 'probability' in setting
+
+
 def _check_setting(place: str, setting: Any, kind: str, costs: Mapping[str, list], steps: int) -> None:
-    _fields(place, setting, ('exits', 'accuracy', 'costs', 'counts'))
-    _require(
-        _is_number(setting['accuracy'], 0, 1),
-        f'{place}.accuracy',
-        setting['accuracy'],
-        'a number from 0 to 1',
-    )
+    shares = ('accuracy', 'probability') if _tells_probability(setting) else ('accuracy',)
+    _fields(place, setting, ('exits', *shares, 'costs', 'counts'))
+    for name in shares:
+        _require(_is_number(setting[name], 0, 1), f'{place}.{name}', setting[name], 'a number from 0 to 1')
     _fields(f'{place}.costs', setting['costs'], tuple(costs))
     for name, value in setting['costs'].items():
         _require(_is_number(value, 0), f'{place}.costs.{name}', value, 'a number of 0 or more')

@@ -85,7 +85,7 @@ class Frontier(NamedTuple):
     Attributes:
         thresholds: ``(P, K-1)``.
         cost: ``(P,)`` mean cost of a sample, rising.
-        accuracy: ``(P,)`` in [0, 1], rising.
+        accuracy: ``(P,)`` in [0, 1], rising; where something else was searched for it may stay, too.
     """
 
     thresholds: Tensor
@@ -93,7 +93,7 @@ class Frontier(NamedTuple):
     accuracy: Tensor
 
     def within(self, budget: float) -> int:
-        """The most accurate setting that costs at most ``budget`` a sample.
+        """The best setting that costs at most ``budget`` a sample.
 
         Raises:
             ValueError: if even the cheapest costs more.
@@ -117,7 +117,9 @@ class Frontier(NamedTuple):
         return int(enough[0])
 
 
-def direct_search(table: ExitTable, levels: int = 48, sweeps: int = 4) -> Frontier:
+def direct_search(
+    table: ExitTable, levels: int = 48, sweeps: int = 4, worth: Tensor | None = None
+) -> Frontier:
     """Thresholds of high accuracy for every budget, on small tables nearly always the highest there is.
 
     Three families compete, and the best of each cost stays: the geometric one; for a range of prices, the
@@ -131,52 +133,74 @@ def direct_search(table: ExitTable, levels: int = 48, sweeps: int = 4) -> Fronti
         table: held-out samples.
         levels: how many prices, and how many budgets, are tried.
         sweeps: rounds over all exits.
+        worth: ``(N, K)`` what an answer at each exit is worth, 0 or more, to be searched for in place of
+            right answers; of its frontier only settings stay that are as accurate as all cheaper ones. None:
+            1 if it is right.
 
     Returns:
-        The :class:`Frontier`; its first setting is the cheapest of all, its last the most accurate found.
+        The :class:`Frontier`; its first setting is the cheapest of all, its last the best found.
+
+    Raises:
+        ValueError: if ``worth`` has another shape than the table, or is not finite.
     """
+    if worth is None:
+        worth = table.correct
+    if worth.shape != table.correct.shape or not worth.isfinite().all():
+        raise ValueError(
+            f'worth {tuple(worth.shape)} must be {tuple(table.correct.shape)} finite numbers, one for each'
+            ' exit of the table'
+        )
     N, K = table.confidence.shape
     device = table.confidence.device
     candidates = [geometric_thresholds(table.confidence, geometric_fractions(q, K)) for q in GEOMETRIC_RATIOS]
     never = torch.full((K - 1,), torch.inf, dtype=torch.float64, device=device)
     candidates += [never, torch.zeros_like(never)]
     if K > 1:
-        climber = _Climber(table)
+        climber = _Climber(table, worth)
         low, high = table.costs[:, 0].mean().item(), table.costs[:, -1].mean().item()
         span = max(high - low, 1e-12)
         # a price times the span is the share of answers that the dearest exit must save to be worth its cost
         prices = torch.logspace(math.log10(0.5 / N), 1.5, levels, dtype=torch.float64, device=device) / span
         candidates += list(climber.at_prices(prices, sweeps))
         budgets = torch.linspace(low, high, levels, dtype=torch.float64, device=device)
-        found = _frontier_of(table, candidates)
+        found = _frontier_of(table, candidates, worth)
         start = torch.stack(
             [found.thresholds[found.within(max(budget, found.cost[0].item()))] for budget in budgets.tolist()]
         )
-        candidates += list(climber.within_budgets(budgets, start, max(1, sweeps // 2)))
-    return _frontier_of(table, candidates)
+        for cheaper in (0.5, 1e-6):  # first leaving room for another exit to be worth more, then to the top
+            start = climber.within_budgets(budgets, start, max(1, sweeps // 2), cheaper)
+            candidates += list(start)
+    return _frontier_of(table, candidates, worth)
 
 
-def _frontier_of(table: ExitTable, candidates: Sequence[Tensor]) -> Frontier:
+def _frontier_of(table: ExitTable, candidates: Sequence[Tensor], worth: Tensor) -> Frontier:
     thresholds = torch.stack(list(candidates))
     # unique() refuses an empty row
     thresholds = thresholds.unique(dim=0) if thresholds.shape[1] else thresholds[:1]
     outcomes = [replay(table, one) for one in thresholds]
     cost = torch.tensor([outcome.cost for outcome in outcomes], dtype=torch.float64)
     accuracy = torch.tensor([outcome.accuracy for outcome in outcomes], dtype=torch.float64)
-    order = sorted(range(len(outcomes)), key=lambda i: (cost[i].item(), -accuracy[i].item()))
-    kept, best = [], -1.0
-    for i in order:
-        if accuracy[i] > best + 1e-12:
-            kept.append(i)
-            best = accuracy[i].item()
+    worths = [worth.gather(1, outcome.positions[:, None]).double().mean().item() for outcome in outcomes]
+    kept = rising(cost.tolist(), worths, accuracy.tolist())
     return Frontier(thresholds[kept], cost[kept], accuracy[kept])
+
+
+def rising(costs: Sequence[float], worths: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """The settings, cheapest first, that are worth more than all cheaper ones and no less accurate."""
+    kept: list[int] = []
+    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -worths[i], -accuracies[i])):
+        if not kept or (
+            worths[i] > worths[kept[-1]] + 1e-12 and accuracies[i] > accuracies[kept[-1]] - 1e-12
+        ):
+            kept.append(i)
+    return kept
 
 
 class _Climber:
     """Moves one threshold at a time, for L settings at once; shapes are (L, N) where not said."""
 
-    def __init__(self, table: ExitTable):
-        self.correct, self.costs = table.correct.float(), table.costs
+    def __init__(self, table: ExitTable, worth: Tensor | None = None):
+        self.worth, self.costs = (table.correct if worth is None else worth).double(), table.costs
         self.confidence = table.confidence
         ordered = table.confidence.sort(dim=0, descending=True, stable=True)
         self.order = ordered.indices.T.contiguous()  # (K, N)
@@ -208,15 +232,15 @@ class _Climber:
         return gain[:, self.order[k]].cumsum(1)
 
     def at_prices(self, prices: Tensor, sweeps: int) -> Tensor:
-        """Thresholds ``(L, K-1)`` that maximise accuracy - price * cost, one row a price."""
+        """Thresholds ``(L, K-1)`` that maximise worth - price * cost, one row a price."""
         L, K = len(prices), self.confidence.shape[1]
         thresholds = torch.full((L, K - 1), torch.inf, dtype=torch.float64, device=prices.device)
         for _ in range(sweeps):
             before = thresholds.clone()
             reached, _ = self._reach(thresholds)
-            later = self.correct[:, -1] - prices[:, None] * self.costs[:, -1]
+            later = self.worth[:, -1] - prices[:, None] * self.costs[:, -1]
             for k in reversed(range(K - 1)):
-                here = self.correct[:, k] - prices[:, None] * self.costs[:, k]
+                here = self.worth[:, k] - prices[:, None] * self.costs[:, k]
                 total = self._in_order((here - later) * reached[k], k).masked_fill_(
                     ~self.may_end[k], -torch.inf
                 )
@@ -227,32 +251,32 @@ class _Climber:
                 break
         return thresholds
 
-    def within_budgets(self, budgets: Tensor, start: Tensor, sweeps: int) -> Tensor:
-        """Thresholds ``(L, K-1)`` of highest accuracy within each budget, from ``start``, which should be
-        within them."""
+    def within_budgets(self, budgets: Tensor, start: Tensor, sweeps: int, cheaper: float = 1e-6) -> Tensor:
+        """Thresholds ``(L, K-1)`` of highest worth within each budget, from ``start``, which should be
+        within them; the cheapest of those whose worth, summed over the samples, differs by no more than
+        ``cheaper``."""
         N, K = self.confidence.shape
         thresholds, room = start.clone(), budgets * N * (1 + 1e-12)
-        # of equally many right answers the cheapest
-        cheaper = torch.arange(N, device=start.device, dtype=torch.float64) * (0.5 / N)
+        saved = torch.arange(N, device=start.device, dtype=torch.float64) * (cheaper / N)
         for _ in range(sweeps):
             before = thresholds.clone()
             reached, gone = self._reach(thresholds)
-            right_later, cost_later = (
-                self.correct[:, -1].expand(len(start), N),
+            worth_later, cost_later = (
+                self.worth[:, -1].expand(len(start), N),
                 self.costs[:, -1].expand(len(start), N),
             )
             for k in reversed(range(K - 1)):
-                right = self._in_order((self.correct[:, k] - right_later) * reached[k], k)
+                gained = self._in_order((self.worth[:, k] - worth_later) * reached[k], k)
                 cost = self._in_order((self.costs[:, k] - cost_later) * reached[k], k)
                 waiting = gone[k] + (cost_later * reached[k]).sum(1)  # (L,) cost if none left here
                 fits = (waiting[:, None] + cost <= room[:, None]) & self.may_end[k]
-                best, place = (right + cheaper).masked_fill_(~fits, -torch.inf).max(1)
+                best, place = (gained + saved).masked_fill_(~fits, -torch.inf).max(1)
                 moved = torch.where((waiting <= room) & (best < 0), torch.inf, self.threshold[k][place])
                 thresholds[:, k] = torch.where(
                     (waiting > room) & (best == -torch.inf), thresholds[:, k], moved
                 )
                 sure = self._sure(thresholds, k)
-                right_later = torch.where(sure, self.correct[:, k], right_later)
+                worth_later = torch.where(sure, self.worth[:, k], worth_later)
                 cost_later = torch.where(sure, self.costs[:, k], cost_later)
             if torch.equal(before, thresholds):
                 break

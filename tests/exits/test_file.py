@@ -32,6 +32,9 @@ STEPS = Calibration(
     dict(checkpoint='best.pth', model=dict(name='glance', steps=2), data=None),
     chosen=1,
 )
+SURE = replace(
+    STEPS, sweep=tuple(replace(one, probability=0.25 * (n + 1)) for n, one in enumerate(STEPS.sweep))
+)
 STREAM = Calibration(
     'stream',
     'ms',
@@ -175,7 +178,7 @@ hostile = json_values | st.sampled_from(
 
 
 @settings(max_examples=300)
-@given(st.data(), st.sampled_from([STEPS, STREAM]))
+@given(st.data(), st.sampled_from([STEPS, STREAM, SURE]))
 def test_any_edit_is_refused(tmp_path_factory, data, calibration):
     path = tmp_path_factory.getbasetemp() / 'edited_exits.json'
     write_exits(path, calibration)
@@ -190,7 +193,7 @@ def test_any_edit_is_refused(tmp_path_factory, data, calibration):
 
 
 @settings(max_examples=300)
-@given(st.data(), st.sampled_from([STEPS, STREAM]), st.booleans())
+@given(st.data(), st.sampled_from([STEPS, STREAM, SURE]), st.booleans())
 def test_hostile_values_are_an_exits_file_error_or_are_sound(tmp_path_factory, data, calibration, hashed):
     path = tmp_path_factory.getbasetemp() / 'hostile_exits.json'
     write_exits(path, calibration)
@@ -224,8 +227,13 @@ def calibrations(draw):
     costs, accuracies = (
         sorted(draw(st.lists(st.floats(0, 1), min_size=size, max_size=size, unique=True))) for _ in range(2)
     )
+    if draw(st.booleans()):
+        probabilities = sorted(draw(st.lists(st.floats(0, 1), min_size=size, max_size=size, unique=True)))
+        accuracies = sorted(draw(st.lists(st.floats(0, 1), min_size=size, max_size=size)))  # or equal
+    else:
+        probabilities = [None] * size
     sweep = []
-    for cost, accuracy in zip(costs, accuracies):
+    for cost, accuracy, probability in zip(costs, accuracies, probabilities):
         common = (draw(st.sampled_from(['max_prob', 'entropy', 'margin'])), draw(st.floats(0.05, 20)))
         looks = tuple(draw(st.lists(thresholds, min_size=steps, max_size=steps)))
         stop = tuple(draw(st.lists(thresholds, max_size=frames - 1)))
@@ -240,6 +248,7 @@ def calibrations(draw):
                 accuracy,
                 {unit: cost for unit in units},
                 tuple(after - before for before, after in zip(ends, ends[1:])),
+                probability,
             )
         )
     return Calibration(
@@ -385,6 +394,45 @@ def test_a_field_that_cannot_be_is_named_with_its_value(tmp_path, place, value, 
     assert str(error.value).startswith(
         f'{path}: {told}'
     ) and 'calibrate again with tools/calibrate.py' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'place, value, told',
+    [
+        *[
+            (
+                (*FIRST, 'probability'),
+                value,
+                f'sweep[0].probability is {value!r}, but must be a number from 0 to 1',
+            )
+            for value in (-0.1, 1.01, '0.5', None, True)
+        ],
+        (('sweep', 1, 'probability'), DELETE, 'but must be with a probability, or all without'),
+        (('sweep', 1, 'accuracy'), 0.2, 'sweep[1].accuracy is 0.2, but must be above 0.25'),
+        (('sweep', 1, 'accuracy'), 0.25, None),  # no more accurate, but surer
+        (('sweep', 2, 'probability'), 0.3, None),  # less sure, but more accurate
+    ],
+)
+def test_probabilities_in_a_file(tmp_path, place, value, told):
+    path = tmp_path / 'exits.json'
+    write_exits(path, SURE)
+    assert read_exits(path) == SURE
+    change(path, place, value, hashed=True)
+    if told is None:
+        assert getattr(read_exits(path).sweep[place[1]], place[2]) == value
+        return
+    with pytest.raises(ExitsFileError) as error:
+        read_exits(path)
+    assert told in str(error.value)
+
+
+def test_of_equally_accurate_settings_the_dearer_must_be_surer(tmp_path):
+    path = tmp_path / 'exits.json'
+    write_exits(path, SURE)
+    change(path, ('sweep', 1, 'accuracy'), 0.25, hashed=True)
+    change(path, ('sweep', 1, 'probability'), 0.25, hashed=True)
+    with pytest.raises(ExitsFileError, match='or the same with a higher probability'):
+        read_exits(path)
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,63 @@ def test_no_single_threshold_buys_more_within_the_budget(table, shares, seed):
             )
 
 
+def worths_of(table, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return table.correct + 0.25 * torch.rand(table.correct.shape, generator=generator, dtype=torch.float64)
+
+
+def worth_of(table, worth, thresholds):
+    positions = exit_positions(table.confidence, thresholds)
+    return sum(worth[n, at].item() for n, at in enumerate(positions.tolist())) / len(positions)
+
+
+@settings(max_examples=60)
+@given(tables(max_samples=12, min_exits=2, max_exits=4), st.floats(0, 0.6), st.integers(0, 10**6))
+def test_no_single_threshold_buys_more_of_another_worth_within_the_budget(table, share, seed):
+    worth = worths_of(table, seed)
+    start = torch.rand(
+        1, table.costs.shape[1] - 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    before, dearest = replay(table, start[0]), table.costs[:, -1].mean().item()
+    budget = before.cost + share * (dearest - before.cost)
+    climbed = _Climber(table, worth).within_budgets(torch.tensor([budget]).double(), start, 50)[0]
+    assert replay(table, climbed).cost <= budget * (1 + 1e-9)
+    found = worth_of(table, worth, climbed)
+    assert found >= worth_of(table, worth, start[0]) - 1e-6
+    for k in range(len(climbed)):
+        for value in [0.0, *sorted(set(table.confidence[:, k].tolist()) - {-math.inf}), math.inf]:
+            other = torch.tensor([*climbed[:k].tolist(), value, *climbed[k + 1 :].tolist()])
+            if replay(table, other).cost <= budget:
+                assert worth_of(table, worth, other) <= found + 1e-6
+
+
+@settings(max_examples=40)
+@given(tables(min_exits=2, max_exits=4), st.integers(0, 10**6))
+def test_a_frontier_of_another_worth_rises_in_it_and_is_nowhere_less_accurate_than_cheaper(table, seed):
+    worth = worths_of(table, seed)
+    frontier = direct_search(table, worth=worth)
+    worths = [worth_of(table, worth, thresholds) for thresholds in frontier.thresholds]
+    outcomes = [replay(table, thresholds) for thresholds in frontier.thresholds]
+    assert [one.cost for one in outcomes] == frontier.cost.tolist() == sorted(set(frontier.cost.tolist()))
+    assert [one.accuracy for one in outcomes] == frontier.accuracy.tolist()
+    assert sorted(worths) == worths and frontier.accuracy.tolist() == sorted(frontier.accuracy.tolist())
+
+
+def test_right_answers_are_what_is_searched_for_unless_another_worth_is_given():
+    table = ExitTable.of(
+        distinct(40, 3, 1), distinct(40, 3, 2) < distinct(40, 3, 1), torch.tensor([1.0, 2.0, 9.0])
+    )
+    unasked, asked = direct_search(table), direct_search(table, worth=table.correct)
+    assert all(torch.equal(one, other) for one, other in zip(unasked, asked))
+
+
+@pytest.mark.parametrize('worth', [torch.ones(6, 2), torch.full((6, 3), math.nan)])
+def test_worths_that_are_not_those_of_the_table(worth):
+    table = ExitTable.of(distinct(6, 3, 2), torch.ones(6, 3), torch.tensor([1.0, 2.0, 3.0]))
+    with pytest.raises(ValueError, match=r'must be \(6, 3\) finite numbers'):
+        direct_search(table, worth=worth)
+
+
 @pytest.mark.parametrize('seed', range(8))
 def test_a_climb_within_budgets_loses_no_right_answer_on_larger_tables(seed):
     generator = torch.Generator().manual_seed(seed)
