@@ -294,9 +294,16 @@ class GlanceFocusRecognizer(Recognizer):
             feature_map=features.map,
             evidence=evidence,
             cache=self._store(cache, 0, features.cache),
-            glance=small if self.policy.reads_glance else None,
+            glance=self._for_policy(frames, small),
         )
         return self._with_ahead(frames, state)
+
+    def _for_policy(self, frames: Tensor, small: Tensor) -> Tensor | None:
+        """The pixels that the policy reads of frames that were glanced at as ``small``."""
+        if not self.policy.reads_glance:
+            return None
+        size = self.policy.reads_size
+        return small if size in (None, self.glance_size) else resize_frames(frames, size, self.glance_resize)
 
     def focus(self, frames: Tensor, state: LookState, centres: Tensor | None = None) -> LookState:
         """One more look at every frame; see :meth:`Recognizer.focus`.

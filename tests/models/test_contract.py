@@ -90,6 +90,9 @@ RECOGNIZERS = {
     'looking, a normalized value map': looking(
         'causal', policy=dict(type='ValueMapPolicy', hidden=8, stem_norm=True, discount=0.5)
     ),
+    'looking, a value map that sees more than the glance': looking(
+        'causal', policy=dict(type='ValueMapPolicy', hidden=8, stem_size=40, stem_stride=8, stem_depth=3)
+    ),
     'looking both ways, a value map': looking(policy=dict(type='ValueMapPolicy', hidden=8)),
     'looking at the centre': looking('causal', policy=dict(type='CentrePolicy')),
     'looking, a stacked map': looking(policy=dict(STACKED, glance_frames=T), steps=1),

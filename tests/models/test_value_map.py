@@ -9,6 +9,7 @@ from gfvideo.engine.checkpoint import check_weights
 from gfvideo.models import Geometry, LooksTold, Observation, ValueMapPolicy, cell_centres
 from gfvideo.models.policies.stem import GlanceStem
 from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
+from gfvideo.ops import resize_frames
 from gfvideo.registry import MODELS
 from gfvideo.structures import ClipSample
 
@@ -381,6 +382,67 @@ def test_a_deeper_stem_sees_further_at_the_same_stride():
     assert reach[2] <= 2 < reach[4] <= 6
     with pytest.raises(ValueError, match='depth=1 of the stem must be 2 or more'):
         ValueMapPolicy(3, 9, stem_depth=1)
+
+
+@pytest.mark.parametrize(
+    'stride, depth, channels, strides',
+    [
+        (4, 2, [4, 8], [2, 2]),
+        (4, 4, [4, 8, 8, 8], [2, 2, 1, 1]),
+        (8, 3, [2, 4, 8], [2, 2, 2]),
+        (8, 4, [2, 4, 8, 8], [2, 2, 2, 1]),
+    ],
+)
+def test_the_first_convolutions_of_a_stem_make_its_stride(stride, depth, channels, strides):
+    stem = GlanceStem(8, depth, stride=stride)
+    layers = [layer for layer in stem.pixels if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in layers] == channels
+    assert [layer.stride for layer in layers] == [(one, one) for one in strides]
+    assert stem.pixels(torch.randn(1, 3, 64, 32)).shape == (1, 8, 64 // stride, 32 // stride)
+
+
+def test_strides_that_no_stem_has():
+    for stride in (2, 6, 0):
+        with pytest.raises(
+            ValueError, match=f'stride={stride} of the stem must be a power of two, 4 or more'
+        ):
+            ValueMapPolicy(3, 9, stem_stride=stride)
+    with pytest.raises(ValueError, match='depth=2 of the stem must be 3 or more'):
+        ValueMapPolicy(3, 9, stem_stride=8)
+    with pytest.raises(ValueError, match='stem_size=0 must be positive'):
+        ValueMapPolicy(3, 9, stem_size=0)
+
+
+@pytest.mark.parametrize('size, wanted', [(None, (16, 16)), (24, (24, 24)), ((20, 28), (20, 28))])
+def test_a_stem_reads_frames_of_its_own_size(size, wanted):
+    """What the policy is given are the frames themselves, resized once, and not the glance enlarged."""
+    torch.manual_seed(0)
+    encoder = dict(
+        type='Encoder', backbone=dict(type='TinyCNN', width=8), shift='bidirectional', map_stride=4
+    )
+    model = MODELS.build(
+        dict(
+            type='GlanceFocusRecognizer',
+            num_classes=3,
+            glance=encoder,
+            focus=encoder,
+            glance_size=16,
+            patch_size=12,
+            steps=1,
+            classifier=dict(type='ConcatClassifier'),
+            policy=dict(type='ValueMapPolicy', hidden=8, stem_size=size, stem_stride=8, stem_depth=3),
+        )
+    ).eval()
+    frames = torch.randn(2, 3, 3, 40, 56)
+    state = model.glance(frames)
+    assert state.glance.shape == (2, 3, 3, *wanted)
+    expected = resize_frames(frames, wanted, model.glance_resize)
+    torch.testing.assert_close(state.glance, expected)
+    assert model.described()['policy_settings'].get('stem_size') == (None if size is None else list(wanted))
+    faint = frames.clone()
+    faint[:, :, :, 20, 28] += 3  # of one pixel, which the small glance hardly shows
+    other = model.policy._features(model.observe(faint, model.glance(faint)))
+    assert not torch.equal(other, model.policy._features(model.observe(frames, state)))
 
 
 def test_a_normalized_stem_learns_alike_from_faint_glances_and_reads_each_frame_by_itself():

@@ -61,8 +61,8 @@ class Observation(NamedTuple):
         centres: ``(B, T, 2)`` where the latest look was cut; None after the glance.
         geometry: sizes of frames and patches.
         memory: what the policy itself kept at its last choice of this clip; None before the first.
-        glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, for policies that ``reads_glance``;
-            else None.
+        glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, or in the size that the policy
+            ``reads_size``, for policies that ``reads_glance``; else None.
         logits: ``(B, T, C)`` what the looks so far say of every frame, without gradient.
         carried: what the policy's choice of this step at the frame before left for this one, in a causal
             stream; None at its start, and for whole clips.
@@ -126,10 +126,13 @@ class Policy(nn.Module, ABC):
     Attributes:
         sizes: whether its choices name ``window_sizes``.
         reads_glance: whether it reads the pixels of the glance, beside its map.
+        reads_size: (height, width) in pixels of the frames that it reads instead, if it ``reads_glance``;
+            None for those of the glance.
     """
 
     sizes = False
     reads_glance = False
+    reads_size: tuple[int, int] | None = None
 
     def __init__(self, scope: Scope = 'frame'):
         super().__init__()

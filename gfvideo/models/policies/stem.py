@@ -10,26 +10,32 @@ __all__ = ['GlanceStem']
 
 
 class GlanceStem(nn.Module):
-    """The glance's map beside its pixels, which convolutions at strides 2 and 4 bring to the map's size.
+    """The glance's map beside its pixels, which strided convolutions bring to the map's size.
 
     A map that was trained for classes says little of where they are told apart; the pixels do.
 
     Args:
         hidden: channels of the pixels' features.
-        depth: how many convolutions of 3x3, 2 or more; those after the second one stay at stride 4.
+        depth: how many convolutions of 3x3, enough for the stride.
         norm: whether a batch normalization follows each, with which it learns in fewer steps.
+        stride: of all of them together, a power of two, 4 or more. The first ones halve their maps, and the
+            last of those has ``hidden`` channels, each before it half as many.
 
     Raises:
-        ValueError: if ``depth`` is less than 2.
+        ValueError: if ``stride`` is no power of two, or ``depth`` too small for it.
     """
 
-    def __init__(self, hidden: int, depth: int = 2, norm: bool = False):
+    def __init__(self, hidden: int, depth: int = 2, norm: bool = False, stride: int = 4):
         super().__init__()
-        if depth < 2:
-            raise ValueError(f'depth={depth} of the stem must be 2 or more')
+        halvings = stride.bit_length() - 1
+        if stride < 4 or stride != 1 << halvings:
+            raise ValueError(f'stride={stride} of the stem must be a power of two, 4 or more')
+        if depth < halvings:
+            raise ValueError(f'depth={depth} of the stem must be {halvings} or more')
         channels, layers = 3, list[nn.Module]()
-        for wanted, stride in ((hidden // 2, 2), *((hidden, 2 if n == 0 else 1) for n in range(depth - 1))):
-            layers.append(nn.Conv2d(channels, wanted, 3, stride, 1))
+        for n in range(depth):
+            wanted = max(1, hidden >> max(0, halvings - 1 - n))
+            layers.append(nn.Conv2d(channels, wanted, 3, 2 if n < halvings else 1, 1))
             if norm:
                 layers.append(nn.BatchNorm2d(wanted))
             layers.append(nn.ReLU())

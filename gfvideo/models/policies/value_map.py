@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...ops import bidirectional_shift, causal_shift, numbers_like
 from ...registry import MODELS
-from ..arguments import one_of
+from ..arguments import as_size, one_of
 from ..temporal import Shift
 from .base import Choice, Geometry, LooksTold, Observation, Scope, ValuePolicy
 from .stem import GlanceStem
@@ -94,10 +94,13 @@ class ValueMapPolicy(ValuePolicy):
         stem_depth: convolutions of the stem, 2 or more: fine detail is found by a deeper one.
         stem_norm: whether a batch normalization follows each of them, with which the map learns in fewer
             steps.
+        stem_size: in pixels, one number or (height, width), of the frames that the stem reads; None for those
+            of the glance. A stem is cheap beside an encoder, so it may see more than the glance.
+        stem_stride: of all convolutions of the stem together, a power of two, 4 or more.
 
     Raises:
         ValueError: if the discount is outside [0, 1], the temperature not above 0, or ``chosen_by`` unknown,
-            or the stem has less than two convolutions.
+            or the stem has too few convolutions for its stride.
     """
 
     reads_glance = True
@@ -116,6 +119,8 @@ class ValueMapPolicy(ValuePolicy):
         chosen_by: By = 'change',
         stem_depth: int = 2,
         stem_norm: bool = False,
+        stem_size: int | Sequence[int] | None = None,
+        stem_stride: int = 4,
     ):
         super().__init__(scope)
         self.chosen_by = one_of(chosen_by, 'chosen_by', BY)
@@ -125,7 +130,8 @@ class ValueMapPolicy(ValuePolicy):
             raise ValueError(f'temperature={temperature} must be above 0')
         self.discount, self.temperature = discount, temperature
         self.shift = shift if temporal and scope == 'frame' else None
-        self.stem = GlanceStem(hidden, stem_depth, stem_norm)
+        self.stem = GlanceStem(hidden, stem_depth, stem_norm, stem_stride)
+        self.reads_size = None if stem_size is None else as_size(stem_size, 'stem_size')
         self.mix = nn.Sequential(nn.Conv2d(glance_channels + hidden, hidden, 3, padding=1), nn.ReLU())
         self.write = nn.Conv2d(focus_channels, hidden, 1) if write_back else None
         if self.write is not None:  # at first the map is that of the glance
@@ -137,7 +143,8 @@ class ValueMapPolicy(ValuePolicy):
         )
 
     def described(self) -> dict[str, Any]:
-        return dict(discount=self.discount, chosen_by=self.chosen_by)
+        told = dict[str, Any](discount=self.discount, chosen_by=self.chosen_by)
+        return told | ({} if self.reads_size is None else dict(stem_size=list(self.reads_size)))
 
     def upgrade_weights(self, weights: dict[str, Tensor], prefix: str = '') -> None:
         """Turn weights of earlier versions into those of this one, in place, and choose as they did: their
