@@ -61,7 +61,8 @@ class LookState:
             bidirectional shift.
         window_sizes: ``(B, T, 2)`` in pixels, (height, width) of what was cut, where the policy chose that
             too.
-        glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, where the policy reads them.
+        glance: ``(B, T, 3, G, G)`` the frames as they were glanced at, or in the size that the policy reads,
+            where it reads them.
         ahead: what the policy chose for the next look, where it values looks and was asked at once; else
             None.
         promise: ``(B, A)`` the gain of that look that the policy expects, in units of the probability of the

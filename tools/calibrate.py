@@ -43,7 +43,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     target.add_argument(
         '--sweep',
         action='store_true',
-        help='choose the cheapest of the most accurate settings that is as sure as any (the default)',
+        help='choose the cheapest setting that is as accurate and sure as any (the default)',
     )
     parser.add_argument(
         '--unit', choices=['gmacs', 'ms'], default='gmacs', help='what budgets are in (default: gmacs)'

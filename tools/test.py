@@ -324,6 +324,7 @@ def test_exits(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
             unit=args.unit or calibration.unit,
             fitted_on=calibration.source.get('data'),
             fitted_accuracy=setting.accuracy,
+            fitted_probability=setting.probability,
             fitted_costs=setting.costs,
             fitted_on_these_clips=fitted_here,
             criterion=setting.exits.criterion,

@@ -29,7 +29,7 @@ class Glances(NamedTuple):
 
     Attributes:
         maps: ``(N, T, D, h, w)`` of the glance encoder.
-        small: ``(N, T, 3, G, G)`` the frames as glanced at.
+        small: ``(N, T, 3, G, G)`` the frames as the policy reads them.
         logits: ``(N, T, C)`` after the glance.
         boxes: ``(N, O, T, 4)``, top, left, bottom, right in pixels of the frames; nan where an object is not
             shown, or clips have fewer than O.

@@ -15,7 +15,7 @@ from .confidence import STATE_CRITERIA, confidence, fit_temperature
 from .replay import ExitTable, replay, step_table, stream_table
 from .rules import StepExits, StreamExits
 from .runtime import StreamExit
-from .thresholds import direct_search, rising
+from .thresholds import direct_search, undominated
 
 __all__ = ['Calibration', 'Costs', 'Setting', 'calibrate_steps', 'calibrate_stream']
 
@@ -25,8 +25,8 @@ PROBABILITY_WEIGHT = 0.25
 By accuracy alone a search of few clips takes exits for perfect that read those by luck, and has nothing to
 choose among stricter ones. How it was chosen: docs/early_exit.md.
 """
-AS_SURE = 0.002
-"""Two settings whose mean probabilities of the true class differ by less are equally sure."""
+AS_GOOD = 0.0005
+"""Two settings whose worth differs by less are equally good: 0.002 of the probability."""
 
 Costs = Mapping[str, Sequence[float]]
 """Unit ('gmacs', 'ms') -> S + 1 costs. Clips: cumulative, after step 0..S. Streams: of each look at one
@@ -43,8 +43,8 @@ class Setting:
         costs: unit -> mean cost of a clip.
         counts: clips that left at each step (of a clip) or after each frame (of a stream; one number where
             only the end was allowed).
-        probability: in [0, 1], mean probability of the true class where clips left, the temperature fitted;
-            None in files of earlier versions.
+        probability: in [0, 1], mean probability of the true class where clips left, with a temperature that
+            was fitted to all exits; None in files of earlier versions.
     """
 
     exits: StepExits | StreamExits
@@ -62,8 +62,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A sweep of settings on the Pareto frontier of cost and :attr:`~Setting.worth`, cheapest first; the
-    accuracy never falls from one to the next.
+    """A sweep of settings on the Pareto frontier of cost, accuracy and :attr:`~Setting.worth`, cheapest
+    first: each is more accurate than all cheaper ones, or worth more.
 
     Attributes:
         kind: 'steps', for clips, or 'stream'.
@@ -148,25 +148,21 @@ def _settings(
 
 
 def _best_of(settings: Sequence[Setting], unit: str) -> tuple[Setting, ...]:
-    kept = rising(
-        [one.costs[unit] for one in settings],
-        [one.worth for one in settings],
-        [one.accuracy for one in settings],
-    )
+    costs = [one.costs[unit] for one in settings]
+    kept = undominated(costs, [one.worth for one in settings], [one.accuracy for one in settings])
     return tuple(settings[i] for i in kept)
 
 
 def _unasked(sweep: Sequence[Setting]) -> int:
-    """The cheapest of the most accurate settings that is as sure as any."""
-    accurate = [number for number, one in enumerate(sweep) if one.accuracy >= sweep[-1].accuracy - 1e-12]
-    sure = [sweep[number].probability or 0.0 for number in accurate]
-    return next(number for number, one in zip(accurate, sure) if one >= max(sure) - AS_SURE)
+    """The cheapest setting that is as good as any."""
+    best = max(one.worth for one in sweep)
+    return next(number for number, one in enumerate(sweep) if one.worth >= best - AS_GOOD)
 
 
 def _true_probability(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """``(N, K)`` of logits ``(N, K, C)``."""
-    probabilities = (logits.cpu().double() / temperature).softmax(-1)
-    return probabilities.gather(-1, labels.cpu()[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(-1)
+    probabilities = (logits.double() / temperature).softmax(-1)
+    return probabilities.gather(-1, labels[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(-1)
 
 
 def calibrate_steps(
@@ -194,8 +190,7 @@ def calibrate_steps(
             :func:`~gfvideo.exits.record_clips`; None asks it of the logits.
 
     Returns:
-        The sweep; the chosen setting is the cheapest of the most accurate ones that gives the true class as
-        much probability as any (0.002 less at most).
+        The sweep; the chosen setting is the cheapest that is worth as much as any (0.0005 less at most).
 
     Raises:
         ValueError: without scores, if the criterion reads more than logits.
@@ -209,7 +204,7 @@ def calibrate_steps(
     if scores is None:
         scores = torch.stack([rule.score(step_logits[:, step], step) for step in range(S + 1)], 1)
     tables = {name: step_table(step_logits, labels, values, scores=scores) for name, values in costs.items()}
-    probability = _true_probability(step_logits, labels, temperature)
+    probability = _true_probability(step_logits, labels.long(), temperature)
     settings = _settings(tables, unit, probability, lambda thresholds: replace(rule, thresholds=thresholds))
     return _calibration('steps', unit, settings, costs, source)
 
@@ -249,7 +244,7 @@ def calibrate_stream(
         raise ValueError(f"levels={levels!r} is unknown; choose 'both', 'step' or 'frame'")
     every_look = (math.inf,) * steps
     full = record((replace(rule, enough=every_look) if rule else StreamExits(every_look)).recording())
-    temperature = _fitted_temperature(full.frame_logits, labels)
+    temperature = _fitted_temperature(full.frame_logits.cpu(), labels.cpu())
     if rule is None:
         rule = StreamExits(every_look, (), criterion, temperature)
     settings = []
@@ -259,7 +254,7 @@ def calibrate_stream(
         trace = record(one.recording()) if one.asks else full
         scores = _scores(trace, one)
         tables = {name: stream_table(trace, labels, values, scores=scores) for name, values in costs.items()}
-        probability = _true_probability(trace.frame_logits, labels, temperature)
+        probability = _true_probability(trace.frame_logits.cpu(), labels.cpu().long(), temperature)
         if levels == 'step':  # the last frame is the only exit
             tables = {name: ExitTable(*(part[:, -1:] for part in table)) for name, table in tables.items()}
             probability = probability[:, -1:]
@@ -269,7 +264,7 @@ def calibrate_stream(
 
 def _fitted_temperature(logits: Tensor, labels: Tensor) -> float:
     """Of the predictions ``(N, K, C)`` at all exits."""
-    return fit_temperature(logits.flatten(0, 1).cpu(), labels.repeat_interleave(logits.shape[1]).cpu())
+    return fit_temperature(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
 
 
 def _with_stop(rule: StreamExits, stop: tuple[float, ...]) -> StreamExits:

@@ -229,11 +229,11 @@ def _check_calibration(content: Mapping[str, Any]) -> None:
         )
         surer = setting.get('probability', 0) > before.get('probability', 0)
         _require(
-            setting['accuracy'] > before['accuracy'] or setting['accuracy'] == before['accuracy'] and surer,
+            setting['accuracy'] > before['accuracy'] or surer,
             f'{place}.accuracy',
             setting['accuracy'],
             f'above {before["accuracy"]}, that of the cheaper setting before'
-            + (', or the same with a higher probability' if _tells_probability(setting) else ''),
+            + (', or its probability above' if _tells_probability(setting) else ''),
         )
         clips = sum(before['counts'])
         _require(

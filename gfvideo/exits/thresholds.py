@@ -85,12 +85,15 @@ class Frontier(NamedTuple):
     Attributes:
         thresholds: ``(P, K-1)``.
         cost: ``(P,)`` mean cost of a sample, rising.
-        accuracy: ``(P,)`` in [0, 1], rising; where something else was searched for it may stay, too.
+        accuracy: ``(P,)`` in [0, 1], rising.
+        worth: ``(P,)`` mean of what was searched for, where that was not the accuracy: of each setting this
+            or the accuracy is above that of all cheaper ones; else None.
     """
 
     thresholds: Tensor
     cost: Tensor
     accuracy: Tensor
+    worth: Tensor | None = None
 
     def within(self, budget: float) -> int:
         """The best setting that costs at most ``budget`` a sample.
@@ -101,7 +104,7 @@ class Frontier(NamedTuple):
         affordable = int((self.cost <= budget + 1e-9 * abs(budget)).sum())
         if not affordable:
             raise ValueError(f'no setting costs {budget:g} or less; the cheapest costs {self.cost[0]:.4g}')
-        return affordable - 1
+        return affordable - 1 if self.worth is None else int(self.worth[:affordable].argmax())
 
     def reaching(self, accuracy: float) -> int:
         """The cheapest setting with at least ``accuracy``, a fraction.
@@ -120,13 +123,14 @@ class Frontier(NamedTuple):
 def direct_search(
     table: ExitTable, levels: int = 48, sweeps: int = 4, worth: Tensor | None = None
 ) -> Frontier:
-    """Thresholds of high accuracy for every budget, on small tables nearly always the highest there is.
+    """Thresholds of high accuracy, or another worth, for every budget, on small tables nearly always the
+    highest there is.
 
     Three families compete, and the best of each cost stays: the geometric one; for a range of prices, the
-    thresholds that maximise accuracy minus price times cost; and for a range of budgets, the thresholds of
-    highest accuracy within it, climbing from the best found before. The latter two go exit by exit, each time
+    thresholds that maximise worth minus price times cost; and for a range of budgets, the thresholds of
+    highest worth within it, climbing from the best found before. The latter two go exit by exit, each time
     trying every threshold between two samples with the others held, all prices (budgets) at a time. The
-    budgets tried depend on the table alone, so a larger budget never gets less accuracy, and the geometric
+    budgets tried depend on the table alone, so a larger budget never gets less worth, and the geometric
     family is never above the result.
 
     Args:
@@ -134,11 +138,11 @@ def direct_search(
         levels: how many prices, and how many budgets, are tried.
         sweeps: rounds over all exits.
         worth: ``(N, K)`` what an answer at each exit is worth, 0 or more, to be searched for in place of
-            right answers; of its frontier only settings stay that are as accurate as all cheaper ones. None:
-            1 if it is right.
+            right answers; settings that are more accurate than all cheaper ones stay beside its frontier.
+            None: 1 if it is right.
 
     Returns:
-        The :class:`Frontier`; its first setting is the cheapest of all, its last the best found.
+        The :class:`Frontier`; its first setting is the cheapest of all.
 
     Raises:
         ValueError: if ``worth`` has another shape than the table, or is not finite.
@@ -180,19 +184,28 @@ def _frontier_of(table: ExitTable, candidates: Sequence[Tensor], worth: Tensor) 
     outcomes = [replay(table, one) for one in thresholds]
     cost = torch.tensor([outcome.cost for outcome in outcomes], dtype=torch.float64)
     accuracy = torch.tensor([outcome.accuracy for outcome in outcomes], dtype=torch.float64)
-    worths = [worth.gather(1, outcome.positions[:, None]).double().mean().item() for outcome in outcomes]
-    kept = rising(cost.tolist(), worths, accuracy.tolist())
-    return Frontier(thresholds[kept], cost[kept], accuracy[kept])
+    if worth is table.correct:
+        kept = undominated(cost.tolist(), accuracy.tolist())
+        return Frontier(thresholds[kept], cost[kept], accuracy[kept])
+    worths = torch.tensor(
+        [worth.gather(1, outcome.positions[:, None]).double().mean().item() for outcome in outcomes],
+        dtype=torch.float64,
+    )
+    kept = undominated(cost.tolist(), worths.tolist(), accuracy.tolist())
+    return Frontier(thresholds[kept], cost[kept], accuracy[kept], worths[kept])
 
 
-def rising(costs: Sequence[float], worths: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """The settings, cheapest first, that are worth more than all cheaper ones and no less accurate."""
+def undominated(costs: Sequence[float], *merits: Sequence[float]) -> list[int]:
+    """The settings, cheapest first, of which some merit is above that of all cheaper ones; of equal costs the
+    best by the first merit."""
     kept: list[int] = []
-    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -worths[i], -accuracies[i])):
-        if not kept or (
-            worths[i] > worths[kept[-1]] + 1e-12 and accuracies[i] > accuracies[kept[-1]] - 1e-12
-        ):
+    best = [-math.inf] * len(merits)
+    for i in sorted(range(len(costs)), key=lambda i: (costs[i], *(-merit[i] for merit in merits))):
+        if kept and costs[i] <= costs[kept[-1]]:
+            continue
+        if any(merit[i] > most + 1e-12 for merit, most in zip(merits, best)):
             kept.append(i)
+            best = [max(merit[i], most) for merit, most in zip(merits, best)]
     return kept
 
 
@@ -253,8 +266,8 @@ class _Climber:
 
     def within_budgets(self, budgets: Tensor, start: Tensor, sweeps: int, cheaper: float = 1e-6) -> Tensor:
         """Thresholds ``(L, K-1)`` of highest worth within each budget, from ``start``, which should be
-        within them; the cheapest of those whose worth, summed over the samples, differs by no more than
-        ``cheaper``."""
+        within them. Letting one more sample leave is itself worth ``cheaper / N``, so that of equal ones the
+        cheapest is taken."""
         N, K = self.confidence.shape
         thresholds, room = start.clone(), budgets * N * (1 + 1e-12)
         saved = torch.arange(N, device=start.device, dtype=torch.float64) * (cheaper / N)

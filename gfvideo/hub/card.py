@@ -174,12 +174,14 @@ def _exits_table(calibration: Calibration | None) -> str:
         return ''
     units, kind = list(calibration.costs), 'clips' if calibration.kind == 'steps' else 'streams'
     data = calibration.source.get('data') or {}
-    # some ten settings from the cheapest to the most accurate, and always the chosen one
+    # some ten settings from the cheapest to the dearest, and always the chosen one
     count, chosen = len(calibration.sweep), calibration.chosen % len(calibration.sweep)
     shown = sorted({*range(0, count, max(1, count // 8)), count - 1, chosen})
+    sure = [] if calibration.sweep[0].probability is None else ['probability of the true class']
     rows = [
         [
             f'{100 * setting.accuracy:.1f} %' + (' (chosen)' if number == chosen else ''),
+            *(f'{100 * setting.probability:.1f} %' for _ in sure if setting.probability is not None),
             *(_number(setting.costs[unit]) for unit in units),
         ]
         for number, setting in ((number, calibration.sweep[number]) for number in shown)
@@ -192,7 +194,7 @@ def _exits_table(calibration: Calibration | None) -> str:
             f' they were fitted on ({data.get("name")}, split {data.get("split")}, manifest hash'
             f' `{data.get("manifest_hash")}`). Costs are means of a clip.',
             '',
-            _table(['accuracy', *(_unit(unit) for unit in units)], rows),
+            _table(['accuracy', *sure, *(_unit(unit) for unit in units)], rows),
         ]
     )
 

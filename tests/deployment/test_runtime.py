@@ -71,7 +71,7 @@ CONFIGS = {
         'causal', dict(type='ValueMapPolicy', hidden=8, stem_depth=4, stem_norm=True)
     ),
     'value map that sees more than the glance': glance_focus(
-        'causal', dict(type='ValueMapPolicy', hidden=8, stem_size=28, stem_stride=8, stem_depth=3)
+        'causal', dict(type='ValueMapPolicy', hidden=8, stem_size=40, stem_stride=8, stem_depth=3)
     ),
     'causal Gaussian': glance_focus('causal', 'RecurrentGaussianPolicy', 'RecurrentClassifier'),
     'three steps': glance_focus('bidirectional', 'RecurrentGaussianPolicy', steps=3),

@@ -315,7 +315,7 @@ def test_no_single_threshold_buys_more_of_another_worth_within_the_budget(table,
     )
     before, dearest = replay(table, start[0]), table.costs[:, -1].mean().item()
     budget = before.cost + share * (dearest - before.cost)
-    climbed = _Climber(table, worth).within_budgets(torch.tensor([budget]).double(), start, 50)[0]
+    climbed = _Climber(table, worth).within_budgets(torch.tensor([budget], dtype=torch.float64), start, 50)[0]
     assert replay(table, climbed).cost <= budget * (1 + 1e-9)
     found = worth_of(table, worth, climbed)
     assert found >= worth_of(table, worth, start[0]) - 1e-6
@@ -328,22 +328,38 @@ def test_no_single_threshold_buys_more_of_another_worth_within_the_budget(table,
 
 @settings(max_examples=40)
 @given(tables(min_exits=2, max_exits=4), st.integers(0, 10**6))
-def test_a_frontier_of_another_worth_rises_in_it_and_is_nowhere_less_accurate_than_cheaper(table, seed):
+def test_of_a_frontier_of_another_worth_each_is_more_accurate_than_all_cheaper_or_worth_more(table, seed):
     worth = worths_of(table, seed)
     frontier = direct_search(table, worth=worth)
     worths = [worth_of(table, worth, thresholds) for thresholds in frontier.thresholds]
     outcomes = [replay(table, thresholds) for thresholds in frontier.thresholds]
     assert [one.cost for one in outcomes] == frontier.cost.tolist() == sorted(set(frontier.cost.tolist()))
     assert [one.accuracy for one in outcomes] == frontier.accuracy.tolist()
-    assert sorted(worths) == worths and frontier.accuracy.tolist() == sorted(frontier.accuracy.tolist())
+    assert frontier.worth.tolist() == pytest.approx(worths)
+    for n in range(1, len(worths)):
+        assert worths[n] > max(worths[:n]) or outcomes[n].accuracy > max(o.accuracy for o in outcomes[:n])
+    for budget in frontier.cost.tolist():
+        affordable = [one for one, cost in zip(worths, frontier.cost.tolist()) if cost <= budget]
+        assert worths[frontier.within(budget)] == max(affordable)
+    # the geometric family, and all looks, are nowhere above
+    never = torch.full((table.costs.shape[1] - 1,), math.inf, dtype=torch.float64)
+    family = [
+        geometric_thresholds(table.confidence, geometric_fractions(q, table.costs.shape[1]))
+        for q in (0.5, 1.5)
+    ]
+    for thresholds in (never, *family):
+        cost = replay(table, thresholds).cost
+        within = worths[frontier.within(cost)]
+        assert within >= worth_of(table, worth, thresholds) - 1e-9
 
 
 def test_right_answers_are_what_is_searched_for_unless_another_worth_is_given():
     table = ExitTable.of(
         distinct(40, 3, 1), distinct(40, 3, 2) < distinct(40, 3, 1), torch.tensor([1.0, 2.0, 9.0])
     )
-    unasked, asked = direct_search(table), direct_search(table, worth=table.correct)
-    assert all(torch.equal(one, other) for one, other in zip(unasked, asked))
+    unasked, asked = direct_search(table), direct_search(table, worth=table.correct.double())
+    assert unasked.worth is None and torch.equal(asked.worth, asked.accuracy)
+    assert all(torch.equal(one, other) for one, other in zip(unasked[:3], asked[:3]))
 
 
 @pytest.mark.parametrize('worth', [torch.ones(6, 2), torch.full((6, 3), math.nan)])

@@ -108,3 +108,12 @@ def test_it_is_built_with_the_looks_of_the_recognizer():
     )
     with pytest.raises(ValueError, match='discount'):
         TopKPolicy(3, 9, 2, discount=2.0)
+
+
+def test_the_stem_of_a_value_map_is_that_of_its_best_places():
+    options = dict(stem_depth=4, stem_norm=True, stem_size=48, stem_stride=8, hidden=8)
+    torch.manual_seed(0)
+    value_map, best = ValueMapPolicy(5, 7, **options), TopKPolicy(5, 7, steps=2, **options)
+    best.load_state_dict(value_map.state_dict())
+    assert best.reads_size == value_map.reads_size == (48, 48)
+    assert best.described() == value_map.described() and best.described()['stem_size'] == [48, 48]

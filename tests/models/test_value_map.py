@@ -401,6 +401,17 @@ def test_the_first_convolutions_of_a_stem_make_its_stride(stride, depth, channel
     assert stem.pixels(torch.randn(1, 3, 64, 32)).shape == (1, 8, 64 // stride, 32 // stride)
 
 
+@pytest.mark.parametrize('size', [(24, 40), (56, 24), (16, 8), (20, 36)])
+def test_a_stem_comes_to_the_size_of_any_map(size):
+    """As adaptive pooling does it, whether or not the map divides it."""
+    torch.manual_seed(0)
+    stem = GlanceStem(8, 3, stride=8).eval()
+    glance, maps = torch.randn(2, 3, *size), torch.randn(2, 5, 4, 3)
+    expected = torch.nn.functional.adaptive_avg_pool2d(stem.pixels(glance), (4, 3))
+    found = stem(maps, glance)
+    torch.testing.assert_close(found, torch.cat([maps, expected], 1))
+
+
 def test_strides_that_no_stem_has():
     for stride in (2, 6, 0):
         with pytest.raises(

@@ -44,5 +44,21 @@ class GlanceStem(nn.Module):
 
     def forward(self, maps: Tensor, glance: Tensor) -> Tensor:
         """Maps ``(N, D, h, w)`` and frames as glanced at ``(N, 3, G, G)`` to ``(N, D + hidden, h, w)``."""
-        pixels = F.adaptive_avg_pool2d(self.pixels(glance), (maps.shape[-2], maps.shape[-1]))
+        pixels = self.pixels(glance)
+        # whole numbers, also while a graph is traced
+        height, width, h, w = (int(side) for side in (*pixels.shape[-2:], *maps.shape[-2:]))
+        if height % h or width % w:  # as adaptive pooling does, which graphs have for whole parts alone
+            pixels = means_of(height, h).to(pixels) @ pixels @ means_of(width, w).to(pixels).T
+        else:
+            pixels = F.adaptive_avg_pool2d(pixels, (h, w))
         return torch.cat([maps, pixels], 1)
+
+
+def means_of(length: int, parts: int) -> Tensor:
+    """``(parts, length)``: the mean over each part of an axis, from the cell it begins in to that it ends
+    in."""
+    rows = []
+    for n in range(parts):
+        first, last = n * length // parts, -(-(n + 1) * length // parts)
+        rows.append([1 / (last - first) if first <= at < last else 0.0 for at in range(length)])
+    return torch.tensor(rows)

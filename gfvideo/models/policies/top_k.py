@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -27,8 +29,9 @@ class TopKPolicy(ValueMapPolicy):
     ``--cfg-options model.policy.type=TopKPolicy``.
 
     Args:
-        glance_channels, focus_channels, scope, shift, hidden, discount, temperature, write_back, temporal:
-            as of :class:`ValueMapPolicy`, whose weights these are.
+        glance_channels, focus_channels, scope, shift, hidden, discount, temperature, write_back, temporal,
+            chosen_by, stem_depth, stem_norm, stem_size, stem_stride: as of :class:`ValueMapPolicy`, whose
+            weights these are.
         steps: S.
     """
 
@@ -45,6 +48,10 @@ class TopKPolicy(ValueMapPolicy):
         write_back: bool = True,
         temporal: bool = True,
         chosen_by: By = 'change',
+        stem_depth: int = 2,
+        stem_norm: bool = False,
+        stem_size: int | Sequence[int] | None = None,
+        stem_stride: int = 4,
     ):
         super().__init__(
             glance_channels,
@@ -57,6 +64,10 @@ class TopKPolicy(ValueMapPolicy):
             write_back,
             temporal,
             chosen_by,
+            stem_depth,
+            stem_norm,
+            stem_size,
+            stem_stride,
         )
         self.steps = steps
 
