@@ -452,8 +452,8 @@ def test_a_stem_reads_frames_of_its_own_size(size, wanted):
     assert model.described()['policy_settings'].get('stem_size') == (None if size is None else list(wanted))
     faint = frames.clone()
     faint[:, :, :, 20, 28] += 3  # of one pixel, which the small glance hardly shows
-    other = model.policy._features(model.observe(faint, model.glance(faint)))
-    assert not torch.equal(other, model.policy._features(model.observe(frames, state)))
+    other = model.policy.promises(model.observe(faint, model.glance(faint)))
+    assert not torch.equal(other, model.policy.promises(model.observe(frames, state)))
 
 
 def test_a_normalized_stem_learns_alike_from_faint_glances_and_reads_each_frame_by_itself():

@@ -29,9 +29,9 @@ class TopKPolicy(ValueMapPolicy):
     ``--cfg-options model.policy.type=TopKPolicy``.
 
     Args:
-        glance_channels, focus_channels, scope, shift, hidden, discount, temperature, write_back, temporal,
-            chosen_by, stem_depth, stem_norm, stem_size, stem_stride: as of :class:`ValueMapPolicy`, whose
-            weights these are.
+        glance_channels, focus_channels, scope, shift, hidden, discount, temperature, write_back, temporal:
+            as of :class:`ValueMapPolicy`, whose weights these are.
+        chosen_by, stem_depth, stem_norm, stem_size, stem_stride: as of :class:`ValueMapPolicy`.
         steps: S.
     """
 
