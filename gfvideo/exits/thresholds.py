@@ -85,7 +85,7 @@ class Frontier(NamedTuple):
     Attributes:
         thresholds: ``(P, K-1)``.
         cost: ``(P,)`` mean cost of a sample, rising.
-        accuracy: ``(P,)`` in [0, 1], rising.
+        accuracy: ``(P,)`` in [0, 1], rising where nothing else was searched for.
         worth: ``(P,)`` mean of what was searched for, where that was not the accuracy: of each setting this
             or the accuracy is above that of all cheaper ones; else None.
     """

@@ -48,17 +48,17 @@ class GlanceStem(nn.Module):
         # whole numbers, also while a graph is traced
         height, width, h, w = (int(side) for side in (*pixels.shape[-2:], *maps.shape[-2:]))
         if height % h or width % w:  # as adaptive pooling does, which graphs have for whole parts alone
-            pixels = means_of(height, h).to(pixels) @ pixels @ means_of(width, w).to(pixels).T
+            pixels = means_of(height, h, pixels) @ pixels @ means_of(width, w, pixels).T
         else:
             pixels = F.adaptive_avg_pool2d(pixels, (h, w))
         return torch.cat([maps, pixels], 1)
 
 
-def means_of(length: int, parts: int) -> Tensor:
-    """``(parts, length)``: the mean over each part of an axis, from the cell it begins in to that it ends
-    in."""
-    rows = []
-    for n in range(parts):
-        first, last = n * length // parts, -(-(n + 1) * length // parts)
-        rows.append([1 / (last - first) if first <= at < last else 0.0 for at in range(length)])
-    return torch.tensor(rows)
+def means_of(length: int, parts: int, like: Tensor) -> Tensor:
+    """``(parts, length)`` of the dtype of ``like``, made where it is: the mean over each part of an axis,
+    from the cell that it begins in to the one that it ends in."""
+    part = torch.arange(parts, device=like.device)[:, None]
+    cell = torch.arange(length, device=like.device)
+    # cell c lies in [c, c + 1), part p in [p, p + 1) * length / parts
+    inside = ((cell + 1) * parts > part * length) & (cell * parts < (part + 1) * length)
+    return inside.to(like.dtype) / inside.sum(1, keepdim=True)
