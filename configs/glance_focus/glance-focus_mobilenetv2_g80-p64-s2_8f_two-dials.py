@@ -12,7 +12,15 @@ model = dict(
     patch_size=64,
     glance=dict(frozen_stride=4),
     focus=dict(frozen_stride=4),
-    policy=dict(_delete_=True, type='ValueMapPolicy', scope='frame', stem_depth=4, stem_norm=True),
+    policy=dict(  # a glance of 80x80 hardly shows the dials: the map reads 160x160 pixels
+        _delete_=True,
+        type='ValueMapPolicy',
+        scope='frame',
+        stem_size=160,
+        stem_stride=8,
+        stem_depth=5,
+        stem_norm=True,
+    ),
 )
 train_cfg = dict(max_epochs=10, val_interval=5)
 _plain = [  # the map learns sooner from clips as they are at test, but mirrored
