@@ -725,6 +725,7 @@ class PackClip:
                 'total_frames': results['total_frames'],
                 'frame_indices': indices,
                 'frame_size': tuple(results['frame_size']),
+                'input_size': tuple(clip.shape[-2:]),
             }
         )
         if results.get('label') is not None:

@@ -102,12 +102,14 @@ def boxes_of(samples: Sequence[ClipSample], objects: Mapping[str, Objects], size
 
 
 def _boxes_of(sample: ClipSample, objects: Mapping[str, Objects], size: tuple[int, int]) -> Tensor:
-    """``(O, T, 4)``, nan where an object is not shown."""
+    """``(O, T, 4)``, nan where an object is not shown, or has left the frame."""
     frames = scale_boxes(objects.get(sample.video_id, {}), sample.frame_size, size)
     names = sorted({name for boxes in frames.values() for name in boxes})
     nowhere, indices = (torch.nan,) * 4, list(sample.frame_indices)
     table = [[frames.get(int(frame), {}).get(name, nowhere) for frame in indices] for name in names]
-    return torch.tensor(table, dtype=torch.float32).view(len(names), len(indices), 4)
+    boxes = torch.tensor(table, dtype=torch.float32).view(len(names), len(indices), 4)
+    shown = ((boxes[..., 2:] > 0) & (boxes[..., :2] < boxes.new_tensor(size))).all(-1)
+    return boxes.masked_fill(~shown[..., None], torch.nan)
 
 
 def _padded(rows: Sequence[Tensor]) -> Tensor:

@@ -43,6 +43,7 @@ class PatchHits(NamedTuple):
         whole: ``(O, S, T)``, whether it holds all of it that can be seen.
         known: ``(O, T)``, whether the frame shows the object; where it does not, the others are False.
         near: ``(O, S, T)``, whether a patch of twice the size about the same middle would hold the centre.
+        taken: ``(S, T)``, whether the look was taken at all.
     """
 
     names: tuple[str, ...]
@@ -50,14 +51,16 @@ class PatchHits(NamedTuple):
     whole: np.ndarray
     known: np.ndarray
     near: np.ndarray
+    taken: np.ndarray
 
 
 class HitRates(TypedDict):
     """Where the patches of many clips fall; lists have an entry a look, and are fractions where not said
     otherwise. Of several objects a patch holds *an* object if it holds any of them; frames that show none are
-    left out, but for ``area``.
+    left out, but for ``area``, and looks that were not taken (nan) are no patches: they neither hit nor miss.
 
-    * ``centre``: of the patches of this look, those that hold the centre of an object;
+    * ``centre``: of the patches of this look, those that hold the centre of an object; nan where
+      none was cut;
     * ``whole``: those that hold all of one (what can be seen of it);
     * ``clip``: of the clips, those of which at least one patch up to this look holds a centre;
     * ``clip_throughout``: of the clips, those where every frame that shows an object has such a patch;
@@ -66,7 +69,7 @@ class HitRates(TypedDict):
     * ``frame``: of the frames, those in which a patch up to this look does (the union over looks);
     * ``after_miss``: of the frames where no look before held a centre, those where this one does (of look 2
       P(hit 2 | miss 1)); nan where every frame was hit before;
-    * ``misses``: the number of frames that ``after_miss`` rests on;
+    * ``misses``: the number of frames, looked at once more, that ``after_miss`` rests on;
     * ``found``: of all objects in all frames, those that a patch up to this look held;
     * ``area``: of the frame, what the patches up to this look cover together, where they overlap once; mean
       over all frames;
@@ -200,7 +203,8 @@ def patch_hits(
     near = ((corners - around <= middle) & (middle < ends + around)).all(-1)  # (O, S, T)
     seen_first, seen_last = first.clip(0, None), last.clip(None, frame_size)
     whole = ((corners <= seen_first) & (seen_last <= ends)).all(-1)  # (O, S, T)
-    return PatchHits(names, centre & known, whole & known, known[:, 0], near & known)
+    taken = ~np.isnan(corners).any(-1)  # (S, T)
+    return PatchHits(names, centre & known, whole & known, known[:, 0], near & known, taken)
 
 
 def covered_areas(
@@ -282,8 +286,10 @@ def patch_hit_rate(
         np.concatenate([np.any(getattr(clip, kind), axis=0)[:, at] for clip, at in zip(clips, shown)], axis=1)
         for kind in ('centre', 'whole', 'near')
     )
+    taken = np.concatenate([clip.taken[:, at] for clip, at in zip(clips, shown)], axis=1)  # (S, frames)
     so_far = np.logical_or.accumulate(centre, axis=0)
-    missed = np.vstack([np.ones_like(centre[:1]), ~so_far[:-1]])  # (S, frames): by all looks before
+    # (S, frames): missed by all looks before, and looked at again
+    missed = taken & np.vstack([np.ones_like(centre[:1]), ~so_far[:-1]])
     by_clip = [np.logical_or.accumulate(clip.centre.any((0, 2))) for clip in clips]  # (S,) each
     throughout = [
         np.logical_or.accumulate(np.any(clip.centre, axis=0))[:, at].all(1) for clip, at in zip(clips, shown)
@@ -292,11 +298,11 @@ def patch_hit_rate(
     held = [np.logical_or.accumulate(clip.centre, axis=1).sum((0, 2)) for clip in clips]  # (S,): objects
     areas = [covered_areas(looks, size, patch_size) for looks, size in zip(centres, sizes, strict=True)]
     return HitRates(
-        centre=centre.mean(1).tolist(),
-        whole=whole.mean(1).tolist(),
+        centre=_shares(centre, taken),
+        whole=_shares(whole, taken),
         clip=np.mean(by_clip, axis=0).tolist(),
         clip_throughout=np.mean(throughout, axis=0).tolist(),
-        near=_shares(near, ~centre),
+        near=_shares(near, taken & ~centre),
         frame=so_far.mean(1).tolist(),
         after_miss=_shares(centre, missed),
         misses=missed.sum(1).tolist(),
@@ -320,9 +326,8 @@ def _of_object(clips: Sequence[PatchHits], name: str) -> dict[str, list[float]]:
     # (S, frames) of all clips
     centre = np.concatenate([clip.centre[o][:, clip.known[o]] for clip, o in own], axis=1)
     whole = np.concatenate([clip.whole[o][:, clip.known[o]] for clip, o in own], axis=1)
+    taken = np.concatenate([clip.taken[:, clip.known[o]] for clip, o in own], axis=1)
     if not centre.shape[1]:  # in no sampled frame
         return dict.fromkeys(('centre', 'whole', 'frame'), [float('nan')] * len(centre))
     so_far = np.logical_or.accumulate(centre, axis=0)
-    return {
-        key: hits.mean(1).tolist() for key, hits in (('centre', centre), ('whole', whole), ('frame', so_far))
-    }
+    return dict(centre=_shares(centre, taken), whole=_shares(whole, taken), frame=so_far.mean(1).tolist())

@@ -74,6 +74,12 @@ def test_boxes_follow_the_frames_and_missing_objects_are_nowhere():
     assert seen.boxes[0, 0, 1].isnan().all() and seen.boxes[1].isnan().all()
 
 
+def test_objects_that_have_left_the_frame_are_nowhere():
+    objects = {'a': {3: {'fig': (10.0, 60.0, 20.0, 70.0)}, 7: {'fig': (-4.0, 58.0, 4.0, 66.0)}}}
+    boxes = glances_of(model(), [(torch.rand(1, T, 3, 40, 60), [sample('a')])], objects).boxes
+    assert boxes[0, 0, 0].isnan().all() and boxes[0, 0, 1].tolist() == [-4, 58, 4, 66]
+
+
 def test_clips_that_show_nothing_are_refused():
     with pytest.raises(ValueError, match='no clip shows an object'):
         glances_of(model(), [(torch.rand(1, T, 3, 20, 30), [sample('a')])], {})

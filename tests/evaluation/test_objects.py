@@ -199,6 +199,18 @@ def test_a_look_that_was_not_taken_holds_and_covers_nothing():
     )
 
 
+def test_looks_that_were_not_taken_neither_hit_nor_miss():
+    box, nan = {'': (0, 0, 2, 2)}, [float('nan')] * 2
+    centres = torch.tensor([[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]], [nan, [0.0, 0.0], nan]])  # (S, T, 2)
+    rates = patch_hit_rate([centres], [[0, 1, 2]], [{0: box, 1: box, 2: box}], (H, W), (5, 5))
+    assert rates['centre'] == rates['whole'] == [pytest.approx(1 / 3), 1.0]
+    assert rates['objects']['']['centre'] == [pytest.approx(1 / 3), 1.0]
+    assert rates['after_miss'][1] == 1.0 and rates['misses'] == [3, 1]
+    assert rates['frame'] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    none = torch.full((1, 1, 2), float('nan'))
+    assert np.isnan(patch_hit_rate([none], [[0]], [{0: box}], (H, W), (5, 5))['centre']).all()
+
+
 def test_no_object_at_all_is_an_error():
     with pytest.raises(ValueError, match='no frame of these clips'):
         patch_hit_rate(torch.zeros(1, 1, 1, 2), [[0]], [{}], (H, W), (4, 4))

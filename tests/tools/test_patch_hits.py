@@ -56,6 +56,22 @@ def test_rates_of_several_objects(tool, tmp_path, capsys):
     assert 'found 33.3' in lines[1] and 'found 66.7' in lines[4]
 
 
+def test_places_follow_frames_that_were_resized(tool, tmp_path, capsys):
+    arguments = write(tmp_path, [[[0, 0], [0, 0]], [[1, 1], [1, 1]]])
+    tool.main(arguments)
+    expected = capsys.readouterr().out
+    (tmp_path / 'objects.csv').write_text('id,frame,x,y,diameter\n7,0,20,20,16\n7,5,100,60,16\n8,0,1,1,8\n')
+    clips = pickle.loads((tmp_path / 'predictions.pkl').read_bytes())
+    clips[0] |= dict(frame_size=(80, 120), input_size=(40, 60))  # of a video twice as large
+    (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps(clips))
+    tool.main(arguments)
+    assert capsys.readouterr().out == expected
+    clips[0] |= dict(window_sizes=np.full((2, 2, 2), 30.0))
+    (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps(clips))
+    with pytest.raises(SystemExit, match='windows of sizes of their own'):
+        tool.main(arguments)
+
+
 def test_predictions_without_centres(tool, tmp_path):
     arguments = write(tmp_path, [[[0, 0], [0, 0]]])
     (tmp_path / 'predictions.pkl').write_bytes(pickle.dumps([dict(video_id='7')]))

@@ -6,7 +6,8 @@
 
 OBJECTS is a table with the header id,frame,x,y,diameter (centre and width in pixels) or, where frames show
 several, id,frame,object,x,y,diameter; it serves to measure, never to train. The clips must have been tested
-on whole frames (decoded, perhaps resized, not cropped).
+on whole frames (decoded, perhaps resized, not cropped): the table is in pixels of the video, the patch size
+in those that the network reads.
 """
 
 from __future__ import annotations
@@ -60,18 +61,30 @@ def clips_with_centres(path: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f'{path}: clip {number} has no {", ".join(missing)}; is it the whole dump of one test?'
             )
+        if clip.get('window_sizes') is not None:
+            raise ValueError(
+                f'{path}: clip {number} was looked at through windows of sizes of their own, which one'
+                ' --patch-size does not tell; these patches are not measured here'
+            )
     return clips
 
 
 def report(args: argparse.Namespace) -> list[str]:
-    from gfvideo.evaluation import patch_hit_rate, read_objects
+    from gfvideo.evaluation import patch_hit_rate, read_objects, scale_boxes
 
     clips, objects = clips_with_centres(args.predictions), read_objects(args.objects)
+    decoded = [tuple(clip['frame_size']) for clip in clips]
+    # a dump of an earlier version does not tell what the network read: then the frames as decoded
+    sizes = [tuple(clip.get('input_size', size)) for clip, size in zip(clips, decoded)]
+    boxes = [
+        scale_boxes(objects[clip['video_id']], *both) if clip['video_id'] in objects else {}
+        for clip, *both in zip(clips, decoded, sizes)
+    ]
     rates = patch_hit_rate(
         [clip['centres'] for clip in clips],
         [clip['frame_indices'] for clip in clips],
-        [objects.get(clip['video_id'], {}) for clip in clips],
-        [tuple(clip['frame_size']) for clip in clips],
+        boxes,
+        sizes,
         (args.patch_size[0], args.patch_size[-1]),
     )
     lines = [

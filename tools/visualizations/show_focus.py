@@ -183,12 +183,14 @@ def hit_rate_lines(
     from gfvideo.evaluation import patch_hit_rate
 
     known = [
-        (clip['inputs'], sample, boxes) for clip, sample, boxes in looked if boxes and 'centres' in sample
+        (clip['inputs'], sample, boxes)
+        for clip, sample, boxes in looked
+        if boxes and 'centres' in sample and 'window_sizes' not in sample
     ]
     if not known:
         return [
             'no patch of these clips can be compared with the table of objects: no id in common, or the'
-            ' recognizer does not focus'
+            ' recognizer does not focus, or chooses the size of what it cuts'
         ]
     # (S, T, 2) each
     first_views = [
