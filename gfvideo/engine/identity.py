@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..exits import Calibration, ExitsFileError
 from ..models.base import Recognizer
+from ..models.policies.value_map import AS_BEFORE
 
 __all__ = ['check_exits', 'describe_model', 'same_clips', 'weights_hash']
 
@@ -20,9 +21,11 @@ ALWAYS_TOLD = ('weights', 'type', 'shift', 'steps', 'num_classes')
 
 def weights_hash(state_dict: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and values: the same for every file that holds these weights, whatever
-    else is in it."""
+    else is in it. How weights of an earlier version choose is told by the settings, not by it."""
     digest = hashlib.sha256()
     for name, value in sorted((key.removeprefix('module.'), value) for key, value in state_dict.items()):
+        if name.endswith(f'.{AS_BEFORE}'):
+            continue
         value = value.detach().cpu().contiguous()
         digest.update(f'{name} {value.dtype} {tuple(value.shape)};'.encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes())

@@ -203,6 +203,9 @@ class AdaFocusRecognizer(Recognizer):
         heads = ('glance_head', 'focus_head', 'window_head')
         return {name: part for name in (*names, *heads) if (part := getattr(self, name)) is not None}
 
+    def looking_ahead(self) -> list[str]:
+        return [*super().looking_ahead(), 'policy']  # one window for all frames
+
     def described(self) -> dict[str, Any]:
         told = {} if self.test_centres == 'mean' else dict(test_centres=self.test_centres)
         return (

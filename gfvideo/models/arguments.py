@@ -8,7 +8,7 @@ from typing import Any
 
 from ..registry import MODELS
 
-__all__ = ['as_size', 'build_part', 'one_of']
+__all__ = ['as_size', 'asks_for', 'build_part', 'one_of']
 
 
 def as_size(size: int | Sequence[int], name: str) -> tuple[int, int]:
@@ -49,8 +49,7 @@ def build_part(settings: Mapping[str, Any], **known: Any) -> Any:
         known: what may be filled in, e.g. ``glance_channels``, ``num_classes``, ``steps``.
     """
     settings = dict(settings)
-    made = settings['type']
-    made = MODELS.get(made) if isinstance(made, str) else made
+    made = _made(settings)
     if made is None:  # the registry tells which names there are
         return MODELS.build(settings)
     parameters = inspect.signature(made).parameters.values()
@@ -58,3 +57,15 @@ def build_part(settings: Mapping[str, Any], **known: Any) -> Any:
     asked = {one.name for one in parameters}
     filled = {name: value for name, value in known.items() if takes_all or name in asked}
     return MODELS.build(filled | settings)
+
+
+def asks_for(settings: Mapping[str, Any], name: str) -> bool:
+    """Whether the constructor of a part names an argument ``name``."""
+    made = _made(settings)
+    return made is not None and name in inspect.signature(made).parameters
+
+
+def _made(settings: Mapping[str, Any]) -> Any:
+    """The class of a part; None of an unknown name."""
+    made = settings['type']
+    return MODELS.get(made) if isinstance(made, str) else made

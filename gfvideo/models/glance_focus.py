@@ -6,7 +6,8 @@ lets both looks see time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Literal, get_args
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from ..ops import ResizeMode, crop_patches, crop_patches_bilinear, crop_windows, resize_frames
 from ..registry import MODELS
 from ..structures import ClipSample, LookState
-from .arguments import as_size, build_part, one_of
+from .arguments import as_size, asks_for, build_part, one_of
 from .base import Recognizer
 from .losses import (
     CROSS_ENTROPY,
@@ -56,7 +57,7 @@ from .ppo import (
     normalise,
     step_rewards,
 )
-from .temporal import Cache
+from .temporal import Cache, Shift
 
 __all__ = ['CentreMode', 'GlanceFocusRecognizer']
 
@@ -194,11 +195,18 @@ class GlanceFocusRecognizer(Recognizer):
         self.dropout = nn.Dropout(dropout)
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
         self.focus_head = nn.Linear(self.focus_encoder.channels, num_classes)
-        if self.policy.scope == 'clip' and 'causal' in (self.glance_encoder.shift, self.focus_encoder.shift):
-            raise ValueError(
-                "scope='clip' chooses one centre from all frames, so later frames would reach earlier ones"
-                " through the policy; use scope='frame' with the causal shift"
-            )
+        if 'causal' in (self.glance_encoder.shift, self.focus_encoder.shift):
+            if self.policy.scope == 'clip':
+                raise ValueError(
+                    "scope='clip' chooses one centre from all frames, so later frames would reach earlier"
+                    " ones through the policy; use scope='frame' with the causal shift"
+                )
+            if self._policys_shift() == 'bidirectional':
+                raise ValueError(
+                    "the policy has shift='bidirectional' beside the causal shift of the encoders, so later"
+                    ' frames would reach earlier ones through it; leave its shift out, it takes that of the'
+                    ' glance encoder'
+                )
         self.controls = dict(random=RandomPolicy(self.policy.scope), centre=CentrePolicy(self.policy.scope))
         if value_looks < 0 or (value_looks and not isinstance(self.policy, ValuePolicy)):
             raise ValueError(
@@ -208,6 +216,13 @@ class GlanceFocusRecognizer(Recognizer):
         self.value_looks = value_looks
         self.train_centres = self._known_centres('train_centres', train_centres)
         self.test_centres = self._known_centres('test_centres', test_centres)
+        asked = steps > 1 and self.train_centres not in self.controls
+        if 'patch_sizes' in self.budgets and asked and asks_for(policy, 'focus_map'):
+            raise ValueError(
+                f"budgets['patch_sizes'] needs a policy that reads patches of any size, but"
+                f' {type(self.policy).__name__} is built for the map of one (focus_map); leave patch_sizes'
+                " out, train with train_centres='random', or choose a ValueMapPolicy"
+            )
         self.frozen = tuple(frozen)
         if set(self.frozen) - set(self.parts()):
             raise ValueError(f'frozen={self.frozen} names unknown parts; choose of {tuple(self.parts())}')
@@ -253,7 +268,9 @@ class GlanceFocusRecognizer(Recognizer):
 
     def described(self) -> dict[str, Any]:
         settings = self.policy.described()
-        told = dict(policy_settings=settings) if settings else {}
+        told: dict[str, Any] = dict(policy_settings=settings) if settings else {}
+        if self.policy.scope == 'frame' and self._policys_shift() != self.glance_encoder.shift:
+            told['policy_shift'] = str(self._policys_shift())
         return (
             super().described()
             | told
@@ -265,6 +282,17 @@ class GlanceFocusRecognizer(Recognizer):
                 policy=[type(self.policy).__name__, self.policy.scope],
             )
         )
+
+    def _policys_shift(self) -> Shift | None:
+        """How the policy sees its neighbours in time; as the glance encoder, if it does not say."""
+        return getattr(self.policy, 'shift', self.glance_encoder.shift)
+
+    def looking_ahead(self) -> list[str]:
+        asked = self.steps > 0 and self.test_centres not in self.controls
+        reads = not isinstance(self.policy, RandomPolicy | CentrePolicy)
+        ahead = self.policy.scope == 'clip' or self._policys_shift() == 'bidirectional'
+        found = super().looking_ahead()
+        return [*found, 'policy'] if asked and reads and ahead else found
 
     @property
     def draws(self) -> bool:
@@ -285,7 +313,7 @@ class GlanceFocusRecognizer(Recognizer):
     def glance(self, frames: Tensor, cache: tuple[Cache, ...] = ()) -> LookState:
         """Step 0: every frame, small; see :meth:`Recognizer.glance`."""
         small = resize_frames(frames, self.glance_size, self.glance_resize)
-        features = self.glance_encoder(small, cache[0] if cache else None)
+        features = self.glance_encoder(small, (cache[0] or None) if cache else None)
         logits, evidence = self.classifier(features.vector, None, 0)
         state = LookState(
             step=0,
@@ -312,12 +340,19 @@ class GlanceFocusRecognizer(Recognizer):
         names.
         """
         chosen = state.ahead  # where the policy was asked already
-        if chosen is None and centres is None:
-            chosen = self.choose(frames, state)
+        if chosen is None:
+            chosen = self.choose(frames, state) if centres is None else self._known_of(frames, state)
         if centres is not None:
-            known = Choice(centres, state.memory) if chosen is None else chosen
-            chosen = Choice(centres, known.memory, carried=known.carried)
+            chosen = Choice(centres, chosen.memory, carried=chosen.carried)
         return self._with_ahead(frames, self._look(frames, state, chosen))
+
+    @torch.no_grad()
+    def _known_of(self, frames: Tensor, state: LookState) -> Choice:
+        """What the policy knows before a look that it does not choose: it is to find it at the next."""
+        mode = self.train_centres if self.training else self.test_centres
+        if mode in self.controls:  # it is never asked
+            return self.choose(frames, state)
+        return self.policy(self.observe(frames, state))
 
     def _with_ahead(self, frames: Tensor, state: LookState) -> LookState:
         """With the choice of the next look, if the policy values looks: exits may ask what it promises."""
@@ -365,7 +400,10 @@ class GlanceFocusRecognizer(Recognizer):
     def _store(cache: tuple[Cache, ...], step: int, new: Cache) -> tuple[Cache, ...]:
         """Causal caches with the one of ``step`` replaced; those of other steps stay, for frames that may
         take them later."""
-        return cache[:step] + (new,) + cache[step + 1 :] if new else cache
+        if not new:
+            return cache
+        before = cache[:step] + ({},) * (step - len(cache))  # steps that leave nothing
+        return before + (new,) + cache[step + 1 :]
 
     def observe(self, frames: Tensor, state: LookState) -> Observation:
         """What the policy may read after a look; no gradient reaches the encoders through it."""
@@ -408,7 +446,14 @@ class GlanceFocusRecognizer(Recognizer):
         """
         if not self.steps or not isinstance(self.policy, ValuePolicy):
             return None
-        maps = [self.policy.promises(self.observe(frames, state)) for state in self.looks(frames)[:-1]]
+        maps, state = [], self.glance(frames)
+        for _ in range(self.steps):
+            observation = self.observe(frames, state)
+            maps.append(self.policy.promises(observation))
+            own = self.policy(observation)  # it remembers, wherever the look goes
+            if self.test_centres != 'mean':
+                own = own._replace(centres=self.choose(frames, state).centres)
+            state = self._look(frames, state, own)
         known = [one.expand(-1, frames.shape[1], -1, -1) for one in maps if one is not None]
         return torch.stack(known, 1) if len(known) == self.steps else None
 
@@ -497,7 +542,8 @@ class GlanceFocusRecognizer(Recognizer):
                 self._look(frames, before, self.choose(frames, before, 'random'))
                 for _ in range(self.value_looks)
             )  # one at a time, for each holds a map; without gradient, as looks_told asks for them
-            steps.append(self.looks_told(before, chain([taken], others), labels))
+            with statistics_kept(self.focus_encoder, self.classifier):
+                steps.append(self.looks_told(before, chain([taken], others), labels))
         return ValueRollout(observations, LooksTold(*(torch.stack(told) for told in zip(*steps))))
 
     @torch.no_grad()
@@ -704,6 +750,25 @@ class GlanceFocusRecognizer(Recognizer):
         taken = rollout.told.changes[:, 0].flatten(1).mean(1)  # (S,)
         loss = policy.value_loss(rollout.observations, rollout.told)
         return dict(loss_policy=loss) | {f'change_step{s}': mean for s, mean in enumerate(taken, 1)}
+
+
+@contextmanager
+def statistics_kept(*modules: nn.Module) -> Iterator[None]:
+    """Within it, batch normalization goes by its batch and keeps its running statistics as they are."""
+    norms = [
+        norm
+        for module in modules
+        for norm in module.modules()
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _with_policys_part(cache: Cache, carried: Mapping[str, Tensor] | None) -> Cache:

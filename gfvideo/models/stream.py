@@ -118,8 +118,8 @@ class Stream:
         state: of an earlier stream, to go on where it was.
 
     Raises:
-        ValueError: if an encoder looks forward in time, the model is in training mode, or the exits are of
-            another number of steps.
+        ValueError: if an encoder or the policy looks forward in time, the model is in training mode, or the
+            exits are of another number of steps.
     """
 
     def __init__(
@@ -132,9 +132,9 @@ class Stream:
         forward_looking = model.looking_ahead()
         if forward_looking:
             raise ValueError(
-                f"{' and '.join(forward_looking)} have shift='bidirectional': they need the next frame, so no"
-                " answer can be given before it; train with shift='causal' (and supervision='frames') to"
-                ' stream'
+                f"later frames are needed by {' and '.join(forward_looking)} (shift='bidirectional', or a"
+                " policy of scope='clip'), so no answer can be given before them; train with shift='causal',"
+                " a policy of scope='frame' (and supervision='frames') to stream"
             )
         if model.training:
             raise ValueError('the model is in training mode; call model.eval() before streaming')
@@ -196,7 +196,8 @@ class Stream:
                 frame_logits[looking], looks[looking] = state.logits[:, 0], step
                 if state.centres is not None:
                     centres[looking, step - 1] = state.centres[:, 0].to(centres.dtype)
-                if state.cache:
+                if step < len(state.cache):
+                    cache += [{}] * (step - len(cache))  # steps that leave nothing
                     cache[step : step + 1] = [_merged(before.cache, step, state.cache[step], rows, B)]
             now = sum((x if rows is None else x[rows] for x in earlier), state.logits[:, 0]) / count
             answer = exits.decide(now, step, before.num_frames, state)

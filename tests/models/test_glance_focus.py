@@ -1,6 +1,8 @@
 """The recognizer: its contract, the lattice of looks both ways, its losses, and a policy that must learn to
 look at a bright square."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -426,6 +428,43 @@ def test_budgets_draw_what_a_batch_costs():
 def test_unknown_budgets(budgets, told):
     with pytest.raises(ValueError, match=told):
         build(budgets=budgets)
+
+
+def test_patch_sizes_are_drawn_for_policies_that_read_any():
+    gaussian = dict(type='RecurrentGaussianPolicy', hidden=8, reduced=4)
+    for centres in ('mean', 'sample', 'mixed'):
+        with pytest.raises(
+            ValueError, match="budgets\\['patch_sizes'\\] needs .* RecurrentGaussianPolicy is built"
+        ):
+            build(policy=gaussian, budgets=dict(patch_sizes=[8]), train_centres=centres)
+    build(policy=gaussian, budgets=dict(patch_sizes=[8]), train_centres='random')
+    model = build(policy=dict(type='ValueMapPolicy'), budgets=dict(patch_sizes=[8]), train_centres='mean')
+    assert 'loss_step2' in model.train().losses(torch.randn(2, 2, 3, 40, 48), torch.tensor([0, 1]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('policy', ['RecurrentGaussianPolicy', 'ValueMapPolicy'])
+def test_given_places_leave_what_the_policy_would_have_known(policy):
+    """A look at the very place that it would choose changes nothing of what it chooses next."""
+    model, frames = build(policy=dict(type=policy)).eval(), torch.randn(2, 3, 3, 40, 48)
+    before = model.glance(frames)
+    asked = model.focus(frames, before)
+    given = model.focus(frames, replace(before, ahead=None), asked.centres)
+    assert model.focus(frames, given).centres.equal(model.focus(frames, asked).centres)
+
+
+def test_looks_for_the_map_alone_leave_the_running_statistics_alone():
+    counts = []
+    for others in (0, 3):
+        torch.manual_seed(3)
+        model = build(policy=dict(type='ValueMapPolicy'), value_looks=others).train()
+        torch.manual_seed(4)
+        model.losses(torch.randn(2, 2, 3, 40, 48), torch.tensor([0, 1]))
+        counts.append({name: value for name, value in model.named_buffers() if 'running' in name})
+        assert all(norm.momentum == 0.1 for norm in model.modules() if isinstance(norm, torch.nn.BatchNorm2d))
+    assert counts[0].keys() == counts[1].keys() and len(counts[0]) > 4
+    for name, value in counts[0].items():
+        assert value.equal(counts[1][name]), name
 
 
 def test_earlier_looks_learn_from_the_last():

@@ -295,7 +295,7 @@ def test_memory_is_constant_over_ten_thousand_frames(window):
 def test_faults_are_told():
     with pytest.raises(
         ValueError,
-        match="glance_encoder and focus_encoder have shift='bidirectional'.*train with shift='causal'",
+        match="glance_encoder and focus_encoder .*shift='bidirectional'.*train with shift='causal'",
     ):
         build(shift='bidirectional').stream()
     model = build()
@@ -312,3 +312,45 @@ def test_faults_are_told():
         stream.read(torch.randn(3, 3, 24, 32))
     with pytest.raises(ValueError, match=r'shape \(1, 1, 3, 24, 32\)'):
         model.stream().read(torch.randn(1, 1, 3, 24, 32))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('policy', ['ValueMapPolicy', 'RecurrentGaussianPolicy', 'CentrePolicy'])
+@pytest.mark.parametrize(
+    ('glance', 'focus', 'own'), [(None, 'causal', None), ('causal', None, None), (None, None, 'causal')]
+)
+def test_parts_that_see_no_time_beside_parts_that_do(glance, focus, own, policy):
+    if own and policy != 'ValueMapPolicy':
+        pytest.skip('no shift of its own')
+    encoder = dict(type='Encoder', backbone=BACKBONES['TinyCNN'], map_stride=4, fold_div=4)
+    model = build(
+        glance=encoder | dict(shift=glance),
+        focus=encoder | dict(shift=focus),
+        policy=dict(type=policy) | (dict(shift=own) if own else {}),
+    )
+    frames = video(batch=3, frames=5)
+    looks = model.looks(frames)
+    for exits in (None, StreamExits((2.0, 2.0), (2.0,) * 5)):  # exits that never let go
+        found = torch.stack([answer.frame_logits for answer in read_all(model.stream(exits), frames)], 1)
+        torch.testing.assert_close(found, looks[-1].logits, rtol=1e-4, atol=1e-4)
+    some = StreamExits((0.35, 0.35), (2.0,) * 5)  # some rows look on, others do not
+    together = read_all(model.stream(some), frames)
+    alone = [read_all(model.stream(some), frames[b : b + 1]) for b in range(3)]
+    for t in range(5):
+        for b in range(3):
+            torch.testing.assert_close(
+                together[t].frame_logits[b], alone[b][t].frame_logits[0], rtol=1e-4, atol=1e-4
+            )
+
+
+def test_a_policy_that_looks_ahead_does_not_stream():
+    encoder = dict(type='Encoder', backbone=BACKBONES['TinyCNN'], map_stride=4, shift=None)
+    for policy in (dict(scope='clip'), dict(shift='bidirectional')):
+        still = build(glance=encoder, focus=encoder, policy=dict(type='ValueMapPolicy') | policy)
+        assert still.looking_ahead() == ['policy']
+        with pytest.raises(ValueError, match="later frames are needed by policy .*scope='frame'"):
+            still.stream()
+        still.test_centres = 'centre'  # which asks no policy
+        assert still.looking_ahead() == []
+    with pytest.raises(ValueError, match="the policy has shift='bidirectional' beside the causal shift"):
+        build(policy=dict(type='ValueMapPolicy', shift='bidirectional'))

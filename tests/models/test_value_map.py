@@ -251,6 +251,23 @@ def test_maps_of_promises_lead_to_the_centres_that_are_taken():
         best = refined(maps[:, step], maps[:, step].flatten(2).argmax(-1))
         torch.testing.assert_close(centres_at(best, geometry), state.centres)
     assert build(dict(type='CentrePolicy')).promise_maps(frames) is None
+    assert build(dict(type='TopKPolicy', hidden=8)).eval().promise_maps(frames) is None  # has one map
+    assert build(dict(type='TopKPolicy', hidden=8), steps=1).eval().promise_maps(frames).shape[:3] == (
+        2,
+        1,
+        4,
+    )
+
+
+@torch.no_grad()
+def test_maps_of_promises_beside_a_control_are_of_the_whole_frame():
+    model = build(dict(type='ValueMapPolicy', hidden=8)).eval()
+    frames = torch.rand(2, 4, 3, 40, 60)
+    model.test_centres = 'centre'
+    maps, states = model.promise_maps(frames), model.looks(frames)
+    own = model.policy(model.observe(frames, states[0]))
+    expected = model.policy.promises(model.observe(frames, states[1])._replace(memory=own.memory))
+    torch.testing.assert_close(maps[:, 1], expected)
 
 
 def test_weights_of_the_first_version_give_its_places():
@@ -267,11 +284,21 @@ def test_weights_of_the_first_version_give_its_places():
     policy = ValueMapPolicy(3, 9, shift='bidirectional', hidden=8).eval()
     check_weights(policy, weights, 'model.pth')  # what loads a checkpoint first looks whether it fits
     policy.load_state_dict(weights)
+    again = ValueMapPolicy(3, 9, shift='bidirectional', hidden=8).eval()
+    saved = policy.state_dict()
+    check_weights(again, saved, 'model.pth')
+    again.load_state_dict(saved)  # as one that was saved anew
+    earlier = ValueMapPolicy(3, 9, shift='bidirectional', hidden=8).eval()
+    earlier.load_state_dict({name: value for name, value in saved.items() if name != 'as_before'})
+    assert [each.shift for each in (policy, again, earlier)] == [None] * 3
     glance, maps = torch.randn(4, 2, 3, 32, 32), torch.randn(4, 2, 3, 8, 8)
     observation = Observation(0, maps, None, GEOMETRY, None, glance, torch.randn(4, 2, 5))
     for _ in range(2):
         theirs, ours = singly(observation), policy(observation)
         torch.testing.assert_close(ours.centres, theirs.centres)
+        assert again(observation).centres.equal(ours.centres) and earlier(observation).centres.equal(
+            ours.centres
+        )
         torch.testing.assert_close(ours.value, theirs.value)
         observation = Observation(
             1, torch.randn(4, 2, 9, 2, 2), ours.centres, GEOMETRY, ours.memory, glance, torch.randn(4, 2, 5)
@@ -295,6 +322,25 @@ def test_weights_that_know_of_no_change_choose_as_they_did(by):
     again = ValueMapPolicy(3, 9, hidden=8, chosen_by=by).eval()
     again.load_state_dict(policy.state_dict())  # as one that was saved anew
     assert again(observation).centres.equal(theirs(observation).centres)
+
+
+def test_how_earlier_weights_choose_outlives_training_and_saving():
+    torch.manual_seed(0)
+    theirs = ValueMapPolicy(3, 9, hidden=8, chosen_by='sum').eval()
+    weights = dict(theirs.state_dict())
+    weights |= {name: weights[name][:2] for name in ('value.2.weight', 'value.2.bias')}
+    policy, fresh = ValueMapPolicy(3, 9, hidden=8), ValueMapPolicy(3, 9, hidden=8)
+    assert 'as_before' not in policy.state_dict()
+    policy.load_state_dict(weights)
+    with torch.no_grad():
+        policy.value[2].weight[2] += 1  # as a step of training does
+    again = ValueMapPolicy(3, 9, hidden=8)
+    saved = policy.state_dict()
+    check_weights(again, saved, 'model.pth')
+    again.load_state_dict(saved)
+    assert policy.chosen_by == again.chosen_by == 'sum'
+    again.load_state_dict(fresh.state_dict())  # weights of this version choose as the config says
+    assert again.chosen_by == 'change' and 'as_before' not in again.state_dict()
 
 
 @pytest.mark.parametrize('others', [0, 3])

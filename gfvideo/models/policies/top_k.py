@@ -71,6 +71,10 @@ class TopKPolicy(ValueMapPolicy):
         )
         self.steps = steps
 
+    def promises(self, observation: Observation) -> Tensor | None:
+        """The first map, from which all places are taken; None before later looks."""
+        return None if observation.step > 0 else super().promises(observation)
+
     def forward(self, observation: Observation) -> Choice:
         if observation.step > 0:
             plan, promised = observation.memory

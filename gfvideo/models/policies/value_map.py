@@ -25,6 +25,7 @@ from .stem import GlanceStem
 __all__ = ['ValueMapPolicy', 'ValueMemory']
 
 KEPT = 0.5  # of the places seen at earlier frames, a frame later
+AS_BEFORE = 'as_before'  # name of a buffer, see ValueMapPolicy.upgrade_weights
 NOTABLE = 3.0  # a change of logits that counts half, between nothing and all
 BY = ('change', 'sum', 'gain', 'alone')
 By = Literal['change', 'sum', 'gain', 'alone']
@@ -123,13 +124,18 @@ class ValueMapPolicy(ValuePolicy):
         stem_stride: int = 4,
     ):
         super().__init__(scope)
-        self.chosen_by = one_of(chosen_by, 'chosen_by', BY)
+        one_of(chosen_by, 'chosen_by', BY)
+        self.chosen_by: By = chosen_by
         if not 0 <= discount <= 1:
             raise ValueError(f'discount={discount} must be in [0, 1]')
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be above 0')
         self.discount, self.temperature = discount, temperature
         self.shift = shift if temporal and scope == 'frame' else None
+        self._as_given = self.chosen_by, self.shift
+        # of weights of an earlier version, which choose as they did: in the state dict only then
+        self.as_before: Tensor | None
+        self.register_buffer('as_before', None)
         self.stem = GlanceStem(hidden, stem_depth, stem_norm, stem_stride)
         self.reads_size = None if stem_size is None else as_size(stem_size, 'stem_size')
         self.mix = nn.Sequential(nn.Conv2d(glance_channels + hidden, hidden, 3, padding=1), nn.ReLU())
@@ -148,9 +154,10 @@ class ValueMapPolicy(ValuePolicy):
 
     def upgrade_weights(self, weights: dict[str, Tensor], prefix: str = '') -> None:
         """Turn weights of earlier versions into those of this one, in place, and choose as they did: their
-        places come back. The first version saw frames singly and wrote nothing back; the second knew of no
-        change."""
-        if prefix + 'stem.0.weight' in weights:
+        places come back, also where they are trained on or saved again. The first version saw frames singly
+        and wrote nothing back; the second knew of no change."""
+        first = prefix + 'stem.0.weight' in weights
+        if first:
             self._upgrade_first(weights, prefix)
         names = [f'{prefix}value.2.{name}' for name in ('weight', 'bias')]
         if names[0] not in weights:
@@ -158,10 +165,21 @@ class ValueMapPolicy(ValuePolicy):
         for name in names:
             if len(weights[name]) == 2:
                 weights[name] = torch.cat([weights[name], torch.zeros_like(weights[name][:1])])
-        if self.chosen_by == 'change' and not any(weights[name][2].any() for name in names):
-            self.chosen_by = (
-                'sum'  # of weights that were saved again, too, so long as none learned the change
-            )
+        key = prefix + AS_BEFORE
+        by, shift = self._as_given
+        if key not in weights:
+            # weights that an earlier version saved again tell by what is zero: that they know no change, or
+            # that they read nothing of other frames
+            hidden = weights[prefix + 'value.0.weight'].shape[1] - 4
+            first |= not weights[prefix + 'value.0.weight'][:, hidden + 1 : hidden + 3].any()
+            unchanged = not any(weights[name][2].any() for name in names)
+            before = (by == 'change' and unchanged), (shift is not None and first)
+            if any(before):
+                weights[key] = torch.tensor(before, dtype=torch.uint8)
+        told = weights.get(key)
+        self.as_before = None if told is None else told.clone().to(next(self.parameters()).device)
+        by_sum, singly = (False, False) if self.as_before is None else self.as_before.bool().tolist()
+        self.chosen_by, self.shift = 'sum' if by_sum else by, None if singly else shift
 
     def _upgrade_first(self, weights: dict[str, Tensor], prefix: str) -> None:
         for name in ('0.weight', '0.bias', '2.weight', '2.bias'):
@@ -175,7 +193,6 @@ class ValueMapPolicy(ValuePolicy):
         for name in ('weight', 'bias'):  # chosen by the gain alone
             gain = weights[f'{prefix}value.2.{name}']
             weights[f'{prefix}value.2.{name}'] = torch.cat([gain, torch.zeros_like(gain)])
-        self.shift = None
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         self.upgrade_weights(state_dict, prefix)
@@ -276,7 +293,7 @@ class ValueMapPolicy(ValuePolicy):
         worth, seen = values[self.chosen_by], valued.memory.seen
         return worth - self.discount * seen * (worth - reduce(worth, 'b a h w -> b a 1 1', 'min'))
 
-    def promises(self, observation: Observation) -> Tensor:
+    def promises(self, observation: Observation) -> Tensor | None:
         return self.left(self.valued(observation))
 
     # ---- choices
