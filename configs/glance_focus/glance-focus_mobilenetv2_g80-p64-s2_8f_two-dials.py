@@ -29,4 +29,9 @@ _plain = [  # the map learns sooner from clips as they are at test, but mirrored
     dict(type='Flip', prob=None),
     dict(type='PackClip'),
 ]
-stages = dict(map=dict(train_dataloader=dict(dataset=dict(pipeline=_plain))))
+stages = dict(
+    map=dict(
+        train_dataloader=dict(dataset=dict(pipeline=_plain)),
+        train_cfg=dict(max_epochs=8),  # the second dial takes longer to be found than the first
+    )
+)
