@@ -195,13 +195,14 @@ class GlanceFocusRecognizer(Recognizer):
         self.dropout = nn.Dropout(dropout)
         self.glance_head = nn.Linear(self.glance_encoder.channels, num_classes)
         self.focus_head = nn.Linear(self.focus_encoder.channels, num_classes)
-        if 'causal' in (self.glance_encoder.shift, self.focus_encoder.shift):
+        shifts = self.glance_encoder.shift, self.focus_encoder.shift
+        if 'causal' in shifts:
             if self.policy.scope == 'clip':
                 raise ValueError(
                     "scope='clip' chooses one centre from all frames, so later frames would reach earlier"
                     " ones through the policy; use scope='frame' with the causal shift"
                 )
-            if self._policys_shift() == 'bidirectional':
+            if self._policys_shift() == 'bidirectional' and 'bidirectional' not in shifts:
                 raise ValueError(
                     "the policy has shift='bidirectional' beside the causal shift of the encoders, so later"
                     ' frames would reach earlier ones through it; leave its shift out, it takes that of the'

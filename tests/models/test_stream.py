@@ -354,3 +354,5 @@ def test_a_policy_that_looks_ahead_does_not_stream():
         assert still.looking_ahead() == []
     with pytest.raises(ValueError, match="the policy has shift='bidirectional' beside the causal shift"):
         build(policy=dict(type='ValueMapPolicy', shift='bidirectional'))
+    ahead = build(glance=encoder | dict(shift='bidirectional'), policy=dict(type='ValueMapPolicy'))
+    assert ahead.looking_ahead() == ['glance_encoder', 'policy']  # where its glance does, so may its policy
