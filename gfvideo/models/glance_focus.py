@@ -342,17 +342,18 @@ class GlanceFocusRecognizer(Recognizer):
         """
         chosen = state.ahead  # where the policy was asked already
         if chosen is None:
-            chosen = self.choose(frames, state) if centres is None else self._known_of(frames, state)
+            chosen = self.choose(frames, state) if centres is None else self._given(centres, frames, state)
         if centres is not None:
             chosen = Choice(centres, chosen.memory, carried=chosen.carried)
         return self._with_ahead(frames, self._look(frames, state, chosen))
 
     @torch.no_grad()
-    def _known_of(self, frames: Tensor, state: LookState) -> Choice:
-        """What the policy knows before a look that it does not choose: it is to find it at the next."""
+    def _given(self, centres: Tensor, frames: Tensor, state: LookState) -> Choice:
+        """Centres that the policy does not choose; what it knows before this look, it is to find at the
+        next."""
         mode = self.train_centres if self.training else self.test_centres
         if mode in self.controls:  # it is never asked
-            return self.choose(frames, state)
+            return Choice(centres, state.memory)
         return self.policy(self.observe(frames, state))
 
     def _with_ahead(self, frames: Tensor, state: LookState) -> LookState:
