@@ -269,9 +269,9 @@ class GlanceFocusRecognizer(Recognizer):
 
     def described(self) -> dict[str, Any]:
         settings = self.policy.described()
-        told: dict[str, Any] = dict(policy_settings=settings) if settings else {}
         if self.policy.scope == 'frame' and self._policys_shift() != self.glance_encoder.shift:
-            told['policy_shift'] = str(self._policys_shift())
+            settings = settings | dict(shift=str(self._policys_shift()))
+        told = dict(policy_settings=settings) if settings else {}
         return (
             super().described()
             | told

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from gfvideo.engine.checkpoint import check_weights
+from gfvideo.engine.identity import check_exits, describe_model, weights_hash
+from gfvideo.exits import Calibration, ExitsFileError
 from gfvideo.models import Geometry, LooksTold, Observation, ValueMapPolicy, cell_centres
 from gfvideo.models.policies.stem import GlanceStem
 from gfvideo.models.policies.value_map import centres_at, coverage, refined, value_at
@@ -259,6 +261,15 @@ def test_maps_of_promises_lead_to_the_centres_that_are_taken():
     )
 
 
+def test_exits_are_told_of_a_map_that_sees_frames_singly():
+    by_time, singly = (build(dict(type='ValueMapPolicy', hidden=8, temporal=on)) for on in (True, False))
+    exits = Calibration('steps', 'gmacs', (), {}, dict(model=describe_model(by_time)))
+    singly.load_state_dict(by_time.state_dict())
+    check_exits(exits, by_time, 'exits.json')
+    with pytest.raises(ExitsFileError, match='fitted for another model .policy_settings'):
+        check_exits(exits, singly, 'exits.json')
+
+
 @torch.no_grad()
 def test_maps_of_promises_beside_a_control_are_of_the_whole_frame():
     model = build(dict(type='ValueMapPolicy', hidden=8)).eval()
@@ -339,6 +350,10 @@ def test_how_earlier_weights_choose_outlives_training_and_saving():
     check_weights(again, saved, 'model.pth')
     again.load_state_dict(saved)
     assert policy.chosen_by == again.chosen_by == 'sum'
+    told = {name: value for name, value in saved.items() if name != 'as_before'}
+    assert weights_hash({f'policy.{name}': value for name, value in saved.items()}) == weights_hash(
+        {f'policy.{name}': value for name, value in told.items()}
+    )  # exits of these weights stay theirs
     again.load_state_dict(fresh.state_dict())  # weights of this version choose as the config says
     assert again.chosen_by == 'change' and 'as_before' not in again.state_dict()
 
